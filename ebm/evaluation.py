@@ -1,0 +1,277 @@
+"""Guided search against policy search on held-out theorems: what the report, the assets and `prover eval` print."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ebm.calibration import combined_priority
+from ebm.ranking import Rank1, auc, rank1_by_depth, rank1_to_dict, sibling_groups
+from ebm.statistics import (
+    Expansions,
+    PairedTest,
+    area_under_solve_curve,
+    paired_test,
+    solved_by_budget,
+    wilson_interval,
+)
+from prover.environments.base import ProofEnvironment
+from prover.policy.base import TacticGenerator
+from prover.search import MixingCalibration, SearchConfig, SearchMemo, SearchProgress, ValueScorer, search_to_files
+from prover.theorems import Theorem
+from prover.trajectory import read_summaries, read_trajectories
+from prover.trajectory.labels import merge_labels
+
+BUDGETS: tuple[int, ...] = (4, 8, 16, 32, 64)
+
+
+class EvaluationError(ValueError):
+    """The searches cannot be compared; the message says which and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModeResult:
+    """One search of the theorems: counts by budget, the area under the solve curve, time, why searches ended."""
+
+    name: str
+    expansions: Expansions
+    solved: dict[int, int]
+    intervals: dict[int, tuple[float, float]]
+    """95% Wilson interval of the solve rate at each budget."""
+    area: float
+    """Mean solve rate over log2 budget, from the first budget to the last."""
+    seconds: float
+    """Wall seconds of the search as it ran. What an earlier search had put into the memo cost it nothing."""
+    ended: dict[str, int]
+    claimed_not_certified: int
+
+    @property
+    def theorems(self) -> int:
+        return len(self.expansions)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "solved": {str(budget): count for budget, count in self.solved.items()},
+            "rate": {str(budget): count / max(1, self.theorems) for budget, count in self.solved.items()},
+            "interval": {str(budget): list(interval) for budget, interval in self.intervals.items()},
+            "area": self.area,
+            "seconds": self.seconds,
+            "ended": self.ended,
+            "claimed_not_certified": self.claimed_not_certified,
+        }
+
+
+def mode_result(
+    name: str, summaries: pl.DataFrame, budgets: Sequence[int], *, seconds: float | None = None
+) -> ModeResult:
+    """Read one search off its summary rows. Theorems that Lean does not accept as statements are left out.
+
+    seconds: wall time of the search; without it, the theorems' shares of model, Lean and own time are added up.
+    """
+    valid = summaries.filter(pl.col("ended") != "invalid")
+    expansions: dict[str, int | None] = dict(valid.select("theorem_name", "expansions_to_proof").iter_rows())
+    solved = solved_by_budget(expansions, budgets)
+    if seconds is None:
+        seconds = float(valid.select(pl.sum_horizontal("model_ms", "lean_ms", "own_ms").sum()).item() or 0.0) / 1000
+    return ModeResult(
+        name=name,
+        expansions=expansions,
+        solved=solved,
+        intervals={budget: wilson_interval(count, len(expansions)) for budget, count in solved.items()},
+        area=area_under_solve_curve(expansions, lowest=min(budgets), highest=max(budgets)),
+        seconds=seconds,
+        ended={str(key): int(count) for key, count in valid["ended"].value_counts().sort("ended").iter_rows()},
+        claimed_not_certified=int(valid.select((pl.col("claimed") & ~pl.col("proved")).sum()).item()),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two searches of the same theorems with the same budget: `second` against `first`."""
+
+    first: ModeResult
+    second: ModeResult
+    budgets: tuple[int, ...]
+    paired: PairedTest
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "theorems": self.first.theorems,
+            "budgets": list(self.budgets),
+            "modes": {self.first.name: self.first.to_dict(), self.second.name: self.second.to_dict()},
+            "paired": asdict(self.paired),
+            "area_gain": self.second.area - self.first.area,
+        }
+
+
+def compare_runs(
+    first: str | Path,
+    second: str | Path,
+    budgets: Sequence[int] = BUDGETS,
+    *,
+    names: tuple[str, str] = ("policy-mean", "calibrated"),
+    seconds: tuple[float | None, float | None] = (None, None),
+) -> Comparison:
+    """Compare two searches on disk. first, second: their node files (`X.parquet`, with `X.summary.parquet` beside it).
+
+    Raises `EvaluationError` when they were searched with different budgets or a smaller one than asked about, and
+    ValueError when their theorems differ.
+    """
+    frames = [read_summaries(first), read_summaries(second)]
+    for path, frame in zip((first, second), frames, strict=True):
+        limits = frame["max_expansions"].unique().to_list()
+        if len(limits) != 1 or limits[0] < max(budgets):
+            raise EvaluationError(
+                f"{path} was searched with a budget of {', '.join(map(str, sorted(limits))) or 'nothing'} expansions; "
+                f"a curve up to {max(budgets)} needs one search with at least that budget"
+            )
+    results = [
+        mode_result(name, frame, budgets, seconds=wall)
+        for name, frame, wall in zip(names, frames, seconds, strict=True)
+    ]
+    return compare_modes(results[0], results[1], budgets)
+
+
+def compare_modes(first: ModeResult, second: ModeResult, budgets: Sequence[int]) -> Comparison:
+    """Compare two searches; proofs beyond the largest budget count as not found."""
+    cut = [
+        {name: e if e is not None and e <= max(budgets) else None for name, e in result.expansions.items()}
+        for result in (first, second)
+    ]
+    return Comparison(first, second, tuple(budgets), paired_test(cut[0], cut[1]))
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """How well each signal orders siblings (by depth of their parent) and states in general."""
+
+    rank1: dict[str, dict[str, Rank1]]
+    """Depth bucket -> random | policy | energy | combined."""
+    auc: dict[str, float]
+    """policy | energy | combined, over labelled states."""
+    states: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"rank1": rank1_to_dict(self.rank1), "auc": self.auc, "states": self.states}
+
+
+def rank_states(rows: pl.DataFrame, scorer: ValueScorer, mixing: MixingCalibration) -> Ranking:
+    """Sibling rank-1 and AUC of policy, energy and the calibrated mix on trajectory rows (labels are merged first).
+
+    rows: of theorems that the energy was not trained on. Raises `EvaluationError` when they hold no labelled states.
+    """
+    merged = merge_labels(rows).filter((pl.col("label") != "unknown") & ~pl.col("is_proof_complete"))
+    if merged.is_empty():
+        raise EvaluationError(
+            f"none of the {len(rows)} rows has a label: no held-out theorem was proved, so none can rank"
+        )
+    distinct = merged.unique("state_key", maintain_order=True).select("state_key", "state_pp")
+    scores = np.asarray(scorer.score_states(distinct["state_pp"].to_list()), dtype=np.float64)
+    energies = -merged.join(distinct.with_columns(score=scores), on="state_key", how="left")["score"].to_numpy()
+    signals = {
+        "policy": merged["llm_log_prob"].to_numpy(),
+        "energy": -energies,
+        "combined": combined_priority(merged, energies, mixing),
+    }
+    below = (merged["depth_from_root"] > 0).to_numpy()
+    positive = (merged["label"] == "positive").to_numpy()
+    areas: dict[str, float] = {}
+    if 0 < positive[below].sum() < below.sum():
+        policy_mean = combined_priority(merged, energies, replace(mixing, beta=0.0))
+        across = signals | {"policy": policy_mean}
+        areas = {name: auc(values[below], positive[below]) for name, values in across.items()}
+    return Ranking(rank1_by_depth(sibling_groups(merged), signals), areas, len(distinct))
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Several modes on the same theorems; the second is compared with the first."""
+
+    modes: tuple[ModeResult, ...]
+    budgets: tuple[int, ...]
+    comparison: Comparison | None
+    ranking: Ranking | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """theorems; budgets; modes: name -> solved by budget, area, seconds; paired; rank1 by depth bucket; auc."""
+        return {
+            "theorems": self.modes[0].theorems,
+            "budgets": list(self.budgets),
+            "modes": {mode.name: mode.to_dict() for mode in self.modes},
+            "paired": None if self.comparison is None else asdict(self.comparison.paired),
+            "rank1": {} if self.ranking is None else rank1_to_dict(self.ranking.rank1),
+            "auc": {} if self.ranking is None else self.ranking.auc,
+        }
+
+
+def evaluate_modes(
+    theorems: Sequence[Theorem],
+    environment: ProofEnvironment,
+    policy: TacticGenerator,
+    config: SearchConfig,
+    folder: str | Path,
+    *,
+    modes: Sequence[str] = ("policy-mean", "calibrated"),
+    budgets: Sequence[int] = BUDGETS,
+    scorer: ValueScorer | None = None,
+    mixing: MixingCalibration | None = None,
+    memo: SearchMemo | None = None,
+    on_progress: Callable[[str, SearchProgress], None] | None = None,
+) -> Evaluation:
+    """Search the theorems once a mode, with the largest budget, and compare; the files go to `folder`/MODE.parquet.
+
+    mixing: instead of the scorer's own calibration. Siblings are ranked over the states of all modes together.
+    Raises `EvaluationError` for no theorems, no modes, or budgets that are not increasing; else as `search_to_files`.
+    """
+    if not theorems:
+        raise EvaluationError("no theorems to evaluate on; look at --split and --limit, or at the theorem file")
+    if not modes:
+        raise EvaluationError("no modes to evaluate; give at least one, e.g. policy-mean,calibrated")
+    if sorted(set(budgets)) != list(budgets) or len(budgets) < 2 or budgets[0] < 1:
+        raise EvaluationError(
+            f"budgets are {list(budgets)}; give two or more increasing counts of expansions, e.g. 4,8,16"
+        )
+    mixing = mixing or getattr(scorer, "calibration", None)
+    results: list[ModeResult] = []
+    outputs: list[Path] = []
+    for mode in modes:
+        output = Path(folder) / f"{mode}.parquet"
+        figures = search_to_files(
+            theorems,
+            output,
+            environment,
+            policy,
+            replace(config, mode=mode, max_expansions=max(budgets)),
+            scorer=None if mode.startswith("policy-") else scorer,
+            calibration=mixing,
+            memo=memo,
+            on_progress=None if on_progress is None else partial(on_progress, mode),
+        )
+        results.append(mode_result(mode, read_summaries(output), budgets, seconds=figures["seconds"]))
+        outputs.append(output)
+    ranking = None
+    if scorer is not None and mixing is not None:
+        rows = read_trajectories(outputs)
+        if (rows["label"] != "unknown").any():
+            ranking = rank_states(rows, scorer, mixing)
+    comparison = compare_modes(results[0], results[1], budgets) if len(results) > 1 else None
+    return Evaluation(tuple(results), tuple(budgets), comparison, ranking)
+
+
+__all__ = [
+    "BUDGETS",
+    "Comparison",
+    "Evaluation",
+    "EvaluationError",
+    "ModeResult",
+    "Ranking",
+    "compare_modes",
+    "compare_runs",
+    "evaluate_modes",
+    "mode_result",
+    "rank_states",
+]
