@@ -5,7 +5,6 @@ three associating to the right, and `↔` (20), which does not associate. `print
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -47,14 +46,19 @@ class Formula:
             raise ValueError(f"`{self.op}` is not a negation")
         return self.left
 
-    def variables(self) -> Iterator[str]:
+    def variables(self) -> list[str]:
         """Variable names from left to right, with repetitions."""
-        if self.op == "var":
-            yield self.name
-        if self.left is not None:
-            yield from self.left.variables()
-        if self.right is not None:
-            yield from self.right.variables()
+        found: list[str] = []
+        pending = [self]
+        while pending:
+            part = pending.pop()
+            if part.op == "var":
+                found.append(part.name)
+            if part.right is not None:
+                pending.append(part.right)
+            if part.left is not None:
+                pending.append(part.left)
+        return found
 
     def size(self) -> int:
         """Number of operators, variables and constants."""

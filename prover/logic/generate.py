@@ -65,14 +65,18 @@ class GeneratorConfig:
     """Most hypotheses drawn; some statements have them as antecedents of the goal instead."""
     closed_share: float = 0.4
     """Share of statements whose hypotheses become antecedents of the goal."""
-    negation: float = 0.14
+    conjoined_share: float = 0.25
+    """Share of those whose antecedents are joined into one conjunction."""
+    negation: float = 0.2
     """Chance that a formula of two or more leaves is negated; a single leaf is negated half as often."""
     constant: float = 0.02
     """Chance that a leaf is `True` or `False`."""
-    connectives: tuple[tuple[str, float], ...] = (("imp", 0.36), ("and", 0.28), ("or", 0.28), ("iff", 0.08))
+    connectives: tuple[tuple[str, float], ...] = (("imp", 0.40), ("and", 0.22), ("or", 0.30), ("iff", 0.08))
     """Weights of the binary connectives."""
     max_waste: int = 1
     """Most parts of a statement that could be anything without harm; they are what a proof must see past."""
+    plain_share: float = 0.25
+    """Chance to keep a theorem whose script only takes apart, picks sides and closes; without this most would."""
     node_limit: int = 4_000
     """Bound on the search for a shortest script; a statement that hits it is dropped."""
 
@@ -100,6 +104,7 @@ EASY = GeneratorConfig(
 )
 """Training material of the shipped policy: 1 to 7 steps."""
 
+_LEAVES = {name: Var(name) for name in VARIABLES}
 _BUILD: dict[str, Callable[[Formula, Formula], Formula]] = {"and": And, "or": Or, "imp": Imp, "iff": Iff}
 
 
@@ -109,6 +114,7 @@ class _Sampler:
     def __init__(self, rng: random.Random, config: GeneratorConfig) -> None:
         self.rng = rng
         self.config = config
+        self.total_weight = sum(weight for _, weight in config.connectives)
 
     def below(self, n: int) -> int:
         return int(self.rng.random() * n)
@@ -117,6 +123,7 @@ class _Sampler:
         return low + self.below(high - low + 1)
 
     def sequent(self) -> Sequent:
+        """A random statement, provable or not, whose propositions are not declared yet (see `tidy`)."""
         config = self.config
         variables = VARIABLES[: self.between(config.min_variables, config.max_variables)]
         leaves = self.between(max(config.min_leaves, len(variables)), max(config.max_leaves, len(variables)))
@@ -127,7 +134,7 @@ class _Sampler:
         formulas = [self.formula(size, variables) for size in sizes]
         goal = formulas.pop()
         if formulas and self.rng.random() < config.closed_share:
-            if self.rng.random() < 0.5:
+            if self.rng.random() >= self.config.conjoined_share:
                 for formula in reversed(formulas):
                     goal = Imp(formula, goal)
             else:
@@ -137,20 +144,20 @@ class _Sampler:
                 goal = Imp(antecedent, goal)
             formulas = []
         hypotheses = tuple(Hypothesis(f"h{i}", formula) for i, formula in enumerate(formulas, start=1))
-        return tidy(Sequent(hypotheses, goal))
+        return Sequent(hypotheses, goal)
 
     def formula(self, leaves: int, variables: tuple[str, ...]) -> Formula:
         if leaves == 1:
             if self.rng.random() < self.config.constant:
                 return TRUE if self.rng.random() < 0.3 else FALSE
-            leaf = Var(variables[self.below(len(variables))])
+            leaf = _LEAVES[variables[self.below(len(variables))]]
             return Not(leaf) if self.rng.random() < self.config.negation / 2 else leaf
         if self.rng.random() < self.config.negation:
             return Not(self._binary(leaves, variables))
         return self._binary(leaves, variables)
 
     def _binary(self, leaves: int, variables: tuple[str, ...]) -> Formula:
-        draw = self.rng.random() * sum(weight for _, weight in self.config.connectives)
+        draw = self.rng.random() * self.total_weight
         op = self.config.connectives[-1][0]
         for name, weight in self.config.connectives:
             draw -= weight
@@ -180,8 +187,6 @@ def is_interesting(sequent: Sequent, max_waste: int = 1) -> bool:
     """
     found, goal_formula = antecedents(sequent)
     if goal_formula in found or any(_repeats(formula) for formula in (*found, goal_formula)):
-        return False
-    if not is_tautology(sequent):
         return False
     arena = Arena()
     numbers = [arena.add(formula) for formula in found]
@@ -265,6 +270,9 @@ def sequents(
     seen: set[str] = set()
     while True:
         sequent = sampler.sequent()
+        if not is_tautology(sequent):  # most are not: this comes first because it is cheap
+            continue
+        sequent = tidy(sequent)
         if len(sequent.variables) < config.min_variables or not is_interesting(sequent, config.max_waste):
             continue
         form = canonical_form(sequent)
@@ -276,8 +284,14 @@ def sequents(
             continue
         if script is None or len(script) < config.min_steps:
             continue
+        if _is_plain(script) and sampler.rng.random() >= config.plain_share:
+            continue
         seen.add(form)
         yield sequent, script, form
+
+
+def _is_plain(script: tuple[str, ...]) -> bool:
+    return not any(tactic.startswith(("apply", "have", "constructor")) or " | " in tactic for tactic in script)
 
 
 def shipped_forms() -> frozenset[str]:
@@ -307,7 +321,7 @@ def false_propositional(seed: int, n: int) -> list[Theorem]:
     sampler = _Sampler(random.Random(seed), DEMO)
     found: dict[str, Theorem] = {}
     while len(found) < n:
-        sequent = sampler.sequent()
+        sequent = tidy(sampler.sequent())
         if len(sequent.variables) >= 2 and not is_tautology(sequent):
             name = f"false_{seed}_{len(found):04d}"
             found.setdefault(canonical_form(sequent), Theorem(name, print_statement(sequent)))
