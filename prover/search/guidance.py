@@ -4,11 +4,16 @@ Signs: log-prob (nats) higher is better; ENERGY lower is better; SCORE = -energy
 expanded first.
 """
 
+import hashlib
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
+
+from prover.search.config import SearchConfig, SearchConfigError
 
 
 @runtime_checkable
@@ -36,3 +41,111 @@ class MixingCalibration:
     sigma_energy: float
     sigma_log_prob: float
     beta: float
+
+
+@dataclass(frozen=True, slots=True)
+class Guidance:
+    """The priority of a node in each queue of the frontier.
+
+    | order | priority |
+    |---|---|
+    | policy-cumulative | sum of the path's log-probs |
+    | policy-mean | sum / depth: log-prob per step, so long proofs are not punished for their length |
+    | energy-only | SCORE = -energy |
+    | calibrated | see `MixingCalibration` |
+    | random-energy | calibrated, the energy drawn from N(mu_energy, sigma_energy) by seed and state key (control) |
+    | raw-half-half | sum / 2 + SCORE / 2, unscaled (kept for comparison; the scales do not match) |
+    | breadth-first | -depth |
+
+    `split-queue` keeps two queues, `calibrated` and `policy-mean`, and pops from them in turn.
+    """
+
+    mode: str
+    """The mode in force (`calibrated` without a scorer is `policy-mean`)."""
+    orders: tuple[str, ...]
+    """One order a queue; pops go round."""
+    calibration: MixingCalibration | None
+    seed: int
+    note: str = ""
+    """What a person should know about how the mode was resolved; empty if it is just what was asked."""
+
+    @classmethod
+    def resolve(cls, config: SearchConfig, *, has_scorer: bool, calibration: MixingCalibration | None = None) -> Self:
+        """The guidance that `config` asks for, given what there is; `SearchConfigError` when it cannot be had."""
+        mode, note = config.mode, ""
+        if mode in ("calibrated", "split-queue") and not has_scorer:
+            note = f"mode {mode}: there is no energy model, so the order is policy-mean"
+            mode = "policy-mean"
+        if mode in ("energy-only", "raw-half-half") and not has_scorer:
+            raise SearchConfigError(
+                f"search.mode is {mode!r}, which needs an energy model; give one, or use 'policy-mean'"
+            )
+        if mode in ("calibrated", "split-queue", "random-energy"):
+            if calibration is None:
+                raise SearchConfigError(
+                    f"search.mode is {mode!r}, which needs the energy's scale, but there is no calibration; "
+                    "calibrate the checkpoint, or use 'policy-mean', 'energy-only' or 'raw-half-half'"
+                )
+            for name in ("sigma_energy", "sigma_log_prob"):
+                value = getattr(calibration, name)
+                if not (math.isfinite(value) and value > 0):
+                    raise SearchConfigError(f"the calibration's {name} is {value}; it must be finite and above 0")
+            if config.beta is not None:
+                calibration = replace(calibration, beta=config.beta)
+            if calibration.beta == 0:
+                note = f"mode {mode}: beta is 0 (validation preferred the policy alone), so energies are not used"
+        orders = ("calibrated", "policy-mean") if mode == "split-queue" else (mode,)
+        return cls(mode=mode, orders=orders, calibration=calibration, seed=config.seed, note=note)
+
+    @property
+    def needs_scores(self) -> bool:
+        """Whether new nodes have to be scored by the scorer."""
+        if self.mode in ("calibrated", "split-queue"):
+            assert self.calibration is not None
+            return self.calibration.beta > 0
+        return self.mode in ("energy-only", "raw-half-half")
+
+    def priorities(self, *, log_prob: float, depth: int, score: float | None, key: str) -> tuple[float, ...]:
+        """One priority a queue, higher is expanded first.
+
+        log_prob: cumulative, nats. depth: tactics from the root. score: SCORE of the state, None where
+        `needs_scores` is false. key: the state's key, which the random-energy control draws from.
+        """
+        return tuple(self._priority(order, log_prob, depth, score, key) for order in self.orders)
+
+    def _priority(self, order: str, log_prob: float, depth: int, score: float | None, key: str) -> float:
+        mean = log_prob / max(depth, 1)
+        match order:
+            case "policy-mean":
+                return mean
+            case "policy-cumulative":
+                return log_prob
+            case "breadth-first":
+                return -float(depth)
+            case "energy-only":
+                return _present(score)
+            case "raw-half-half":
+                return 0.5 * log_prob + 0.5 * _present(score)
+            case "calibrated" | "random-energy":
+                scale = self.calibration
+                assert scale is not None
+                if scale.beta == 0:
+                    return mean / scale.sigma_log_prob
+                if order == "random-energy":
+                    z = standard_normal(self.seed, key)
+                else:
+                    z = (-_present(score) - scale.mu_energy) / scale.sigma_energy
+                return mean / scale.sigma_log_prob - scale.beta * z
+        raise AssertionError(f"no formula for order {order!r}")
+
+
+def standard_normal(seed: int, key: str) -> float:
+    """A draw from N(0, 1) that depends on nothing but `seed` and `key`."""
+    digest = hashlib.blake2b(f"random-energy/1\n{seed}\n{key}".encode(), digest_size=8).digest()
+    return NormalDist().inv_cdf((int.from_bytes(digest, "big") + 0.5) / 2.0**64)
+
+
+def _present(score: float | None) -> float:
+    if score is None:
+        raise AssertionError("a node that needs a score has none")
+    return score

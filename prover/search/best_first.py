@@ -1,0 +1,312 @@
+"""Best-first search of one theorem, written as a coroutine that asks for what it needs.
+
+`TheoremSearch.run` yields an `Ask` and is sent the answer. It sees nothing else: no clock but its own meter, no other
+theorem, no batch. So its result cannot depend on how the asks of many theorems are batched, cached or overlapped, which
+is the engine's business (`prover.search.engine`). The seconds budget is the one exception.
+"""
+
+import math
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from prover.environments.base import (
+    Certificate,
+    Complete,
+    Crashed,
+    Outcome,
+    Progress,
+    ProofClaim,
+    ProofState,
+    Rejected,
+    TimedOut,
+)
+from prover.policy.base import TacticCandidate
+from prover.search.config import SearchConfig
+from prover.search.frontier import Frontier
+from prover.search.guidance import Guidance
+from prover.search.node import MESSAGE_LIMIT, Attempt, AttemptOutcome, Node, SearchTree
+from prover.theorems import Theorem
+
+
+@dataclass(frozen=True, slots=True)
+class AskRoot:
+    """Answer: ProofState | Rejected | TimedOut | Crashed."""
+
+    theorem: Theorem
+
+
+@dataclass(frozen=True, slots=True)
+class AskCandidates:
+    """Answer: list[TacticCandidate], best first."""
+
+    state: ProofState
+
+
+@dataclass(frozen=True, slots=True)
+class AskOutcomes:
+    """Answer: list[Outcome], one a tactic, in order."""
+
+    state: ProofState
+    tactics: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AskScores:
+    """Answer: list[float], the SCORE (higher is better) of each text."""
+
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AskCertificate:
+    """Answer: Certificate."""
+
+    claim: ProofClaim
+
+
+Ask = AskRoot | AskCandidates | AskOutcomes | AskScores | AskCertificate
+
+
+class Ended(StrEnum):
+    """Why the search of a theorem ended."""
+
+    PROVED = "proved"
+    BUDGET = "budget"
+    FRONTIER_EXHAUSTED = "frontier_exhausted"
+    TIMEOUT = "timeout"
+    CRASHED = "crashed"
+    INVALID = "invalid"  # Lean does not accept the statement
+
+
+@dataclass(slots=True)
+class Meter:
+    """Milliseconds charged to one theorem. Kept by the engine, read by the search for its seconds budget."""
+
+    model_ms: float = 0.0
+    lean_ms: float = 0.0
+    own_ms: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        return (self.model_ms + self.lean_ms + self.own_ms) / 1000
+
+
+@dataclass(slots=True)
+class TheoremResult:
+    """All that one search of one theorem found."""
+
+    theorem: Theorem
+    ended: Ended
+    reason: str
+    """For people: why it ended or what went wrong; "" where `ended` says it all."""
+    tree: SearchTree
+    meter: Meter
+    started_ms: int
+    """Unix time, milliseconds."""
+    wall_ms: float = 0.0
+    """From admission to the end, with the waiting for the other theorems' turns."""
+    expansions: int = 0
+    tactics: int = 0
+    """Tactics tried, known outcomes included."""
+    proof: tuple[str, ...] | None = None
+    """The certified script."""
+    expansions_to_proof: int | None = None
+    """The expansion at which the certified proof was found: the same whatever larger budget was given."""
+    claims: int = 0
+    """Scripts that stepping called complete and certification was asked about."""
+    uncertified: list[str] = field(default_factory=list)
+    """What certification said of the claims that it turned down."""
+
+    @property
+    def proved(self) -> bool:
+        return self.proof is not None
+
+    @property
+    def claimed(self) -> bool:
+        return self.claims > 0
+
+
+class TheoremSearch:
+    """The search of one theorem. `run()` is the algorithm; `upcoming` lets the engine work ahead."""
+
+    def __init__(self, theorem: Theorem, config: SearchConfig, guidance: Guidance) -> None:
+        self.theorem = theorem
+        self.meter = Meter()
+        self._config = config
+        self._guidance = guidance
+        self._tree = SearchTree()
+        self._frontier = Frontier(len(guidance.orders))
+        self._started = time.perf_counter()
+        self._result = TheoremResult(theorem, Ended.BUDGET, "", self._tree, self.meter, _now_ms())
+
+    def upcoming(self, n: int) -> list[ProofState]:
+        """The open states most likely to be expanded next, best first; at most what the budget still allows."""
+        left = self._config.max_expansions - self._result.expansions
+        return [self._tree.nodes[index].state for index in self._frontier.upcoming(min(n, left))]
+
+    def run(self) -> Generator[Ask, Any, TheoremResult]:
+        """Ask, be answered, and return the result when proved or out of budget, of frontier or of time."""
+        config, result, frontier = self._config, self._result, self._frontier
+        root = yield AskRoot(self.theorem)
+        if not isinstance(root, ProofState):
+            return self._end(_ENDED_AT_ROOT[type(root)], root.message)
+        node = self._tree.add_root(root, _now_ms())
+        yield from self._open([node])
+
+        silent = 0  # expansions in a row in which every tactic crashed
+        while True:
+            if not frontier:
+                return self._end(Ended.FRONTIER_EXHAUSTED)
+            if result.expansions >= config.max_expansions:
+                return self._end(Ended.BUDGET)
+            if config.time_limit_s is not None and self.meter.seconds >= config.time_limit_s:
+                return self._end(Ended.TIMEOUT, f"used {self.meter.seconds:.1f} s of {config.time_limit_s:g} s")
+
+            node = self._tree.nodes[frontier.pop()]
+            result.expansions += 1
+            node.expansion = result.expansions
+            proposed: list[TacticCandidate] = yield AskCandidates(node.state)
+            candidates = self.with_probes(proposed)
+            outcomes: list[Outcome] = []
+            if candidates:
+                outcomes = yield AskOutcomes(node.state, tuple(candidate.tactic for candidate in candidates))
+            result.tactics += len(outcomes)
+            new = yield from self._record(node, candidates, outcomes)
+            if result.proof is not None:
+                return self._end(Ended.PROVED)
+            yield from self._open(new)
+
+            silent = silent + 1 if outcomes and all(isinstance(outcome, Crashed) for outcome in outcomes) else 0
+            if silent >= config.max_crashes:
+                last = outcomes[-1]
+                assert isinstance(last, Crashed)
+                return self._end(Ended.CRASHED, f"{silent} expansions in a row crashed; the last: {last.message}")
+
+    def with_probes(self, proposed: list[TacticCandidate]) -> list[TacticCandidate]:
+        """Distinct candidates, best first as the policy gave them, then the probes it did not think of."""
+        seen: set[str] = set()
+        candidates: list[TacticCandidate] = []
+        probes = (TacticCandidate(tactic, self._config.probe_log_prob, 0) for tactic in self._config.probe_tactics)
+        for candidate in (*proposed, *probes):
+            if candidate.tactic not in seen:
+                seen.add(candidate.tactic)
+                candidates.append(candidate)
+        return candidates
+
+    def _record(
+        self, node: Node, candidates: list[TacticCandidate], outcomes: list[Outcome]
+    ) -> Generator[Ask, Any, list[Node]]:
+        """Make nodes and attempts of the outcomes; certify claims, best first, until one holds. Returns new nodes."""
+        new: list[Node] = []
+        for rank, (candidate, outcome) in enumerate(zip(candidates, outcomes, strict=True)):
+            kind, message, child, is_new = _KIND[type(outcome)], "", None, False
+            match outcome:
+                case Progress(state=state):
+                    child, is_new = self._reach(node, candidate, state)
+                    if is_new:
+                        new.append(child)
+                case Complete():
+                    if self._result.proof is None:
+                        claim = ProofClaim(self.theorem, (*node.state.tactics, candidate.tactic))
+                        certificate: Certificate = yield AskCertificate(claim)
+                        child, is_new = self._settle(node, candidate, certificate), True
+                        if not certificate.certified:
+                            kind, message = AttemptOutcome.UNCERTIFIED, certificate.reason
+                case Rejected(message=message, refused=refused):
+                    kind = AttemptOutcome.REFUSED if refused else AttemptOutcome.REJECTED
+                case TimedOut(message=message) | Crashed(message=message):
+                    pass
+            self._tree.attempts.append(
+                Attempt(
+                    parent=node.index,
+                    expansion=self._result.expansions,
+                    rank=rank,
+                    tactic=candidate.tactic,
+                    log_prob=candidate.log_prob,
+                    outcome=kind,
+                    message=message[:MESSAGE_LIMIT],
+                    elapsed_ms=outcome.elapsed_ms,
+                    child=None if child is None else child.index,
+                    new_node=is_new,
+                )
+            )
+        return new
+
+    def _reach(self, parent: Node, candidate: TacticCandidate, state: ProofState) -> tuple[Node, bool]:
+        """The node of `state`: a new one, or the known one, which takes this path if it is open and the path better."""
+        known = self._tree.find(state.key)
+        if known is None:
+            return self._tree.add_child(parent, candidate.tactic, candidate.log_prob, state, _now_ms()), True
+        if known.index in self._frontier and parent.depth + 1 < self._config.max_depth:
+            here = self._priorities(known)
+            there = self._guidance.priorities(
+                log_prob=parent.log_prob + candidate.log_prob, depth=parent.depth + 1, score=known.score, key=known.key
+            )
+            if there[0] > here[0]:
+                self._tree.move(known, parent, candidate.tactic, candidate.log_prob, state)
+                self._frontier.push(known.index, there)
+        return known, False
+
+    def _settle(self, parent: Node, candidate: TacticCandidate, certificate: Certificate) -> Node:
+        """A terminal node for a claim, and what its certificate means for the result."""
+        result = self._result
+        tactics = certificate.claim.tactics
+        node = self._tree.add_child(
+            parent, candidate.tactic, candidate.log_prob, ProofState(self.theorem, tactics, ""), _now_ms()
+        )
+        node.claimed = True
+        node.complete = certificate.certified
+        result.claims += 1
+        if certificate.certified:
+            result.proof = tactics
+            result.expansions_to_proof = result.expansions
+        else:
+            result.uncertified.append(certificate.reason)
+        return node
+
+    def _open(self, nodes: list[Node]) -> Generator[Ask, Any, None]:
+        """Score new nodes if the mode asks for it, and put those on the frontier that may be expanded."""
+        if not nodes:
+            return
+        if self._guidance.needs_scores:
+            scores: list[float] = yield AskScores(tuple(node.state.text for node in nodes))
+            for node, score in zip(nodes, scores, strict=True):
+                if not math.isfinite(score):
+                    raise ValueError(
+                        f"the energy model scored a state of {self.theorem.name} as {score}; every score must be "
+                        f"finite, so the checkpoint is not usable. The state:\n{node.state.text}"
+                    )
+                node.score = score
+        for node in nodes:
+            if node.depth < self._config.max_depth:
+                self._frontier.push(node.index, self._priorities(node))
+
+    def _priorities(self, node: Node) -> tuple[float, ...]:
+        return self._guidance.priorities(log_prob=node.log_prob, depth=node.depth, score=node.score, key=node.key)
+
+    def _end(self, ended: Ended, reason: str = "") -> TheoremResult:
+        result = self._result
+        result.ended = ended
+        result.reason = reason
+        if result.uncertified and not result.proved:
+            words = f"{len(result.uncertified)} claimed proofs were not certified, the first: {result.uncertified[0]}"
+            result.reason = f"{reason}; {words}" if reason else words
+        result.wall_ms = (time.perf_counter() - self._started) * 1000
+        return result
+
+
+_ENDED_AT_ROOT = {Rejected: Ended.INVALID, TimedOut: Ended.TIMEOUT, Crashed: Ended.CRASHED}
+_KIND = {
+    Progress: AttemptOutcome.PROGRESS,
+    Complete: AttemptOutcome.COMPLETE,
+    Rejected: AttemptOutcome.REJECTED,
+    TimedOut: AttemptOutcome.TIMED_OUT,
+    Crashed: AttemptOutcome.CRASHED,
+}
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

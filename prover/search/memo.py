@@ -1,0 +1,208 @@
+"""Remembered candidates and outcomes, so that a second search of the same theorems is cheap and comparisons are paired.
+
+What is remembered can never change a result, only its cost: keys cover all that the answer depends on, crashes and
+timeouts are never stored, and expansions are counted the same whether the answer was known or not.
+"""
+
+import hashlib
+import json
+import logging
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from prover.environments.base import Complete, Outcome, Progress, ProofState, Rejected
+from prover.policy.base import TacticCandidate
+from prover.search.node import MESSAGE_LIMIT
+from prover.theorems import Theorem
+
+logger = logging.getLogger(__name__)
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS candidates_1 (key BLOB PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS outcomes_1 (key BLOB PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+_LOCK_TIMEOUT_S = 30.0
+_QUERY_KEYS = 500  # keys in one SELECT; SQLite's own limit on variables is 999 in old builds
+
+
+class MemoError(RuntimeError):
+    """The memo file cannot be used; the message says what to do."""
+
+
+@dataclass(slots=True)
+class MemoCounts:
+    """What this process asked of the memo."""
+
+    candidate_hits: int = 0
+    candidate_misses: int = 0
+    outcome_hits: int = 0
+    outcome_misses: int = 0
+
+
+class SearchMemo:
+    """A SQLite file (WAL mode) that several processes may open, or memory when `path` is None.
+
+    Used from one thread. Values are never changed once written. If writing fails half way through a search (a full
+    disk), that is logged once and the search goes on without remembering.
+    """
+
+    def __init__(self, path: str | Path | None = None) -> None:
+        self.path = None if path is None else Path(path)
+        self.counts = MemoCounts()
+        self._writable = True
+        if self.path is not None:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise MemoError(f"cannot make the folder of the memo {self.path}: {error}") from error
+        try:
+            self._db = sqlite3.connect(str(self.path or ":memory:"), timeout=_LOCK_TIMEOUT_S, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.executescript(_TABLES)
+        except sqlite3.Error as error:
+            raise MemoError(
+                f"cannot use the memo {self.path}: {error}. It only saves time: move it away, and it is made anew"
+            ) from error
+
+    # -- candidates: by (policy fingerprint, prompt, k) ----------------------------------------------------------
+
+    def candidates(self, policy: str, prompts: Sequence[str], k: int) -> dict[str, list[TacticCandidate]]:
+        """Those of `prompts` (prompt keys) that are known for this policy fingerprint and k."""
+        keys = {prompt: _digest("candidates", policy, str(k), prompt) for prompt in prompts}
+        found = self._read("candidates_1", keys.values())
+        hits = {prompt: found[key] for prompt, key in keys.items() if key in found}
+        self.counts.candidate_hits += len(hits)
+        self.counts.candidate_misses += len(keys) - len(hits)
+        return {prompt: [TacticCandidate(*row) for row in json.loads(value)] for prompt, value in hits.items()}
+
+    def store_candidates(self, policy: str, k: int, candidates: Mapping[str, Sequence[TacticCandidate]]) -> None:
+        """candidates: by prompt key."""
+        rows = []
+        for prompt, some in candidates.items():
+            value = _dump([[c.tactic, c.log_prob, c.n_tokens] for c in some])
+            rows.append((_digest("candidates", policy, str(k), prompt), value))
+        self._write("candidates_1", rows)
+
+    # -- outcomes: by (environment fingerprint, theorem, exact state text, tactic) --------------------------------
+
+    def outcomes(
+        self, environment: str, asked: Sequence[tuple[ProofState, str]]
+    ) -> dict[tuple[ProofState, str], Outcome]:
+        """Those of `asked` (state, tactic) that are known, with the paths of the states they were asked for."""
+        keys = {pair: _outcome_key(environment, *pair) for pair in asked}
+        found = self._read("outcomes_1", keys.values())
+        hits = {pair: _load_outcome(found[key], *pair) for pair, key in keys.items() if key in found}
+        self.counts.outcome_hits += len(hits)
+        self.counts.outcome_misses += len(keys) - len(hits)
+        return hits
+
+    def store_outcomes(self, environment: str, outcomes: Mapping[tuple[ProofState, str], Outcome]) -> None:
+        """Crashes and timeouts are passed over: they say nothing about the tactic."""
+        rows = []
+        for pair, outcome in outcomes.items():
+            value = _dump_outcome(outcome)
+            if value is not None:
+                rows.append((_outcome_key(environment, *pair), value))
+        self._write("outcomes_1", rows)
+
+    # -- root states: the outcome of the empty tactic in the empty state -------------------------------------------
+
+    def roots(self, environment: str, theorems: Sequence[Theorem]) -> dict[Theorem, ProofState]:
+        """Root states of those theorems that have been started before."""
+        keys = {theorem: _outcome_key(environment, ProofState(theorem, (), ""), "") for theorem in theorems}
+        found = self._read("outcomes_1", keys.values())
+        return {
+            theorem: ProofState(theorem, (), json.loads(found[key])[1]) for theorem, key in keys.items() if key in found
+        }
+
+    def store_roots(self, environment: str, roots: Iterable[ProofState]) -> None:
+        rows = []
+        for root in roots:
+            key = _outcome_key(environment, ProofState(root.theorem, (), ""), "")
+            rows.append((key, _dump(["root", root.text])))
+        self._write("outcomes_1", rows)
+
+    def close(self) -> None:
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def _read(self, table: str, keys: Iterable[bytes]) -> dict[bytes, str]:
+        distinct = list(dict.fromkeys(keys))
+        found: dict[bytes, str] = {}
+        for start in range(0, len(distinct), _QUERY_KEYS):
+            some = distinct[start : start + _QUERY_KEYS]
+            marks = ",".join("?" * len(some))
+            try:
+                found.update(self._db.execute(f"SELECT key, value FROM {table} WHERE key IN ({marks})", some))
+            except sqlite3.Error as error:
+                raise MemoError(
+                    f"cannot read the memo {self.path}: {error}. It only saves time: move it away, and it is made anew"
+                ) from error
+        return found
+
+    def _write(self, table: str, rows: Iterable[tuple[bytes, str]]) -> None:
+        rows = list(rows)
+        if not rows or not self._writable:
+            return
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany(f"INSERT OR IGNORE INTO {table} VALUES (?, ?)", rows)
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._writable = False
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            logger.warning("The memo %s cannot be written (%s); the search goes on without it.", self.path, error)
+
+
+def _digest(*parts: str) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        raw = part.encode("utf-8", "surrogatepass")
+        digest.update(len(raw).to_bytes(8, "big"))
+        digest.update(raw)
+    return digest.digest()
+
+
+def _outcome_key(environment: str, state: ProofState, tactic: str) -> bytes:
+    """The statement and header are the theorem's part of the key: its name does not reach a tactic."""
+    theorem = state.theorem
+    return _digest("outcome", environment, theorem.header, theorem.statement, state.text, tactic)
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _dump_outcome(outcome: Outcome) -> str | None:
+    match outcome:
+        case Progress(state=state, elapsed_ms=ms):
+            return _dump(["progress", state.text, ms])
+        case Complete(elapsed_ms=ms):
+            return _dump(["complete", ms])
+        case Rejected(message=message, elapsed_ms=ms, refused=refused):
+            return _dump(["rejected", message[:MESSAGE_LIMIT], ms, refused])
+        case _:
+            return None
+
+
+def _load_outcome(value: str, state: ProofState, tactic: str) -> Outcome:
+    kind, *rest = json.loads(value)
+    path = (*state.tactics, tactic)
+    match kind:
+        case "progress":
+            return Progress(ProofState(state.theorem, path, rest[0]), rest[1])
+        case "complete":
+            return Complete(path, rest[0])
+        case "rejected":
+            return Rejected(*rest)
+    raise MemoError(f"the memo has an outcome of kind {kind!r}, which this version does not know; move the memo away")

@@ -1,0 +1,140 @@
+"""A search written to files: what the command line and the assets call."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from prover.environments.base import ProofEnvironment
+from prover.policy.base import TacticGenerator
+from prover.search.best_first import Ended, TheoremResult
+from prover.search.config import SearchConfig
+from prover.search.engine import SearchProgress, search
+from prover.search.guidance import Guidance, MixingCalibration, ValueScorer
+from prover.search.memo import SearchMemo
+from prover.search.rows import SearchIdentity, rows_of
+from prover.theorems import Theorem
+from prover.trajectory.labels import count_rules, label_search
+from prover.trajectory.reader import read_summaries
+from prover.trajectory.schema import SUMMARY_SCHEMA, parts_folder
+from prover.trajectory.summary import summarize_frame
+from prover.trajectory.writer import TrajectoryWriter
+
+logger = logging.getLogger(__name__)
+
+_BYTES_A_TACTIC = 60
+"""Rough disk use of one tried tactic in all three files, compressed."""
+_FLUSH_EVERY_S = 15.0
+
+
+def search_to_files(
+    theorems: Iterable[Theorem],
+    output: str | Path,
+    environment: ProofEnvironment,
+    policy: TacticGenerator,
+    config: SearchConfig,
+    *,
+    scorer: ValueScorer | None = None,
+    calibration: MixingCalibration | None = None,
+    memo: SearchMemo | None = None,
+    iteration: int = 0,
+    resume: bool = False,
+    ebm_id: str | None = None,
+    on_progress: Callable[[SearchProgress], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> dict[str, Any]:
+    """Search the theorems, write `output` (`X.parquet`) and its companions, and return the figures.
+
+    ebm_id: written to the rows; by default the scorer's own. resume: keep the theorems that an earlier run of the same
+    search finished. stop: polled; once true, what is finished is written and `interrupted` is true in the figures.
+    iteration: of expert iteration; written to the rows and part of the search's identity.
+
+    Figures: those of `prover.trajectory.summary.summarize_frame` over all theorems in the output (theorems, proved,
+    claimed, expansions, tactics, ended, solved_by_budget, ...), and: seconds (wall time of this call), output,
+    search_id, mode, note, resumed (theorems taken over), searched, labels (rule -> nodes, of the theorems searched
+    now), interrupted, waited_seconds, own_seconds.
+    Raises `OutputError` before the search starts if the output cannot be written, and `SearchConfigError`.
+    """
+    began = time.perf_counter()
+    theorems = list(theorems)
+    names = [theorem.name for theorem in theorems]
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
+        raise ValueError(f"theorem {repeated[0]} is given more than once; names must be distinct within a search")
+    if calibration is None:
+        calibration = getattr(scorer, "calibration", None)
+    guidance = Guidance.resolve(config, has_scorer=scorer is not None, calibration=calibration)
+    if not guidance.needs_scores:
+        scorer, ebm_id = None, None
+    elif ebm_id is None:
+        ebm_id = getattr(scorer, "ebm_id", None)
+    identity = SearchIdentity.of(environment, policy, config, guidance, ebm_id=ebm_id, iteration=iteration)
+
+    expected = len(theorems) * config.max_expansions * config.n_candidates * _BYTES_A_TACTIC
+    rules: Counter[str] = Counter()
+    with TrajectoryWriter(
+        output,
+        search_id=identity.search_id,
+        order=names,
+        metadata={"config": config.to_dict(), "iteration": iteration, "mode": guidance.mode},
+        resume=resume,
+        expected_bytes=expected,
+    ) as writer:
+        left = [theorem for theorem in theorems if theorem.name not in writer.finished]
+        flushed = time.perf_counter()
+
+        def keep(result: TheoremResult) -> None:
+            nonlocal flushed
+            if result.ended in (Ended.INVALID, Ended.CRASHED):
+                logger.warning("%s: %s: %s", result.theorem.name, result.ended, result.reason)
+            labels = label_search(result)
+            rules.update(count_rules(labels))
+            writer.add(rows_of(result, labels, identity, config))
+            if time.perf_counter() - flushed > _FLUSH_EVERY_S:
+                writer.flush()
+                flushed = time.perf_counter()
+
+        report = search(
+            left,
+            environment,
+            policy,
+            config,
+            scorer=scorer,
+            calibration=calibration,
+            memo=memo,
+            on_result=keep,
+            on_progress=on_progress,
+            stop=stop,
+            keep_results=False,
+        )
+        resumed = len(theorems) - len(left)
+        if report.interrupted:
+            writer.close()
+            finished = parts_folder(writer.output)
+        else:
+            finished = writer.finish()
+        summaries = read_summaries(finished) if writer.finished else _no_summaries()
+    figures = summarize_frame(summaries)
+    figures.update(
+        seconds=round(time.perf_counter() - began, 3),
+        output=str(writer.output),
+        search_id=identity.search_id,
+        mode=guidance.mode,
+        note=guidance.note,
+        resumed=resumed,
+        searched=report.progress.done,
+        labels=dict(sorted(rules.items())),
+        interrupted=report.interrupted,
+        waited_seconds=round(report.waited_s, 3),
+        own_seconds=round(report.own_s, 3),
+    )
+    return figures
+
+
+def _no_summaries() -> pl.DataFrame:
+    frame = pl.from_arrow(SUMMARY_SCHEMA.empty_table())
+    assert isinstance(frame, pl.DataFrame)
+    return frame

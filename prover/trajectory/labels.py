@@ -1,0 +1,186 @@
+"""Which states are examples of progress: labels of one search, and one label a state over many searches.
+
+Rules for one search:
+1. `positive`: a node with a certified completion below it, over any path of the tree (a state reached twice has two
+   parents, and both gain), with the fewest tactics to it as `remaining_depth`.
+2. `negative`: any other node of a proved theorem, expanded or not.
+3. `unknown`: every node of a theorem that was not proved; a node at which a tactic timed out or crashed, unless
+   positive; a claim that was not certified.
+
+A negative is not a dead end: on propositional theorems most are provable (see `label_noise`). What is learnt from these
+labels is progress under this policy, not provability.
+"""
+
+import heapq
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+if TYPE_CHECKING:  # the search writes trajectories, so at run time the dependency goes the other way
+    from prover.search.best_first import TheoremResult
+
+UNKNOWN_DEPTH = -1
+_INTERRUPTIONS = ("timed_out", "crashed")  # of prover.search.node.AttemptOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLabel:
+    """label: positive | negative | unknown. remaining_depth: tactics to completion, -1 unknown. rule: which gave it."""
+
+    label: str
+    remaining_depth: int
+    rule: str
+
+
+def label_search(result: "TheoremResult") -> list[NodeLabel]:
+    """A label for each node of one search, in order of creation."""
+    remaining = _distances(result)
+    interrupted = {attempt.parent for attempt in result.tree.attempts if attempt.outcome in _INTERRUPTIONS}
+    labels = []
+    for node in result.tree.nodes:
+        distance = remaining.get(node.index)
+        if distance is not None:
+            on_path = result.proof is not None and result.proof[: node.depth] == node.state.tactics
+            labels.append(NodeLabel("positive", distance, "positive:proof" if on_path else "positive:other-path"))
+        elif node.claimed:
+            labels.append(NodeLabel("unknown", UNKNOWN_DEPTH, "unknown:not-certified"))
+        elif not result.proved:
+            labels.append(NodeLabel("unknown", UNKNOWN_DEPTH, "unknown:not-proved"))
+        elif node.index in interrupted:
+            labels.append(NodeLabel("unknown", UNKNOWN_DEPTH, "unknown:interrupted"))
+        else:
+            rule = "negative:expanded" if node.expansion is not None else "negative:open"
+            labels.append(NodeLabel("negative", UNKNOWN_DEPTH, rule))
+    return labels
+
+
+def count_rules(labels: Sequence[NodeLabel]) -> dict[str, int]:
+    """How many nodes each rule labelled."""
+    return dict(sorted(Counter(label.rule for label in labels).items()))
+
+
+def _distances(result: "TheoremResult") -> dict[int, int]:
+    """Fewest tactics from a node to a certified completion, for the nodes that have one below them."""
+    parents: dict[int, list[int]] = {}
+    for parent, child in result.tree.edges():
+        parents.setdefault(child, []).append(parent)
+    distance = {node.index: 0 for node in result.tree.nodes if node.complete}
+    queue = deque(distance)
+    while queue:
+        child = queue.popleft()
+        for parent in parents.get(child, ()):
+            if parent not in distance:
+                distance[parent] = distance[child] + 1
+                queue.append(parent)
+    return distance
+
+
+def merge_labels(frame: pl.DataFrame) -> pl.DataFrame:
+    """One label a state over all searches, files and iterations: `label` and `remaining_depth` are replaced.
+
+    A state is (theorem_name, state_key). Ever positive is positive, with the smallest remaining depth ever seen, and so
+    is every state whose child, in any search, is positive; else ever negative is negative; else unknown. Rows and their
+    order are kept. Needs the columns theorem_name, state_key, state_id, parent_state_id, search_id, label,
+    remaining_depth. Nodes of a theorem that one search proved and another did not stay unknown where only the failed
+    search saw them.
+    """
+    state = ["theorem_name", "state_key"]
+    known = {
+        (name, key): depth
+        for name, key, depth in frame.filter(pl.col("label") == "positive")
+        .group_by(state)
+        .agg(pl.col("remaining_depth").filter(pl.col("remaining_depth") >= 0).min())
+        .iter_rows()
+    }
+    rows = ["search_id", "theorem_name"]
+    edges = (
+        frame.filter(pl.col("parent_state_id").is_not_null())
+        .select(*rows, pl.col("parent_state_id").alias("state_id"), pl.col("state_key").alias("child_key"))
+        .join(frame.select(*rows, "state_id", "state_key"), on=[*rows, "state_id"])
+    )
+    parents: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for name, child, parent in edges.select("theorem_name", "child_key", "state_key").unique().iter_rows():
+        parents.setdefault((name, child), []).append((name, parent))
+    positive = _relax(known, parents)
+
+    table = pl.DataFrame(
+        [(name, key, depth) for (name, key), depth in positive.items()],
+        schema={"theorem_name": pl.String, "state_key": pl.String, "merged_depth": pl.Int32},
+        orient="row",
+    )
+    seen = frame.group_by(state).agg((pl.col("label") == "negative").any().alias("ever_negative"))
+    joined = frame.join(table.with_columns(pl.lit(True).alias("ever_positive")), on=state, how="left").join(
+        seen, on=state, how="left"
+    )
+    joined = joined.with_columns(
+        pl.when(pl.col("ever_positive").fill_null(False))
+        .then(pl.lit("positive"))
+        .when(pl.col("ever_negative"))
+        .then(pl.lit("negative"))
+        .otherwise(pl.lit("unknown"))
+        .alias("label"),
+        pl.col("merged_depth").fill_null(UNKNOWN_DEPTH).cast(pl.Int32).alias("remaining_depth"),
+    )
+    return joined.select(frame.columns)
+
+
+def _relax(
+    known: Mapping[tuple[str, str], int | None], parents: Mapping[tuple[str, str], list[tuple[str, str]]]
+) -> dict[tuple[str, str], int]:
+    """Fewest tactics to completion of every state from which a positive one can be reached; -1 if none was recorded."""
+    best = {state: value for state, value in known.items() if value is not None}
+    queue = [(value, state) for state, value in best.items()]
+    heapq.heapify(queue)
+    while queue:
+        value, state = heapq.heappop(queue)
+        if value > best[state]:
+            continue
+        for parent in parents.get(state, ()):
+            if parent not in best or value + 1 < best[parent]:
+                best[parent] = value + 1
+                heapq.heappush(queue, (value + 1, parent))
+    unmeasured = [state for state, value in known.items() if value is None and state not in best]
+    while unmeasured:
+        state = unmeasured.pop()
+        if state not in best:
+            best[state] = UNKNOWN_DEPTH
+            unmeasured.extend(parents.get(state, ()))
+    return best
+
+
+@dataclass(frozen=True, slots=True)
+class LabelNoise:
+    """How many of the distinct states with a label a decision procedure calls provable."""
+
+    label: str
+    states: int
+    decided: int
+    """States that the procedure could read."""
+    provable: int
+
+    def to_dict(self) -> dict[str, int | str]:
+        return asdict(self)
+
+
+def label_noise(frame: pl.DataFrame, is_provable: Callable[[str], bool | None]) -> list[LabelNoise]:
+    """For negatives and unknowns, how many distinct states are in fact provable.
+
+    is_provable: decides a state text; None when it cannot read it. Finished proofs are left out.
+    """
+    found = []
+    states = frame.filter(pl.col("state_pp") != "").unique(["theorem_name", "state_key"], maintain_order=True)
+    for label in ("negative", "unknown"):
+        texts = states.filter(pl.col("label") == label)["state_pp"].to_list()
+        verdicts = [is_provable(text) for text in texts]
+        found.append(
+            LabelNoise(
+                label=label,
+                states=len(texts),
+                decided=sum(verdict is not None for verdict in verdicts),
+                provable=sum(verdict is True for verdict in verdicts),
+            )
+        )
+    return found

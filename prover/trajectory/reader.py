@@ -1,0 +1,159 @@
+"""Reads trajectory files, our own and those made elsewhere with the twelve interchange columns alone."""
+
+import glob
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from prover.states import count_goals, state_key
+from prover.trajectory.schema import (
+    ATTEMPT_SCHEMA,
+    INTERCHANGE_COLUMNS,
+    KINDS,
+    LABELS,
+    NODE_SCHEMA,
+    SUMMARY_SCHEMA,
+    sibling_path,
+)
+
+Paths = str | Path | Iterable[str | Path]
+
+
+class TrajectoryError(ValueError):
+    """A file is missing or is not a trajectory. The message names the file, the column and what was expected."""
+
+
+def find_files(paths: Paths) -> list[Path]:
+    """Node files named by files, folders (searched downwards) and globs, each once, in the order given.
+
+    In a folder the companions (`.attempts.parquet`, `.summary.parquet`) and the parts of unfinished searches are left
+    out; name a `.parts` folder itself to read those. Raises `TrajectoryError` if something named holds no file.
+    """
+    if isinstance(paths, str | Path):
+        paths = [paths]
+    found: dict[Path, None] = {}
+    for given in paths:
+        path = Path(given)
+        if path.is_file():
+            some = [path]
+        elif path.is_dir():
+            some = [file for file in sorted(path.rglob("*.parquet")) if _is_node_file(file, path)]
+        else:
+            some = [Path(name) for name in sorted(glob.glob(str(given), recursive=True))]
+            some = [file for file in some if file.is_file() and _is_node_file(file, file.parent)]
+        if not some:
+            raise TrajectoryError(f"{given}: no trajectory file there; give a .parquet file, a folder or a glob")
+        found.update(dict.fromkeys(some))
+    return list(found)
+
+
+def _is_node_file(file: Path, root: Path) -> bool:
+    companion = file.suffixes[-2:-1] and file.suffixes[-2] in (".attempts", ".summary")
+    in_parts = any(part.endswith(".parts") for part in file.relative_to(root).parts[:-1])
+    return file.suffix == ".parquet" and not companion and not in_parts
+
+
+def read_trajectories(paths: Paths) -> pl.DataFrame:
+    """Node rows of all files, with every column of `NODE_SCHEMA` in order.
+
+    Where a file has the interchange columns alone, ours are filled: state_key, n_goals and expanded from the rows,
+    search_id "external:" and the file's name, empty environment and policy_id, and nulls. Whole numbers may have
+    another width or sign in a file as long as the values fit. Raises `TrajectoryError`.
+    """
+    frames = [_read_nodes(file) for file in find_files(paths)]
+    return pl.concat(frames)
+
+
+def read_attempts(paths: Paths) -> pl.DataFrame:
+    """Attempt rows beside the given node files; node files without an attempts file contribute none."""
+    return _read_companions(paths, "attempts", ATTEMPT_SCHEMA)
+
+
+def read_summaries(paths: Paths) -> pl.DataFrame:
+    """Summary rows beside the given node files; node files without a summary file contribute none."""
+    return _read_companions(paths, "summary", SUMMARY_SCHEMA)
+
+
+def _read_companions(paths: Paths, kind: str, schema: pa.Schema) -> pl.DataFrame:
+    files = [sibling_path(file, kind) for file in find_files(paths)]
+    tables = [_cast(_open(file), schema, file) for file in files if file.exists()]
+    return _to_polars(pa.concat_tables([schema.empty_table(), *tables]))
+
+
+def _read_nodes(file: Path) -> pl.DataFrame:
+    table = _open(file)
+    missing = [name for name in INTERCHANGE_COLUMNS if name not in table.column_names]
+    if missing:
+        raise TrajectoryError(
+            f"{file}: column {missing[0]!r} is missing; a trajectory file has {', '.join(INTERCHANGE_COLUMNS)}"
+        )
+    present = [field for field in NODE_SCHEMA if field.name in table.column_names]
+    frame = _to_polars(_cast(table.select([field.name for field in present]), pa.schema(present), file))
+    wrong = frame.filter(~pl.col("label").is_in(LABELS))
+    if len(wrong):
+        raise TrajectoryError(
+            f"{file}: column 'label' holds {wrong['label'][0]!r}; expected one of {', '.join(LABELS)}"
+        )
+    return frame.with_columns(_filled(frame, file)).select(NODE_SCHEMA.names)
+
+
+def _filled(frame: pl.DataFrame, file: Path) -> list[pl.Series | pl.Expr]:
+    """Our own columns where the file lacks them."""
+    texts = frame["state_pp"]
+    expanded = pl.struct("theorem_name", "state_id").is_in(
+        frame.filter(pl.col("parent_state_id").is_not_null())
+        .select(pl.struct("theorem_name", pl.col("parent_state_id").alias("state_id")))
+        .to_series()
+        .implode()
+    )
+    columns: dict[str, pl.Series | pl.Expr] = {
+        "iteration": pl.lit(None, dtype=pl.Int32).alias("iteration"),
+        "search_id": pl.lit(f"external:{file.stem}").alias("search_id"),
+        "state_key": pl.Series("state_key", [state_key(text) for text in texts], dtype=pl.String),
+        "n_goals": pl.Series("n_goals", [count_goals(text) for text in texts], dtype=pl.UInt32),
+        "expanded": expanded.alias("expanded"),
+        "environment": pl.lit("").alias("environment"),
+        "policy_id": pl.lit("").alias("policy_id"),
+        "ebm_id": pl.lit(None, dtype=pl.String).alias("ebm_id"),
+        "seed": pl.lit(None, dtype=pl.UInt64).alias("seed"),
+    }
+    return [column for name, column in columns.items() if name not in frame.columns]
+
+
+def _open(file: Path) -> pa.Table:
+    try:
+        return pq.read_table(file)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise TrajectoryError(f"{file}: not a Parquet file that can be read: {error}") from error
+
+
+def _cast(table: pa.Table, schema: pa.Schema, file: Path) -> pa.Table:
+    """`table` with the schema's types and columns; values that do not fit are an error that names file and column."""
+    columns = []
+    for field in schema:
+        if field.name not in table.column_names:
+            raise TrajectoryError(f"{file}: column {field.name!r} is missing")
+        column = table[field.name]
+        if not field.nullable and column.null_count:
+            raise TrajectoryError(f"{file}: column {field.name!r} has {column.null_count} nulls; it must have none")
+        try:
+            columns.append(column.cast(field.type))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise TrajectoryError(
+                f"{file}: column {field.name!r} is {column.type}, expected {field.type}: {error}"
+            ) from error
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _to_polars(table: pa.Table) -> pl.DataFrame:
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+def companions(output: str | Path) -> Sequence[Path]:
+    """The files of one search that exist: nodes, attempts, summary."""
+    return [path for kind in KINDS if (path := sibling_path(Path(output), kind)).exists()]

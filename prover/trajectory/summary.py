@@ -1,0 +1,79 @@
+"""What searches came to: counts, the solve curve, labels, time."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from prover.trajectory.reader import Paths, find_files, read_summaries, read_trajectories
+
+BUDGETS: tuple[int, ...] = (4, 8, 16, 32, 64, 128, 256)
+
+
+def summarize(paths: Paths) -> dict[str, Any]:
+    """Figures over all searches in the files, as plain values.
+
+    theorems, proved (certified), claimed, expansions, tactics, seconds (the sum of the theorems' model, Lean and own
+    time), nodes, labels (label -> nodes), ended (reason -> theorems), solved_by_budget (expansions -> proved, up to the
+    largest budget searched), median_expansions_to_proof, invalid (names of theorems that Lean did not accept), files.
+    Node files without a summary file contribute theorems, proved, nodes and labels.
+    """
+    files = find_files(paths)
+    nodes = read_trajectories(files)
+    summaries = read_summaries(files)
+    with_summary = summaries.select("search_id", "theorem_name").unique()
+    others = nodes.join(with_summary, on=["search_id", "theorem_name"], how="anti")
+    other_theorems = others.group_by("search_id", "theorem_name").agg(pl.col("is_proof_complete").any())
+    other_proved = int(other_theorems["is_proof_complete"].sum())
+
+    figures = summarize_frame(summaries)
+    figures["theorems"] += len(other_theorems)
+    figures["proved"] += other_proved
+    figures["claimed"] += other_proved
+    figures["nodes"] = len(nodes)
+    figures["labels"] = counts(nodes["label"])
+    figures["files"] = [str(file) for file in files]
+    return figures
+
+
+def summarize_frame(summaries: pl.DataFrame) -> dict[str, Any]:
+    """The part of `summarize` that summary rows alone can tell."""
+    milliseconds = summaries.select("model_ms", "lean_ms", "own_ms").sum()
+    model_ms, lean_ms, own_ms = milliseconds.row(0)
+    to_proof = summaries["expansions_to_proof"].drop_nulls()
+    largest = _as_int(summaries["max_expansions"].max())
+    return {
+        "theorems": len(summaries),
+        "proved": int(summaries["certified"].sum()),
+        "claimed": int(summaries["claimed"].sum()),
+        "expansions": int(summaries["expansions"].sum()),
+        "tactics": int(summaries["tactics"].sum()),
+        "seconds": round((model_ms + lean_ms + own_ms) / 1000, 3),
+        "model_seconds": round(model_ms / 1000, 3),
+        "lean_seconds": round(lean_ms / 1000, 3),
+        "nodes": int(summaries["nodes"].sum()),
+        "ended": counts(summaries["ended"]),
+        "solved_by_budget": solved_by_budget(summaries, budgets_up_to(largest)),
+        "median_expansions_to_proof": to_proof.median() if len(to_proof) else None,
+        "invalid": summaries.filter(pl.col("ended") == "invalid")["theorem_name"].to_list(),
+    }
+
+
+def solved_by_budget(summaries: pl.DataFrame, budgets: Sequence[int]) -> dict[int, int]:
+    """Theorems proved within each budget, in expansions: one search at the largest budget gives the whole curve."""
+    to_proof = summaries["expansions_to_proof"].drop_nulls()
+    return {budget: int((to_proof <= budget).sum()) for budget in budgets}
+
+
+def budgets_up_to(largest: int) -> list[int]:
+    """4, 8, 16, ... below `largest`, and `largest` itself; nothing for 0."""
+    return [budget for budget in BUDGETS if budget < largest] + ([largest] if largest else [])
+
+
+def counts(column: pl.Series) -> dict[str, int]:
+    """How often each value stands in a column of words."""
+    return dict(sorted(column.value_counts().iter_rows()))
+
+
+def _as_int(value: object) -> int:
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,293 @@
+"""Writes trajectories: a killed run loses at most the theorems not yet flushed, and never tears or doubles a row.
+
+While a search runs, finished theorems are flushed in batches to part files in `X.parts/`. A part is three files (nodes,
+attempts, summary), each written under a temporary name, fsynced and renamed; the summary comes last, so a part without
+its summary does not count. `finish` merges the parts into `X.parquet` and its two companions, theorem by theorem in the
+order the theorems were given, and removes them.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from prover.trajectory.schema import (
+    KINDS,
+    SCHEMA_VERSION,
+    SUMMARY_SCHEMA,
+    TheoremRows,
+    parts_folder,
+    sibling_path,
+    to_table,
+)
+
+MIN_FREE_BYTES = 64 * 2**20
+_PROBE_BYTES = 4096
+_ROWS_A_GROUP = 50_000  # of the merged files
+_OPEN_PARTS = 32  # part files held open while merging
+
+
+class OutputError(RuntimeError):
+    """The output cannot be written, or holds something else. The message names the path and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a finished theorem is: a part (by its base path) and its row groups there."""
+
+    base: Path
+    groups: dict[str, int | None]  # kind -> row group; None: the theorem has no rows of that kind
+
+
+class TrajectoryWriter:
+    """Collects finished theorems into `output` (`X.parquet`).
+
+    output: the node file; its name must end in `.parquet`. order: theorem names in the order the merged files keep;
+    names that are not in it come last. metadata: plain values kept in the files (key `prover`). batch: theorems a part.
+    resume: keep what an earlier run of the same search finished; otherwise its parts are removed at once, and its
+    merged files are replaced at the end. search_id: a resumed run must have the same one. expected_bytes: refuse to
+    start with less free disk.
+
+    Raises `OutputError` at once when the folder cannot be written or the disk is too full.
+    """
+
+    def __init__(
+        self,
+        output: str | Path,
+        *,
+        search_id: str,
+        order: Sequence[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+        batch: int = 16,
+        resume: bool = False,
+        expected_bytes: int = 0,
+    ) -> None:
+        self.output = Path(output)
+        self._search_id = search_id
+        self._order = {name: place for place, name in enumerate(order)}
+        self._metadata = {
+            b"prover": json.dumps({"schema": SCHEMA_VERSION, "search_id": search_id, **(metadata or {})}).encode()
+        }
+        self._batch = batch
+        self._pending: list[TheoremRows] = []
+        self._places: dict[str, _Place] = {}
+        probe_output(self.output, expected_bytes)
+        self._parts = parts_folder(self.output)
+        self._next_part = 0
+        if resume:
+            self._take_up()
+        else:
+            shutil.rmtree(self._parts, ignore_errors=True)
+
+    @property
+    def finished(self) -> set[str]:
+        """Names of the theorems that are safely on disk."""
+        return set(self._places)
+
+    def add(self, rows: TheoremRows) -> None:
+        """Take a finished theorem; flushed with its batch. A theorem that is there already is an error."""
+        name = rows.summary.theorem_name
+        if name in self._places or any(other.summary.theorem_name == name for other in self._pending):
+            raise OutputError(f"theorem {name} is in {self.output} already; names must be distinct within a search")
+        self._pending.append(rows)
+        if len(self._pending) >= self._batch:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is pending as one part."""
+        if not self._pending:
+            return
+        self._parts.mkdir(parents=True, exist_ok=True)
+        base = self._parts / f"part-{self._next_part:05d}.parquet"
+        pending = self._pending
+        groups: dict[str, dict[str, int | None]] = {rows.summary.theorem_name: {} for rows in pending}
+        for kind, schema in KINDS.items():  # the summary is the last kind: it makes the part count
+            tables: list[pa.Table] = []
+            for rows in pending:
+                records = rows.of(kind)
+                groups[rows.summary.theorem_name][kind] = len(tables) if records else None
+                if records:
+                    tables.append(to_table(records, schema))
+            write_parquet(sibling_path(base, kind), tables, schema.with_metadata(self._metadata))
+        for name, by_kind in groups.items():
+            self._places[name] = _Place(base, by_kind)
+        self._pending = []
+        self._next_part += 1
+
+    def finish(self) -> Path:
+        """Flush, merge the parts into the final files, remove the parts, and return the path of the node file."""
+        self.flush()
+        last = len(self._order)
+        names = sorted(self._places, key=lambda name: (self._order.get(name, last), name))
+        for kind, schema in KINDS.items():
+            tables = self._tables(kind, names)
+            write_parquet(sibling_path(self.output, kind), _regroup(tables), schema.with_metadata(self._metadata))
+        shutil.rmtree(self._parts, ignore_errors=True)
+        return self.output
+
+    def close(self) -> None:
+        """Flush what is pending and keep the parts, for a later run with `resume`."""
+        self.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _tables(self, kind: str, names: Sequence[str]) -> Iterator[pa.Table]:
+        """The rows of each theorem in turn, with few part files open at a time."""
+        with ExitStack() as stack:
+            files: dict[Path, pq.ParquetFile] = {}
+            for name in names:
+                place = self._places[name]
+                group = place.groups[kind]
+                if group is None:
+                    continue
+                if place.base not in files:
+                    if len(files) >= _OPEN_PARTS:
+                        files.pop(next(iter(files))).close()
+                    files[place.base] = stack.enter_context(pq.ParquetFile(sibling_path(place.base, kind)))
+                yield files[place.base].read_row_group(group)
+
+    def _take_up(self) -> None:
+        """Find what an earlier run finished: its parts, and the merged files if it got that far."""
+        self._adopt_merged()
+        if not self._parts.is_dir():
+            return
+        for leftover in self._parts.glob("*.tmp"):
+            leftover.unlink()
+        for nodes in sorted(self._parts.glob("part-?????.parquet")):
+            self._next_part = max(self._next_part, int(nodes.stem.removeprefix("part-")) + 1)
+            summary = sibling_path(nodes, "summary")
+            if not summary.exists():
+                continue  # killed between the files of a part: its theorems are searched again
+            table = self._own(summary)
+            counters = {"nodes": 0, "attempts": 0, "summary": 0}
+            columns = [table["theorem_name"].to_pylist(), table["nodes"].to_pylist(), table["tactics"].to_pylist()]
+            for name, n_nodes, n_tactics in zip(*columns, strict=True):
+                place = _Place(nodes, {})
+                for kind, count in (("nodes", n_nodes), ("attempts", n_tactics), ("summary", 1)):
+                    place.groups[kind] = counters[kind] if count else None
+                    counters[kind] += bool(count)
+                self._places.setdefault(name, place)
+
+    def _adopt_merged(self) -> None:
+        """Turn merged files of an earlier run into a part again, so that more theorems can be added to them."""
+        summary_path = sibling_path(self.output, "summary")
+        if not (self.output.exists() and summary_path.exists()) or any(self._parts.glob("part-*.summary.parquet")):
+            return
+        summary = self._own(summary_path)
+        tables = {
+            kind: summary if kind == "summary" else pq.read_table(sibling_path(self.output, kind)) for kind in KINDS
+        }
+        self._parts.mkdir(parents=True, exist_ok=True)
+        base = self._parts / "part-00000.parquet"
+        names = summary["theorem_name"].to_pylist()
+        for kind, schema in KINDS.items():
+            groups = _split_by_theorem(tables[kind], names)
+            write_parquet(sibling_path(base, kind), groups, schema.with_metadata(self._metadata))
+
+    def _own(self, summary: Path) -> pa.Table:
+        """The summary of an earlier run, which must be of the same search."""
+        try:
+            table = pq.read_table(summary)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise OutputError(f"cannot read {summary} to resume from it: {error}; start anew without resume") from error
+        if not set(SUMMARY_SCHEMA.names) <= set(table.column_names):
+            raise OutputError(f"{summary} is not a summary of this version; start anew without resume")
+        others = set(table["search_id"].to_pylist()) - {self._search_id}
+        if others:
+            raise OutputError(
+                f"{summary} comes from another search ({', '.join(sorted(others))}, not {self._search_id}): the "
+                "settings, the policy, the energy model or Lean differ. Give another output, or start anew without "
+                "resume"
+            )
+        return table
+
+
+def probe_output(output: Path, expected_bytes: int = 0) -> None:
+    """Raise `OutputError` unless files can be written beside `output` and the disk has room for them."""
+    if output.suffix != ".parquet":
+        raise OutputError(f"the output is {output}; give a file name that ends in .parquet")
+    if output.is_dir():
+        raise OutputError(f"the output {output} is a folder; give a file name")
+    folder = output.parent
+    probe = folder / f".{output.name}.probe-{os.getpid()}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with probe.open("wb") as file:
+            file.write(b"\0" * _PROBE_BYTES)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OutputError(f"cannot write in {folder}: {error.strerror or error}; give another output folder") from error
+    finally:
+        if folder.is_dir():
+            probe.unlink(missing_ok=True)
+    free = shutil.disk_usage(folder).free
+    needed = max(MIN_FREE_BYTES, expected_bytes)
+    if free < needed:
+        raise OutputError(
+            f"{folder} has {free / 2**20:.0f} MiB free and this search may need {needed / 2**20:.0f} MiB; make room, "
+            "or give an output on another disk"
+        )
+
+
+def write_parquet(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> None:
+    """Write tables, a row group each, under a temporary name; fsync, rename, fsync the folder."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+            for table in tables:
+                writer.write_table(table.replace_schema_metadata(schema.metadata), row_group_size=max(1, len(table)))
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {error.strerror or error}; what was finished before is safe"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _regroup(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Small tables joined into row groups of about `_ROWS_A_GROUP` rows."""
+    held: list[pa.Table] = []
+    rows = 0
+    for table in tables:
+        held.append(table)
+        rows += len(table)
+        if rows >= _ROWS_A_GROUP:
+            yield pa.concat_tables(held)
+            held, rows = [], 0
+    if held:
+        yield pa.concat_tables(held)
+
+
+def _split_by_theorem(table: pa.Table, names: Sequence[str]) -> Iterator[pa.Table]:
+    """Runs of rows of one theorem, in the order of `names`; theorems without rows are passed over."""
+    column = table["theorem_name"].to_pylist()
+    spans: dict[str, tuple[int, int]] = {}
+    for place, name in enumerate(column):
+        start, length = spans.get(name, (place, 0))
+        spans[name] = (start, length + 1)
+    for name in names:
+        if name in spans:
+            yield table.slice(*spans[name])
