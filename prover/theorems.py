@@ -1,6 +1,21 @@
 """Theorems and theorem sets: loading, validation, digests, splits."""
 
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from prover.theorem_text import Declaration, TheoremTextError, check_name, read_source, read_statement
+
+BUILTIN_FOLDER = Path(__file__).resolve().parent / "theorem_sets"
+BUILTIN_NAMES = ("propositional", "textbook", "first_order", "nng")
+"""Theorem sets that come with the package; `TheoremSet.load` takes these names."""
+
+MAX_PROBLEMS_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,5 +41,346 @@ class Theorem:
         return f"theorem {self.name} {self.statement}"
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with a theorem file: where, and what to do. `line` is the row in a Parquet file, from 1."""
+
+    file: str
+    line: int | None
+    field: str | None
+    message: str
+
+    def __str__(self) -> str:
+        row = "row" if self.file.endswith(".parquet") else "line"
+        where = [self.file]
+        where += [f"{row} {self.line}"] if self.line is not None else []
+        where += [f"field `{self.field}`"] if self.field is not None else []
+        return f"{', '.join(where)}: {self.message}"
+
+
+class TheoremFileError(ValueError):
+    """A theorem file that cannot be used; `problems` has every fault found, the message the first ones."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        shown = [str(problem) for problem in problems[:MAX_PROBLEMS_SHOWN]]
+        if len(problems) > MAX_PROBLEMS_SHOWN:
+            shown.append(f"... and {len(problems) - MAX_PROBLEMS_SHOWN} more")
+        super().__init__("\n".join(shown))
+
+
+@dataclass(frozen=True)
 class TheoremSet:
-    """To be built: see design section 2."""
+    """Theorems in a fixed order, with distinct names."""
+
+    name: str
+    theorems: tuple[Theorem, ...]
+
+    def __post_init__(self) -> None:
+        seen: set[str] = set()
+        for theorem in self.theorems:
+            if theorem.name in seen:
+                raise ValueError(f"theorem set `{self.name}` has two theorems named `{theorem.name}`")
+            seen.add(theorem.name)
+
+    @classmethod
+    def load(cls, source: str | Path, *, split: str | None = None, limit: int | None = None) -> "TheoremSet":
+        """A built-in set by name, or a file: `.json`, `.jsonl` or `.parquet`.
+
+        `SOURCE:SPLIT` as a string means `split=SPLIT`. Files have, for each theorem, `name` and `statement` (or
+        `formal_statement`), or `source` with a whole Lean file that ends in the theorem; `header`, `split`,
+        `difficulty`, `file_path`, `line_number` are optional and other fields are ignored. A JSON file is
+        `{"theorems": [...]}` or a list.
+
+        Raises FileNotFoundError, TheoremFileError (the file, the line and the field of every fault), ValueError (no
+        such split).
+        """
+        path, in_name = _resolve(source)
+        if split is not None and in_name is not None and split != in_name:
+            raise ValueError(f"{source} asks for split `{in_name}`, the split argument for `{split}`; give one of them")
+        theorem_set = cls(path.stem, tuple(_read(path)))
+        wanted = split if split is not None else in_name
+        if wanted is not None:
+            theorem_set = theorem_set.split(wanted)
+        return theorem_set if limit is None else theorem_set.limit(limit)
+
+    def __len__(self) -> int:
+        return len(self.theorems)
+
+    def __iter__(self) -> Iterator[Theorem]:
+        return iter(self.theorems)
+
+    def __getitem__(self, name: str) -> Theorem:
+        """The theorem of that name; KeyError names the nearest ones."""
+        theorem = self._by_name.get(name)
+        if theorem is None:
+            near = difflib.get_close_matches(name, self._by_name, n=3)
+            hint = f"; the nearest are {', '.join(near)}" if near else ""
+            raise KeyError(f"theorem set `{self.name}` has no `{name}`{hint}")
+        return theorem
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    @cached_property
+    def _by_name(self) -> dict[str, Theorem]:
+        return {theorem.name: theorem for theorem in self.theorems}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(theorem.name for theorem in self.theorems)
+
+    @cached_property
+    def digest(self) -> str:
+        """Content address: 32 hex digits over names, headers, statements and their order."""
+        digest = hashlib.blake2b(b"theorem-set/1", digest_size=16)
+        for theorem in self.theorems:
+            for part in (theorem.name, theorem.header, theorem.statement):
+                data = part.encode()
+                digest.update(len(data).to_bytes(8, "little") + data)
+        return digest.hexdigest()
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """Number of theorems in each named split, in order of appearance."""
+        counts: dict[str, int] = {}
+        for theorem in self.theorems:
+            if theorem.split is not None:
+                counts[theorem.split] = counts.get(theorem.split, 0) + 1
+        return counts
+
+    def split(self, name: str) -> "TheoremSet":
+        """The theorems of one split, as `SET:SPLIT`. Raises ValueError when there are none."""
+        chosen = tuple(theorem for theorem in self.theorems if theorem.split == name)
+        if not chosen:
+            known = ", ".join(self.splits) or "no splits at all"
+            raise ValueError(f"theorem set `{self.name}` has no split `{name}`; it has {known}")
+        return TheoremSet(f"{self.name}:{name}", chosen)
+
+    def limit(self, n: int) -> "TheoremSet":
+        """The first `n` theorems (all, if there are fewer)."""
+        if n < 1:
+            raise ValueError(f"limit = {n}: expected at least 1")
+        return TheoremSet(self.name, self.theorems[:n])
+
+    def divide(self, fraction: float, *, salt: str = "") -> "tuple[TheoremSet, TheoremSet]":
+        """(most of the theorems, about `fraction` of them), decided by each theorem's name alone.
+
+        A theorem stays on its side when others join or leave the set. `salt` gives another division.
+        """
+        if not 0 <= fraction <= 1:
+            raise ValueError(f"fraction = {fraction}: expected a number from 0 to 1")
+        apart = {t.name for t in self.theorems if _unit_hash(f"{salt}\n{t.name}") < fraction}
+        kept = tuple(t for t in self.theorems if t.name not in apart)
+        return TheoremSet(self.name, kept), TheoremSet(self.name, tuple(t for t in self.theorems if t.name in apart))
+
+
+def _unit_hash(text: str) -> float:
+    """A number in [0, 1) that depends on nothing but the text."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=6).digest(), "big") / 2**48
+
+
+# ------------------------------------------------------------------------------------------------------------- reading
+_READERS = (".json", ".jsonl", ".parquet")
+
+
+def _resolve(source: str | Path) -> tuple[Path, str | None]:
+    """(file, split or None) that a source names."""
+    text = str(source)
+    base, _, split = text.rpartition(":")
+    for candidate, in_name in ((text, None), (base, split or None)):
+        if not candidate:
+            continue
+        if candidate in BUILTIN_NAMES:
+            return BUILTIN_FOLDER / f"{candidate}.jsonl", in_name
+        if Path(candidate).is_file():
+            return Path(candidate), in_name
+    near = difflib.get_close_matches(base or text, BUILTIN_NAMES, n=1, cutoff=0.5)
+    hint = f"; did you mean `{near[0]}`?" if near else ""
+    raise FileNotFoundError(
+        f"no theorem file {text!r}, and no built-in set of that name; built in are {', '.join(BUILTIN_NAMES)}{hint}"
+    )
+
+
+def _read(path: Path) -> Iterator[Theorem]:
+    """The theorems of a file. Raises TheoremFileError."""
+    problems: list[Problem] = []
+    theorems: list[Theorem] = []
+    first_line: dict[str, int | None] = {}
+    for line, entry in _entries(path):
+        try:
+            theorem = _theorem(entry)
+        except _FieldError as error:
+            problems.append(Problem(str(path), line, error.field, error.message))
+            continue
+        if theorem.name in first_line:
+            message = f"`{theorem.name}` occurs before, at {first_line[theorem.name]}; names must differ"
+            problems.append(Problem(str(path), line, "name", message))
+            continue
+        first_line[theorem.name] = line
+        theorems.append(theorem)
+    if problems:
+        raise TheoremFileError(problems)
+    if not theorems:
+        raise TheoremFileError([Problem(str(path), None, None, "has no theorems in it")])
+    return iter(theorems)
+
+
+def _entries(path: Path) -> Iterable[tuple[int, Any]]:
+    """(line or row, entry) of each theorem in a file."""
+    match path.suffix:
+        case ".jsonl":
+            return _jsonl_entries(path, _text(path))
+        case ".json":
+            return _json_entries(path, _text(path))
+        case ".parquet":
+            return _parquet_entries(path)
+    raise TheoremFileError(
+        [
+            Problem(
+                str(path), None, None, f"the file name ends in {path.suffix!r}; expected one of {', '.join(_READERS)}"
+            )
+        ]
+    )
+
+
+def _text(path: Path) -> str:
+    data = path.read_bytes()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise TheoremFileError([Problem(str(path), line, None, "is not UTF-8 text; save the file as UTF-8")]) from None
+
+
+def _jsonl_entries(path: Path, text: str) -> Iterator[tuple[int, Any]]:
+    for line, row in enumerate(text.split("\n"), start=1):
+        if row.strip():
+            try:
+                yield line, json.loads(row)
+            except (json.JSONDecodeError, RecursionError) as error:
+                message = f"is not a JSON object ({error}); expected one object a line"
+                raise TheoremFileError([Problem(str(path), line, None, message)]) from None
+
+
+def _json_entries(path: Path, text: str) -> Iterator[tuple[int, Any]]:
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        message = f"is not JSON: {error.msg} at column {error.colno}"
+        raise TheoremFileError([Problem(str(path), error.lineno, None, message)]) from None
+    except RecursionError:
+        raise TheoremFileError([Problem(str(path), None, None, "is nested too deeply")]) from None
+    entries = document.get("theorems") if isinstance(document, dict) else document
+    if not isinstance(entries, list):
+        message = 'expected {"theorems": [...]} or a list of theorems'
+        raise TheoremFileError([Problem(str(path), None, "theorems", message)])
+    return zip(_entry_lines(text), entries, strict=True)
+
+
+def _entry_lines(text: str) -> Iterator[int]:
+    """The line on which each element of the list of theorems starts, in valid JSON text."""
+    decoder = json.JSONDecoder()
+
+    def skip(position: int, characters: str = "") -> int:
+        while text[position] in " \t\r\n" + characters:
+            position += 1
+        return position
+
+    position = skip(0)
+    if text[position] == "{":
+        start = None
+        position = skip(position + 1)
+        while text[position] != "}":
+            key, position = decoder.raw_decode(text, position)
+            position = skip(position, ":")
+            if key == "theorems":
+                start = position  # the last of equal keys counts, as it does in json.loads
+            _, position = decoder.raw_decode(text, position)
+            position = skip(position, ",")
+        assert start is not None
+        position = start
+    position = skip(position + 1)
+    line, counted = 1, 0
+    while text[position] != "]":
+        line += text.count("\n", counted, position)
+        counted = position
+        yield line
+        _, position = decoder.raw_decode(text, position)
+        position = skip(position, ",")
+
+
+def _parquet_entries(path: Path) -> Iterator[tuple[int, Any]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        file = pyarrow.parquet.ParquetFile(path)
+        wanted = [name for name in file.schema_arrow.names if name in _FIELDS]
+        row = 0
+        for batch in file.iter_batches(columns=wanted):
+            for entry in batch.to_pylist():
+                row += 1
+                yield row, entry
+    except pyarrow.ArrowException as error:
+        raise TheoremFileError([Problem(str(path), None, None, f"is not a readable Parquet file: {error}")]) from None
+
+
+# ---------------------------------------------------------------------------------------------------------- validation
+_STATEMENT_FIELDS = ("statement", "formal_statement", "source")
+_FIELDS = frozenset(("name", "header", "split", "difficulty", "file_path", "line_number", *_STATEMENT_FIELDS))
+
+
+class _FieldError(Exception):
+    def __init__(self, field: str | None, message: str) -> None:
+        self.field = field
+        self.message = message
+        super().__init__(message)
+
+
+def _theorem(entry: Any) -> Theorem:
+    """The theorem of one entry of a file. Raises _FieldError."""
+    if not isinstance(entry, dict):
+        raise _FieldError(None, f"is a JSON {type(entry).__name__}; expected an object with `name` and `statement`")
+    given = [field for field in _STATEMENT_FIELDS if entry.get(field) is not None]
+    if len(given) != 1:
+        found = " and ".join(f"`{field}`" for field in given) or "neither"
+        raise _FieldError("statement", f"expected one of `statement` and `source`; found {found}")
+    field = given[0]
+    text = _optional(entry, field, str)
+    try:
+        declaration: Declaration = read_source(text) if field == "source" else read_statement(text)
+    except TheoremTextError as error:
+        raise _FieldError(field, str(error)) from None
+    name = _optional(entry, "name", str)
+    if name is None:
+        name = declaration.name
+        if name is None:
+            raise _FieldError("name", "is missing; expected a Lean name such as `and_comm`")
+    try:
+        check_name(name)
+    except TheoremTextError as error:
+        raise _FieldError("name", str(error)) from None
+    header = _optional(entry, "header", str)
+    return Theorem(
+        name=name,
+        statement=declaration.statement,
+        header=declaration.header if header is None else header.strip(),
+        split=_optional(entry, "split", str),
+        difficulty=_optional(entry, "difficulty", int),
+        file_path=_optional(entry, "file_path", str),
+        line_number=_optional(entry, "line_number", int),
+    )
+
+
+def _optional(entry: dict[str, Any], field: str, kind: type) -> Any:
+    """The value of a field, None where it is missing or null. Raises _FieldError for another type, or below zero."""
+    value = entry.get(field)
+    if value is None:
+        return None
+    if not isinstance(value, kind) or isinstance(value, bool):
+        expected = "text" if kind is str else "a whole number"
+        raise _FieldError(field, f"is {value!r:.60}; expected {expected}")
+    if isinstance(value, int) and value < 0:
+        raise _FieldError(field, f"is {value}; expected at least 0")
+    return value
