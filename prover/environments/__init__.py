@@ -1,0 +1,72 @@
+"""Proof environments: a Lean that can be asked many things at once, and outcomes as types.
+
+`open_environment` gives the embedded Lean (default), an installed one, a Lake project, or a pool of REPL servers.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prover.environments.base import (
+    Certificate,
+    Complete,
+    Crashed,
+    Failure,
+    Outcome,
+    Progress,
+    ProofClaim,
+    ProofEnvironment,
+    ProofState,
+    Rejected,
+    StepRequest,
+    TimedOut,
+)
+
+if TYPE_CHECKING:
+    from prover.environments.lean_script import LeanLimits
+
+KINDS = ("embedded", "lean", "project", "repl")
+
+__all__ = [
+    "KINDS",
+    "Certificate",
+    "Complete",
+    "Crashed",
+    "Failure",
+    "Outcome",
+    "Progress",
+    "ProofClaim",
+    "ProofEnvironment",
+    "ProofState",
+    "Rejected",
+    "StepRequest",
+    "TimedOut",
+    "open_environment",
+]
+
+
+def open_environment(
+    kind: str = "embedded",
+    *,
+    lean_project: str | Path | None = None,
+    workers: int | None = None,
+    limits: "LeanLimits | None" = None,
+) -> ProofEnvironment:
+    """Open a Lean.
+
+    kind: "embedded" (the wheel's Lean with our prelude), "lean" (a `lean` on the PATH), "project" (`lake env lean` in
+    `lean_project`) or "repl" (lean-interact servers in `lean_project`). workers: Lean processes at a time; default one
+    a core. Raises ValueError for an unknown kind or a missing project, LeanUnavailable when there is no such Lean.
+    """
+    from prover.environments.lean_script import LeanLimits, LeanScript, default_workers
+
+    if kind not in KINDS:
+        raise ValueError(f"unknown environment {kind!r}: expected one of {', '.join(KINDS)}")
+    if kind in ("project", "repl") and lean_project is None:
+        raise ValueError(f"environment {kind!r} needs lean_project: the folder of a Lake project")
+    workers = workers or default_workers()
+    if kind == "embedded":
+        from prover.environments.lean_script_process import EmbeddedRunner
+
+        limits = limits or LeanLimits()
+        return LeanScript(EmbeddedRunner(workers, limits.process), limits)
+    raise NotImplementedError(kind)

@@ -1,0 +1,100 @@
+"""Certification: a claim becomes a proof when a fresh Lean process accepts it whole.
+
+The claim's tactics are written out under the theorem's own name and original statement and elaborated in a process of
+their own. Certified means: no error; no `sorry`; axioms within {propext, Classical.choice, Quot.sound}; the theorem is
+not its own axiom, and was not there to be quoted (its name is new, its module is not imported). Stepping never runs the
+kernel; this does.
+"""
+
+import re
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import PurePosixPath
+
+from prover.environments.base import Certificate, ProofClaim
+from prover.environments.lean_script_process import LeanRunner, RunResult
+from prover.environments.lean_script_source import file_head, has_imports, indented
+from prover.environments.refusal import refuse_header, refuse_name, refuse_statement, refuse_tactic
+from prover.theorems import Theorem
+
+ALLOWED_AXIOMS = frozenset({"propext", "Classical.choice", "Quot.sound"})
+_AXIOMS = re.compile(
+    r"^'(?P<name>.+?)' (?:does not depend on any axioms|depends on axioms: \[(?P<axioms>[^\]]*)\])", re.DOTALL
+)
+
+
+def proof_text(theorem: Theorem, tactics: Sequence[str]) -> str:
+    """`theorem NAME SIGNATURE := by` and the script, as one would write it down."""
+    lines = [f"{theorem.declaration} := by"]
+    for tactic in tactics:
+        lines += indented(tactic, 2)
+    return "\n".join(lines) + "\n"
+
+
+def certificate_text(preamble: str, claim: ProofClaim, max_heartbeats: int) -> str:
+    """The whole file whose acceptance certifies the claim."""
+    head = "\n".join(file_head(preamble, claim.theorem.header, max_heartbeats))
+    return f"{head}\n{proof_text(claim.theorem, claim.tactics)}\n#print axioms {claim.theorem.name}\n"
+
+
+def refuse_claim(claim: ProofClaim, *, takes_imports: bool) -> str | None:
+    """Why a claim must not reach Lean, for people; None when it may."""
+    theorem = claim.theorem
+    for refused in (refuse_name(theorem.name), refuse_statement(theorem.statement), refuse_header(theorem.header)):
+        if refused:
+            return refused
+    if not claim.tactics:
+        return "the claim holds no tactics"
+    for tactic in claim.tactics:
+        refused = refuse_tactic(tactic)
+        if refused:
+            return refused
+    if has_imports(theorem.header) and not takes_imports:
+        return "the header imports modules, which the embedded Lean does not have"
+    if theorem.file_path:
+        module = ".".join(PurePosixPath(theorem.file_path).with_suffix("").parts)
+        if re.search(rf"^\s*import\s+{re.escape(module)}\s*$", theorem.header, re.MULTILINE):
+            return f"the header imports the theorem's own module {module}, so the theorem could be quoted as its proof"
+    return None
+
+
+def judge(claim: ProofClaim, result: RunResult) -> tuple[str, tuple[str, ...]]:
+    """(reason why not, axioms) from the run of `certificate_text`; the reason is "" when the claim is certified."""
+    if result.ended != "exited":
+        return f"Lean did not finish: {result.detail}", ()
+    errors = [str(message["data"]) for message in result.messages if message.get("severity") == "error"]
+    if errors:
+        return f"Lean reports an error: {errors[0]}", ()
+    if any(message.get("kind") == "hasSorry" or "uses `sorry`" in str(message["data"]) for message in result.messages):
+        return "the proof uses `sorry`", ()
+    found = _AXIOMS.match(str(result.messages[-1]["data"])) if result.messages else None
+    if found is None or found["name"] != claim.theorem.name.replace("«", "").replace("»", ""):
+        return f"Lean did not list the theorem's axioms{': ' + result.detail if result.detail else ''}", ()
+    axioms = tuple(name.strip() for name in (found["axioms"] or "").split(",") if name.strip())
+    extra = [name for name in axioms if name not in ALLOWED_AXIOMS]
+    if extra:
+        return f"the proof rests on other axioms: {', '.join(extra)}", axioms
+    return "", axioms
+
+
+def certify_claims(
+    runner: LeanRunner, claims: Sequence[ProofClaim], *, max_heartbeats: int, wall_s: float
+) -> list[Certificate]:
+    """A certificate for each claim, in order; each claim in a process of its own, `runner.workers` at a time."""
+
+    def certify(claim: ProofClaim) -> Certificate:
+        started = time.perf_counter()
+        axioms: tuple[str, ...] = ()
+        reason = refuse_claim(claim, takes_imports=runner.takes_imports)
+        if reason:
+            reason = f"refused: {reason}"
+        else:
+            text = certificate_text(runner.preamble, claim, max_heartbeats)
+            reason, axioms = judge(claim, runner.run(text, wall_s=wall_s, fresh=True))
+        return Certificate(claim, not reason, reason or "", axioms, (time.perf_counter() - started) * 1000)
+
+    if len(claims) <= 1:
+        return [certify(claim) for claim in claims]
+    with ThreadPoolExecutor(runner.workers) as pool:
+        return list(pool.map(certify, claims))

@@ -1,0 +1,149 @@
+"""A warm process that holds Lean as a shared library and forks once per Lean file.
+
+Run as a script in a bare interpreter (`python -I -S embedded_host.py`), never imported by the package:
+
+    embedded_host.py run LIBRARY ARGUMENT...     run Lean once, in this process, without limits (builds the prelude)
+    embedded_host.py serve LIBRARY SOCKET_FD CONFIG_JSON     serve requests until the socket closes
+
+Loading the library and initialising Lean's modules costs some 50-150 ms and is the same for every file, so it is done
+once; a fork then inherits it for about 10 ms. Each file is still elaborated by a process of its own, which starts from
+that pristine state, is limited on its own, and takes nothing with it when it dies: what one file does to its process,
+no other file can see.
+
+Request: one JSON line with the descriptors [stdout, stderr] attached: {"arguments", "folder", "wall_s"}.
+Reply: one JSON line: {"status" (as from waitpid), "timed_out", "max_rss_kib", "wall_s"}. A forked child holds neither
+the socket nor its peer, so it cannot speak for the host.
+"""
+
+import ctypes
+import importlib.util
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import time
+from typing import Any
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+_LINE_BUFFERED = 1  # _IOLBF of glibc and Darwin
+_SETUP_FAILED = 77  # exit status of a child that could not be limited: Lean never started
+
+
+def _load_sandbox() -> Any:
+    """The sandbox module next to this file, without importing the package (and with it half of the project)."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "sandbox.py")
+    spec = importlib.util.spec_from_file_location("sandbox", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["sandbox"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def _lean_main(library: ctypes.CDLL, arguments: list[str]) -> int:
+    argv = [b"lean", *(os.fsencode(argument) for argument in arguments)]
+    return library.lean_main(len(argv), (ctypes.c_char_p * len(argv))(*argv))
+
+
+def _become_lean(library, libc, sandbox, limits, request: dict, stdout: int, stderr: int) -> None:
+    """In the forked child: take the descriptors, put the limits in place, run Lean, leave. Never returns."""
+    status = _SETUP_FAILED
+    try:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(stdout, 1)
+        os.dup2(stderr, 2)
+        os.closerange(3, 1024)
+        os.chdir(request["folder"])
+        if sys.platform.startswith("linux"):
+            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        # Line-buffered: what was printed before a process is killed is kept.
+        libc.setvbuf(ctypes.c_void_p.in_dll(libc, "stdout" if sys.platform != "darwin" else "__stdoutp"), None,
+                     _LINE_BUFFERED, 0)  # fmt: skip
+        sandbox.apply_limits(limits)
+        sandbox.no_new_privileges()
+        sandbox.confine_writes(request["folder"])
+        sandbox.deny_system_calls()
+        status = _lean_main(library, request["arguments"])
+        libc.fflush(None)
+    except BaseException as error:  # noqa: BLE001 - a forked child must not run its parent's handlers
+        os.write(2, f"embedded Lean could not start: {error!r}\n".encode())
+    finally:
+        os._exit(status & 0xFF)
+
+
+def _wait(pid: int, deadline: float, peer: socket.socket) -> tuple[int, bool, int]:
+    """(wait status, timed out, peak resident KiB) of the child; ends it at the deadline or when the peer is gone."""
+    timed_out = False
+    pidfd = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else -1
+    poll = select.poll()
+    if pidfd >= 0:
+        poll.register(pidfd, select.POLLIN)
+    poll.register(peer, 0)  # hang-up is always reported
+    try:
+        while True:
+            done, status, usage = os.wait4(pid, os.WNOHANG)
+            if done:
+                scale = 1 if sys.platform != "darwin" else 1024
+                return status, timed_out, usage.ru_maxrss // scale
+            left = deadline - time.monotonic()
+            if left <= 0:
+                timed_out = True
+                os.kill(pid, signal.SIGKILL)
+            events = poll.poll(max(0, min(left, 3600 if pidfd >= 0 else 0.005)) * 1000 if left > 0 else 50)
+            if any(fd == peer.fileno() for fd, _ in events):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                os._exit(0)
+    finally:
+        if pidfd >= 0:
+            os.close(pidfd)
+
+
+def serve(library_path: str, socket_fd: int, config: dict) -> None:
+    sandbox = _load_sandbox()
+    libc = ctypes.CDLL(None, use_errno=True)
+    limits = sandbox.ProcessLimits(**config["limits"])
+    sandbox.leave_network()
+    library = ctypes.CDLL(library_path, mode=ctypes.RTLD_GLOBAL)
+    library.lean_initialize()
+    if config["user"] is not None:
+        sandbox.drop_user(config["user"])
+    if sys.platform.startswith("linux"):
+        libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # children of the same user cannot look into this process
+    peer = socket.socket(fileno=socket_fd)
+    peer.sendall(b'{"ready": true}\n')
+    while True:
+        data, descriptors, _, _ = socket.recv_fds(peer, 1 << 16, 2)
+        if not data:
+            return
+        request = json.loads(data)
+        started = time.monotonic()
+        pid = os.fork()
+        if pid == 0:
+            _become_lean(library, libc, sandbox, limits, request, *descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        status, timed_out, max_rss_kib = _wait(pid, started + request["wall_s"], peer)
+        reply = {"status": status, "timed_out": timed_out, "max_rss_kib": max_rss_kib,
+                 "wall_s": time.monotonic() - started}  # fmt: skip
+        peer.sendall(json.dumps(reply).encode() + b"\n")
+
+
+def main() -> int:
+    mode, library_path, *rest = sys.argv[1:]
+    if mode == "run":
+        return _lean_main(ctypes.CDLL(library_path, mode=ctypes.RTLD_GLOBAL), rest)
+    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    if soft != resource.RLIM_INFINITY and soft < 8 << 20:
+        resource.setrlimit(resource.RLIMIT_STACK, (min(8 << 20, hard) if hard >= 0 else 8 << 20, hard))
+    serve(library_path, int(rest[0]), json.loads(rest[1]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,360 @@
+"""A proof environment over plain Lean files: one file a wave, tactics stepped by prefix replay.
+
+See `lean_script_source` for the method, `lean_script_process` for the processes. Nothing here keeps a state in Lean: a
+state is its tactic prefix, so a process may die, be split or be thrown away at any time.
+"""
+
+import hashlib
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from itertools import groupby
+from typing import Self
+
+from prover.environments.base import (
+    Certificate,
+    Complete,
+    Crashed,
+    Failure,
+    Outcome,
+    Progress,
+    ProofClaim,
+    ProofState,
+    Rejected,
+    StepRequest,
+    TimedOut,
+)
+from prover.environments.certify import certify_claims
+from prover.environments.lean_script_process import LeanRunner, RunResult
+from prover.environments.lean_script_source import (
+    HEAD,
+    PREFIX,
+    Slot,
+    Trial,
+    TrialAnswer,
+    WaveText,
+    file_head,
+    has_imports,
+    hit_limit,
+)
+from prover.environments.refusal import (
+    REFUSAL_VERSION,
+    refuse_header,
+    refuse_name,
+    refuse_statement,
+    refuse_tactic,
+)
+from prover.environments.sandbox import ProcessLimits
+from prover.theorems import Theorem
+
+METHOD_VERSION = "prefix-replay/1"
+_TRIAL_SIZE = 40  # candidates in one `example`: more are slower each, and take memory
+_FILE_SIZE = 2000  # candidates in one process: bounds its memory
+_SPLIT_SIZE = 96  # candidates below which a second process does not pay for itself
+_SHARED_ROUNDS = 3  # after so many tries, candidates that lose their neighbours get an `example` each
+
+
+@dataclass(frozen=True, slots=True)
+class LeanLimits:
+    """Limits on tactics and on the processes that try them."""
+
+    max_heartbeats: int = 10_000
+    """Lean's own work limit for one tactic with its prefix (option `maxHeartbeats`; Lean's default is 200,000)."""
+    tactic_s: float = 4.0
+    """Wall-clock seconds for a tactic that is tried alone."""
+    average_s: float = 0.05
+    """Wall-clock seconds that a file of many tactics is given for each, beyond `tactic_s` once."""
+    start_s: float = 3.0
+    """Wall-clock seconds allowed for starting Lean and importing."""
+    process: ProcessLimits = field(default_factory=ProcessLimits)
+
+    def file_s(self, n_tactics: int) -> float:
+        """Wall-clock seconds for a file of so many tactics; a proof to certify counts as one long tactic."""
+        return self.start_s + self.tactic_s + self.average_s * n_tactics
+
+
+MATHLIB_LIMITS = LeanLimits(
+    max_heartbeats=200_000,
+    tactic_s=60.0,
+    average_s=1.0,
+    start_s=180.0,
+    process=ProcessLimits(memory_mib=12_288, cpu_s=3600),
+)
+"""For an installed Lean with heavy imports."""
+
+
+class LeanScript:
+    """A `ProofEnvironment` that writes Lean files. Methods may be called from several threads at a time.
+
+    `elapsed_ms` of an outcome is its share of its file's wall time.
+    """
+
+    def __init__(self, runner: LeanRunner, limits: LeanLimits | None = None) -> None:
+        self.limits = limits or LeanLimits()
+        self._runner = runner
+        self.name = runner.name
+        content = (METHOD_VERSION, REFUSAL_VERSION, runner.fingerprint, sorted(asdict(self.limits).items(), key=str))
+        self.fingerprint = hashlib.blake2b(repr(content).encode(), digest_size=16).hexdigest()
+        self._pool = ThreadPoolExecutor(runner.workers, thread_name_prefix="lean")
+        self._counts: Counter[str] = Counter()
+        self._counts_lock = threading.Lock()
+
+    # -- the protocol ---------------------------------------------------------------------------------------------
+
+    def start(self, theorems: Sequence[Theorem]) -> list[ProofState | Failure]:
+        results: list[ProofState | Failure | None] = [None] * len(theorems)
+        layers: dict[tuple[int, str], list[int]] = {}
+        seen: Counter[str] = Counter()
+        for index, theorem in enumerate(theorems):
+            refused = self._refuse_theorem(theorem)
+            if refused:
+                results[index] = Rejected(refused, 0.0, refused=True)
+            else:  # a name can be declared once a file
+                layers.setdefault((seen[theorem.name], theorem.header), []).append(index)
+                seen[theorem.name] += 1
+        groups = [chunk for indices in layers.values() for chunk in self._shares(indices, lambda _: 2)]
+
+        def state_all(indices: list[int]) -> None:
+            while indices:
+                indices = self._start_file(theorems, indices, results)
+
+        self._each(state_all, groups)
+        return [result if result is not None else Crashed("no answer from Lean", 0.0) for result in results]
+
+    def step(self, requests: Sequence[StepRequest]) -> list[list[Outcome]]:
+        outcomes: list[list[Outcome | None]] = [[None] * len(request.tactics) for request in requests]
+        trials: list[Trial] = []
+        for row, request in enumerate(requests):
+            slots = []
+            refused_theorem = self._refuse_theorem(request.state.theorem)
+            for column, tactic in enumerate(request.tactics):
+                refused = refused_theorem or refuse_tactic(tactic.replace("\r\n", "\n"))
+                if refused:
+                    outcomes[row][column] = Rejected(refused, 0.0, refused=True)
+                else:
+                    slots.append(Slot(row, column, tactic))
+            state = request.state
+            for first in range(0, len(slots), _TRIAL_SIZE):
+                trials.append(Trial(state.theorem, state.tactics, tuple(slots[first : first + _TRIAL_SIZE])))
+        while trials:
+            files = list(self._files(trials))
+            again: list[list[Trial]] = [[] for _ in files]
+
+            def try_file(number: int, files: list[list[Trial]] = files, again: list[list[Trial]] = again) -> None:
+                again[number] = self._step_file(files[number], outcomes)
+
+            self._each(try_file, range(len(files)))
+            trials = [trial for later in again for trial in later]
+        return [[o if o is not None else Crashed("no answer from Lean", 0.0) for o in row] for row in outcomes]
+
+    def certify(self, claims: Sequence[ProofClaim]) -> list[Certificate]:
+        # A script is elaborated in one go here, so it gets the budget of several tactics.
+        return certify_claims(
+            self._runner,
+            claims,
+            max_heartbeats=10 * self.limits.max_heartbeats,
+            wall_s=self.limits.file_s(1) + 10 * self.limits.tactic_s,
+        )
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._runner.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def counts(self) -> dict[str, int]:
+        """How many files, trials and candidates were tried since the start, and how often something went wrong."""
+        with self._counts_lock:
+            return dict(self._counts)
+
+    # -- files ----------------------------------------------------------------------------------------------------
+
+    def _refuse_theorem(self, theorem: Theorem) -> str | None:
+        if has_imports(theorem.header) and not self._runner.takes_imports:
+            return (
+                "the theorem's header imports modules, and the embedded Lean has only its own prelude: "
+                "use an installed Lean (--lean-project DIR)"
+            )
+        return refuse_name(theorem.name) or refuse_statement(theorem.statement) or refuse_header(theorem.header)
+
+    def _each(self, work, items: Iterable) -> None:
+        """Run `work` on every item, on the pool when there are several; the first exception is raised."""
+        todo = list(items)
+        if len(todo) == 1:
+            work(todo[0])
+        else:
+            for future in [self._pool.submit(work, item) for item in todo]:
+                future.result()
+
+    def _shares(self, items: list, weight) -> list[list]:
+        """Consecutive shares of `items` for separate processes: about equal, few enough to pay, small enough to fit."""
+        total = sum(weight(item) for item in items)
+        wanted = max(1, min(self._runner.workers, total // _SPLIT_SIZE), -(-total // _FILE_SIZE))
+        bound = total / wanted
+        shares: list[list] = [[]]
+        filled = 0.0
+        for item in items:
+            if shares[-1] and filled >= bound * len(shares):
+                shares.append([])
+            shares[-1].append(item)
+            filled += weight(item)
+        return [share for share in shares if share]
+
+    def _files(self, trials: list[Trial]) -> Iterable[list[Trial]]:
+        yield from ([trial] for trial in trials if trial.alone)
+        shared = sorted((trial for trial in trials if not trial.alone), key=lambda trial: trial.theorem.header)
+        for _, group in groupby(shared, key=lambda trial: trial.theorem.header):
+            yield from self._shares(list(group), lambda trial: len(trial.slots) + len(trial.prefix) / 2)
+
+    def _run(self, wave: WaveText, n_tactics: int) -> RunResult:
+        with self._counts_lock:
+            self._counts.update(files=1, trials=wave.trials, tactics=n_tactics)
+        return self._runner.run(wave.text, wall_s=self.limits.file_s(n_tactics))
+
+    # -- roots ----------------------------------------------------------------------------------------------------
+
+    def _start_file(
+        self, theorems: Sequence[Theorem], indices: list[int], results: list[ProofState | Failure | None]
+    ) -> list[int]:
+        """State the theorems in one process; the indices of those that have to be asked again."""
+        wave = WaveText(file_head(self._runner.preamble, theorems[indices[0]].header, self.limits.max_heartbeats))
+        for index in indices:
+            wave.add_root(theorems[index])
+        run = self._run(wave, len(indices))
+        answers, head_errors = wave.read(run.messages)
+        elapsed = run.wall_s * 1000 / len(indices)
+        unfinished: list[int] = []
+        for index, answer in zip(indices, answers, strict=True):
+            theorem = theorems[index]
+            errors = [message for slot in answer.errors for message in answer.errors[slot]]
+            if head_errors:
+                results[index] = Rejected(f"Lean does not accept the header: {head_errors[0]}", elapsed)
+            elif errors:
+                results[index] = Rejected(f"{theorem.name}: {errors[0]}", elapsed)
+            elif not answer.finished or len(answer.traces.get(0, ())) != 1:
+                unfinished.append(index)
+            else:
+                results[index] = ProofState(theorem, (), answer.traces[0][0])
+        if unfinished:  # Lean stopped at the first of them; the others were never reached
+            results[unfinished[0]] = self._stopped(run, elapsed)
+        return unfinished[1:]
+
+    @staticmethod
+    def _stopped(run: RunResult, elapsed: float) -> TimedOut | Crashed:
+        if run.ended == "timeout":
+            return TimedOut(run.detail, elapsed)
+        return Crashed(run.detail or "Lean stopped before the end of its file", elapsed)
+
+    # -- steps ----------------------------------------------------------------------------------------------------
+
+    def _step_file(self, trials: list[Trial], outcomes: list[list[Outcome | None]]) -> list[Trial]:
+        """Try the trials in one process, write the outcomes that are sure, return what has to be tried again."""
+        wave = WaveText(file_head(self._runner.preamble, trials[0].theorem.header, self.limits.max_heartbeats))
+        for trial in trials:
+            wave.add(trial)
+        n_tactics = sum(len(trial.slots) for trial in trials)
+        run = self._run(wave, n_tactics)
+        answers, head_errors = wave.read(run.messages)
+        elapsed = run.wall_s * 1000 / n_tactics
+        again: list[Trial] = []
+        stopped = False
+        for trial, answer in zip(trials, answers, strict=True):
+            if head_errors:
+                self._write(trial, outcomes, Crashed(f"Lean does not accept the header: {head_errors[0]}", elapsed))
+            elif answer.finished:
+                again += self._read_trial(trial, answer, outcomes, elapsed)
+            elif stopped:  # never reached; after a timeout each gets its own process, so none waits for another again
+                again.append(replace(trial, alone=run.ended == "timeout" or trial.alone))
+            else:
+                stopped = True
+                again += self._read_stopped(trial, answer, outcomes, run, last=len(trials) == 1)
+        with self._counts_lock:
+            self._counts.update(retried=sum(len(trial.slots) for trial in again), **{f"ended_{run.ended}": 1})
+        return again
+
+    def _write(self, trial: Trial, outcomes: list[list[Outcome | None]], outcome: Outcome) -> None:
+        for slot in trial.slots:
+            if outcomes[slot.row][slot.column] is None:
+                outcomes[slot.row][slot.column] = outcome
+
+    @staticmethod
+    def _accepted(trial: Trial, slot: Slot, text: str, elapsed: float) -> Progress | Complete:
+        tactics = (*trial.prefix, slot.tactic)
+        return Progress(ProofState(trial.theorem, tactics, text), elapsed) if text else Complete(tactics, elapsed)
+
+    def _read_trial(
+        self, trial: Trial, answer: TrialAnswer, outcomes: list[list[Outcome | None]], elapsed: float
+    ) -> list[Trial]:
+        """Outcomes of a trial that Lean came to the end of, and the candidates to try again."""
+        # A candidate that does not parse also leaves "unsolved goals" at the head: that says nothing of the replay.
+        broken = answer.first_error(PREFIX) or ("" if max(answer.errors, default=0) >= 0 else answer.first_error(HEAD))
+        if broken and not (hit_limit(broken) and len(trial.slots) > 1):
+            if hit_limit(broken):
+                self._write(trial, outcomes, TimedOut(broken, elapsed))
+            else:
+                message = f"the replay of the tactics before failed: {broken}"
+                self._write(trial, outcomes, Crashed(message, elapsed))
+            return []
+        lost: list[Slot] = []
+        exhausted = bool(broken)  # the budget ran out, Lean does not say where
+        cut = False  # a candidate that did not parse, or ran out of budget, ends its example
+        for position, slot in enumerate(trial.slots):
+            traces, error = answer.traces.get(position, []), answer.first_error(position)
+            if len(traces) > 1:
+                outcome: Outcome | None = Crashed("Lean printed several states for one tactic", elapsed)
+            elif traces and not error:
+                outcome = self._accepted(trial, slot, traces[0], elapsed)
+            elif cut or (exhausted and not error):
+                outcome = None
+            elif error and hit_limit(error):
+                # In company the budget was shared; the verdict is that of a trial of its own.
+                outcome = TimedOut(error, elapsed) if len(trial.slots) == 1 else None
+                exhausted = cut = True
+            elif error:
+                outcome = Rejected(error, elapsed)
+                cut = not traces
+            else:
+                outcome = Rejected("Lean did not accept this tactic in this state", elapsed)
+            if outcome is None:
+                lost.append(slot)
+            else:
+                outcomes[slot.row][slot.column] = outcome
+        later = replace(trial, round=trial.round + 1)
+        if lost and not exhausted and later.round < _SHARED_ROUNDS:
+            return [replace(later, slots=tuple(lost))]
+        return [replace(later, slots=(slot,)) for slot in lost]
+
+    def _read_stopped(
+        self,
+        trial: Trial,
+        answer: TrialAnswer,
+        outcomes: list[list[Outcome | None]],
+        run: RunResult,
+        *,
+        last: bool,
+    ) -> list[Trial]:
+        """A trial in which Lean stopped: what was printed stands, the rest is tried one by one, each process alone."""
+        lost = []
+        elapsed = run.wall_s * 1000 / len(trial.slots)
+        for position, slot in enumerate(trial.slots):
+            traces = answer.traces.get(position, [])
+            if len(traces) == 1:
+                outcomes[slot.row][slot.column] = self._accepted(trial, slot, traces[0], elapsed)
+            else:
+                lost.append(slot)
+        if last and len(lost) == len(trial.slots) == 1:
+            self._write(trial, outcomes, self._stopped(run, elapsed))
+            return []
+        return [replace(trial, slots=(slot,), round=trial.round + 1, alone=True) for slot in lost]
+
+
+def default_workers() -> int:
+    """Lean processes at a time: one a core, at most 8."""
+    return max(1, min(8, os.cpu_count() or 1))

@@ -1,0 +1,204 @@
+"""Running one Lean file in a limited process of its own, and saying how that process ended.
+
+`LeanRunner` is the small protocol between the script environment and a Lean; `EmbeddedRunner` runs the embedded one
+through a pool of warm hosts.
+"""
+
+import contextlib
+import json
+import os
+import queue
+import shutil
+import signal
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from prover.environments.embedded import ROOT_MODULE, EmbeddedHost, EmbeddedLean, HostDied, HostReply, embedded_lean
+from prover.environments.sandbox import ProcessLimits, lean_user
+
+Message = dict[str, Any]
+"""One of Lean's messages as `lean --json` prints it: pos.line (1-based), severity, kind, data, ..."""
+
+OPTIONS = ("--json", "-DmaxErrors=1000000", "-DElab.async=false", "--tstack=32768")
+_OUTPUT_LIMIT = 256 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a Lean process printed before it ended, and how it ended.
+
+    `ended`: "exited" (by itself, any status), "timeout" (wall clock or CPU limit) or "died" (a signal, memory, or it
+    never started). Messages printed before a timeout or a death are kept.
+    """
+
+    messages: list[Message]
+    ended: str
+    detail: str
+    wall_s: float
+    max_rss_kib: int
+
+
+class LeanRunner(Protocol):
+    """A Lean that elaborates files, several at once when asked from several threads."""
+
+    name: str
+    version: str
+    fingerprint: str
+    workers: int
+    preamble: str
+    """Lines that every file of this Lean starts with, ending in a newline (or empty)."""
+    takes_imports: bool
+    """Whether a theorem's header may import modules."""
+
+    def run(self, text: str, *, wall_s: float, fresh: bool = False) -> RunResult:
+        """Elaborate `text`. `fresh`: in a process that descends from none that was given other text."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def scratch_folder() -> Path:
+    """A new folder that the user Lean runs as can reach, and cannot write to."""
+    uid = lean_user()
+    for base in dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp")):
+        reachable = uid is None or all(parent.stat().st_mode & 0o001 for parent in (Path(base), *Path(base).parents))
+        if reachable and os.access(base, os.W_OK):
+            folder = Path(tempfile.mkdtemp(prefix="prover-lean-", dir=base))
+            folder.chmod(0o711)
+            return folder
+    raise OSError(f"no temporary folder that user {uid} can enter; set TMPDIR to one with mode o+x on every parent")
+
+
+@contextlib.contextmanager
+def wave_folder(scratch: Path, text: str):
+    """(file, working folder) for one Lean process: the file is ours, the working folder is the Lean user's."""
+    folder = Path(tempfile.mkdtemp(prefix="wave-", dir=scratch))
+    try:
+        folder.chmod(0o755)
+        file = folder / "Wave.lean"
+        file.write_text(text, encoding="utf-8")
+        work = folder / "work"
+        work.mkdir(mode=0o700)
+        uid = lean_user()
+        if uid is not None:
+            os.chown(work, uid, uid)
+        yield file, work
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def parse_messages(data: bytes) -> list[Message]:
+    """The JSON lines in Lean's standard output; anything else in it is skipped."""
+    messages = []
+    for line in data.split(b"\n"):
+        if line.startswith(b"{"):
+            with contextlib.suppress(ValueError):
+                message = json.loads(line)
+                if isinstance(message, dict) and isinstance(message.get("pos"), dict) and "data" in message:
+                    messages.append(message)
+    return messages
+
+
+def _read_back(file: IO[bytes]) -> bytes:
+    file.seek(0)
+    return file.read(_OUTPUT_LIMIT)
+
+
+def describe_end(status: int, timed_out: bool, stderr: str) -> tuple[str, str]:
+    """(`RunResult.ended`, detail for people) from a wait status."""
+    tail = stderr.strip()[-500:]
+    if timed_out:
+        return "timeout", "the wall-clock limit of the call was reached"
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        if number == signal.SIGXCPU:
+            return "timeout", "the CPU limit of the process was reached"
+        name = signal.Signals(number).name if number in signal.Signals._value2member_map_ else str(number)
+        return "died", f"Lean was ended by {name}" + (f": {tail}" if tail else "")
+    code = os.WEXITSTATUS(status)
+    if code in (0, 1):
+        return "exited", tail
+    return "died", f"Lean ended with status {code}" + (f": {tail}" if tail else "")
+
+
+class EmbeddedRunner:
+    """The embedded Lean through `workers` warm hosts, started when first needed; thread-safe."""
+
+    takes_imports = False
+
+    def __init__(self, workers: int, limits: ProcessLimits, lean: EmbeddedLean | None = None) -> None:
+        self._lean = lean or embedded_lean()
+        self._limits = limits
+        self.workers = workers
+        self.version = self._lean.version
+        self.name = f"lean-script:{self.version}:minilib"
+        self.fingerprint = f"embedded {self.version} {self._lean.prelude_key}"
+        self.preamble = f"prelude\nimport {ROOT_MODULE}\nset_option autoImplicit false\nuniverse u v w\n"
+        self._scratch = scratch_folder()
+        self._lib_path = self._scratch / "lib"
+        shutil.copytree(self._lean.lib_path, self._lib_path)
+        self._lib_path.chmod(0o755)
+        # One slot per worker and kind: None until a host is started in it. Certification has hosts of its own.
+        self._idle: dict[bool, queue.LifoQueue[EmbeddedHost | None]] = {
+            True: queue.LifoQueue(),
+            False: queue.LifoQueue(),
+        }
+        for pool in self._idle.values():
+            for _ in range(workers):
+                pool.put(None)
+        self._all: set[EmbeddedHost] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def run(self, text: str, *, wall_s: float, fresh: bool = False) -> RunResult:
+        if self._closed:
+            raise RuntimeError("this Lean environment is closed")
+        pool = self._idle[fresh]
+        host = pool.get()
+        try:
+            with (
+                wave_folder(self._scratch, text) as (file, work),
+                tempfile.TemporaryFile() as stdout,
+                tempfile.TemporaryFile() as stderr,
+            ):
+                for attempt in (1, 2):
+                    if host is None:
+                        host = self._start()
+                    try:
+                        reply = host.run([*OPTIONS, str(file)], work, wall_s, stdout.fileno(), stderr.fileno())
+                        break
+                    except HostDied as error:
+                        self._discard(host)
+                        host = None
+                        if attempt == 2:
+                            return RunResult([], "died", str(error), 0.0, 0)
+                return self._result(reply, _read_back(stdout), _read_back(stderr))
+        finally:
+            pool.put(host)
+
+    @staticmethod
+    def _result(reply: HostReply, stdout: bytes, stderr: bytes) -> RunResult:
+        ended, detail = describe_end(reply.status, reply.timed_out, stderr.decode(errors="replace"))
+        return RunResult(parse_messages(stdout), ended, detail, reply.wall_s, reply.max_rss_kib)
+
+    def _start(self) -> EmbeddedHost:
+        host = EmbeddedHost(self._lean, self._lib_path, self._limits)
+        with self._lock:
+            self._all.add(host)
+        return host
+
+    def _discard(self, host: EmbeddedHost) -> None:
+        with self._lock:
+            self._all.discard(host)
+        host.close()
+
+    def close(self) -> None:
+        self._closed = True
+        with self._lock:
+            hosts, self._all = list(self._all), set()
+        for host in hosts:
+            host.close()
+        shutil.rmtree(self._scratch, ignore_errors=True)

@@ -1,0 +1,181 @@
+"""The Lean text of a wave, and the reading of Lean's answer: pure functions, no process.
+
+A *trial* is one `example` that replays a tactic prefix and then tries candidates, each inside an alternative that
+always fails, so that Lean backtracks before the next one:
+
+    example (p q : Prop) (h : p ∧ q) : q ∧ p := by
+      <prefix tactics>
+      first | (
+          (<candidate>
+          )
+          trace_state
+          fail) | skip
+      ...
+      sorry
+
+The message of `trace_state` survives the backtracking and is the state after the candidate (empty: no goals left). The
+inner parentheses make a candidate complete by itself: text such as `intro h <;>` cannot reach for our next line. The
+final `sorry` gives the warning by which we know that Lean came to the end of the trial.
+"""
+
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from prover.theorems import Theorem
+
+HEAD, PREFIX, TAIL = -1, -2, -3
+"""Slots of a trial's lines that belong to no candidate."""
+
+_RUNTIME_LIMIT = re.compile(r"\(deterministic\) timeout|maximum number of heartbeats|maximum recursion depth")
+_IMPORT = re.compile(r"^\s*(?:public\s+)?(?:meta\s+)?import\s", re.MULTILINE)
+_SETS_HEARTBEATS = re.compile(r"^\s*set_option\s+maxHeartbeats\b", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A candidate: where its outcome belongs (`row`, `column` of the answer) and its text."""
+
+    row: int
+    column: int
+    tactic: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One `example`. `round`: how often its candidates have been tried; `alone`: a process for this trial only."""
+
+    theorem: Theorem
+    prefix: tuple[str, ...]
+    slots: tuple[Slot, ...]
+    round: int = 0
+    alone: bool = False
+
+
+@dataclass(slots=True)
+class TrialAnswer:
+    """What Lean said about one trial."""
+
+    traces: dict[int, list[str]] = field(default_factory=dict)
+    """State texts printed after a candidate, by its position among the trial's slots."""
+    errors: dict[int, list[str]] = field(default_factory=dict)
+    """Error messages by candidate position, or under HEAD, PREFIX, TAIL."""
+    finished: bool = False
+    """Lean elaborated the trial to its last line (or complained about it, which it does at its end)."""
+
+    def first_error(self, slot: int) -> str:
+        return self.errors[slot][0] if self.errors.get(slot) else ""
+
+
+def hit_limit(message: str) -> bool:
+    """Whether an error message says that heartbeats or recursion depth ran out, rather than that a tactic failed."""
+    return _RUNTIME_LIMIT.search(message) is not None
+
+
+def clean(tactic: str) -> str:
+    """Tactic text as it is pasted: Unix line ends, no blank lines around it, no trailing blanks."""
+    lines = [line.rstrip() for line in tactic.replace("\r\n", "\n").split("\n")]
+    while lines and not lines[0]:
+        lines.pop(0)
+    while lines and not lines[-1]:
+        lines.pop()
+    margin = len(lines[0]) - len(lines[0].lstrip(" ")) if lines else 0
+    return "\n".join(line[margin:] if line[:margin].isspace() else line for line in lines)
+
+
+def indented(tactic: str, spaces: int) -> list[str]:
+    """The lines of a tactic, all moved right by the same amount."""
+    return [" " * spaces + line if line else "" for line in clean(tactic).split("\n")]
+
+
+def has_imports(header: str) -> bool:
+    return _IMPORT.search(header) is not None
+
+
+def file_head(preamble: str, header: str, max_heartbeats: int) -> list[str]:
+    """First lines of a file: the Lean's preamble, the theorems' header, the limit unless the header sets its own."""
+    lines = preamble.splitlines()
+    if header.strip():
+        lines += header.strip("\n").splitlines()
+    if not _SETS_HEARTBEATS.search(header):
+        lines.append(f"set_option maxHeartbeats {max_heartbeats}")
+    return lines
+
+
+class WaveText:
+    """Builds a file of trials and remembers which line belongs to which trial and candidate."""
+
+    def __init__(self, head: Sequence[str]) -> None:
+        self._lines = list(head)
+        self._starts: list[int] = [0]
+        self._owners: list[tuple[int, int]] = [(-1, HEAD)]
+        self._trace_lines: dict[int, tuple[int, int]] = {}
+        self._head_lines: dict[int, int] = {}
+        self.trials = 0
+
+    def _mark(self, slot: int) -> None:
+        self._starts.append(len(self._lines) + 1)
+        self._owners.append((self.trials, slot))
+
+    def _trace(self, indent: int, slot: int) -> None:
+        self._lines.append(" " * indent + "trace_state")
+        self._trace_lines[len(self._lines)] = (self.trials, slot)
+
+    def add(self, trial: Trial) -> None:
+        """A trial that steps candidates."""
+        self._open(f"example {trial.theorem.statement} := by")
+        self._mark(PREFIX)
+        for tactic in trial.prefix:
+            self._lines += indented(tactic, 2)
+        for position, slot in enumerate(trial.slots):
+            self._mark(position)
+            body = indented(slot.tactic, 7)
+            body[0] = "      (" + body[0][7:]
+            self._lines += ["  first | (", *body, "      )"]
+            self._trace(6, position)
+            self._lines.append("      fail) | skip")
+        self._close()
+
+    def add_root(self, theorem: Theorem) -> None:
+        """A trial that only states the theorem, under its own name, and prints its first state."""
+        self._open(f"{theorem.declaration} := by")
+        self._mark(0)
+        self._trace(2, 0)
+        self._close()
+
+    def _open(self, declaration: str) -> None:
+        self._mark(HEAD)
+        self._head_lines[len(self._lines) + 1] = self.trials
+        self._lines += declaration.splitlines()
+
+    def _close(self) -> None:
+        self._mark(TAIL)
+        self._lines += ["  sorry", ""]
+        self.trials += 1
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self._lines) + "\n"
+
+    def read(self, messages: Sequence[dict[str, Any]]) -> tuple[list[TrialAnswer], list[str]]:
+        """(an answer a trial, errors about the file's head) from Lean's messages about `text`."""
+        answers = [TrialAnswer() for _ in range(self.trials)]
+        head_errors: list[str] = []
+        for message in messages:
+            line = message["pos"].get("line", 0)
+            severity, data = message.get("severity"), str(message["data"])
+            if severity == "information" and line in self._trace_lines:
+                trial, slot = self._trace_lines[line]
+                answers[trial].traces.setdefault(slot, []).append(data)
+            elif severity == "error":
+                trial, slot = self._owners[bisect_right(self._starts, line) - 1]
+                if trial < 0:
+                    head_errors.append(data)
+                else:
+                    answers[trial].errors.setdefault(slot, []).append(data)
+                    answers[trial].finished = True
+            elif severity == "warning" and line in self._head_lines and message.get("kind") == "hasSorry":
+                answers[self._head_lines[line]].finished = True
+        return answers, head_errors
