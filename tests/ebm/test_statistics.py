@@ -60,7 +60,7 @@ def test_paired_test_counts_unproved_as_slower_than_any_proof() -> None:
 
 
 def test_paired_test_says_which_theorems_are_missing() -> None:
-    with pytest.raises(ValueError, match="same theorems.*b"):
+    with pytest.raises(ValueError, match=r"same theorems.*b"):
         paired_test({"a": 1, "b": 2}, {"a": 1})
 
 

@@ -1,0 +1,133 @@
+"""Calibration and evaluation over a scripted world in which the policy is misled and a scorer knows better."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from search_fakes import HashPolicy, HashScorer, HashWorld, ScriptedPolicy, ScriptedWorld, theorems
+
+from ebm.calibration import CalibrationError, calibrate, combined_priority, fit_scales
+from ebm.evaluation import EvaluationError, compare_runs, evaluate_modes, rank_states
+from prover.search import MixingCalibration, SearchConfig, search_to_files
+from prover.trajectory import read_trajectories
+
+# The policy prefers the bog: 30 states from which nothing follows. The short way is less likely at its first step.
+TABLE = {("root", "dive"): "bog0", ("root", "climb"): "hill1", ("hill1", "climb"): "hill2", ("hill2", "climb"): ""}
+TABLE |= {(f"bog{i}", "dive"): f"bog{i + 1}" for i in range(30)}
+CANDIDATES = {"root": {"dive": -0.1, "climb": -2.0}, "hill1": {"climb": -0.5}, "hill2": {"climb": -0.5}}
+CANDIDATES |= {f"bog{i}": {"dive": -0.1} for i in range(30)}
+CONFIG = SearchConfig(max_expansions=24, n_candidates=4)
+
+
+def knowing(text: str) -> float:
+    return 1.0 if "hill" in text else -1.0
+
+
+def misleading(text: str) -> float:
+    return -knowing(text)
+
+
+@pytest.fixture
+def rows(tmp_path: Path):
+    search_to_files(
+        theorems(3),
+        tmp_path / "train.parquet",
+        ScriptedWorld(TABLE),
+        ScriptedPolicy(CANDIDATES),
+        SearchConfig(max_expansions=40, n_candidates=4, mode="policy-mean"),
+    )
+    return read_trajectories(tmp_path / "train.parquet")
+
+
+def test_scales_are_those_of_the_training_rows(rows) -> None:
+    scales = fit_scales(rows, HashScorer(knowing))
+    states = rows.filter((rows["depth_from_root"] > 0) & ~rows["is_proof_complete"]).unique(
+        ["theorem_name", "state_key"]
+    )
+    energies = np.array([-knowing(text) for text in states["state_pp"]])
+    assert scales.mu_energy == pytest.approx(energies.mean())
+    assert scales.sigma_energy == pytest.approx(energies.std())
+    per_step = states["llm_log_prob"].to_numpy() / states["depth_from_root"].to_numpy()
+    assert scales.sigma_log_prob == pytest.approx(per_step.std())
+
+
+def test_a_constant_energy_cannot_be_scaled(rows) -> None:
+    with pytest.raises(CalibrationError, match=r"the energy of .* deviation 0"):
+        fit_scales(rows, HashScorer(lambda text: 0.25))
+
+
+def test_nothing_labelled_is_said(rows) -> None:
+    with pytest.raises(CalibrationError, match="0 labelled states"):
+        fit_scales(rows.head(0), HashScorer(knowing))
+
+
+@pytest.mark.parametrize(("score", "helps"), [(knowing, True), (misleading, False)])
+def test_validation_decides_whether_the_energy_counts(rows, score, helps: bool) -> None:
+    world, policy = ScriptedWorld(TABLE), ScriptedPolicy(CANDIDATES)
+    calibration = calibrate(HashScorer(score), rows, theorems(4, "v"), world, policy, CONFIG)
+    assert (calibration.mixing.beta > 0) is helps
+    trials = {trial["beta"]: trial for trial in calibration.evidence()["trials"]}
+    assert list(trials) == [0.0, 0.25, 0.5, 1.0, 2.0]
+    assert trials[calibration.mixing.beta]["area"] == max(calibration.areas)
+
+
+def test_no_validation_theorems_is_an_error(rows) -> None:
+    with pytest.raises(CalibrationError, match="no validation theorems"):
+        calibrate(HashScorer(knowing), rows, [], ScriptedWorld(TABLE), ScriptedPolicy(CANDIDATES), CONFIG)
+
+
+def test_the_combined_priority_is_the_formula_of_the_search(rows) -> None:
+    mixing = MixingCalibration(mu_energy=0.2, sigma_energy=0.7, sigma_log_prob=0.4, beta=0.5)
+    energies = np.linspace(-1, 1, len(rows))
+    row = rows.row(5, named=True)
+    expected = row["llm_log_prob"] / row["depth_from_root"] / 0.4 - 0.5 * (energies[5] - 0.2) / 0.7
+    assert combined_priority(rows, energies, mixing)[5] == pytest.approx(expected)
+
+
+def test_evaluation_shows_the_gain_of_an_energy_that_knows(rows, tmp_path: Path) -> None:
+    mixing = MixingCalibration(0.0, 1.0, 1.0, beta=2.0)
+    evaluation = evaluate_modes(
+        theorems(6, "e"),
+        ScriptedWorld(TABLE),
+        ScriptedPolicy(CANDIDATES),
+        CONFIG,
+        tmp_path / "eval",
+        budgets=(2, 4, 8, 64),
+        scorer=HashScorer(knowing),
+        mixing=mixing,
+    )
+    figures = evaluation.to_dict()
+    assert figures["theorems"] == 6
+    assert figures["modes"]["policy-mean"]["solved"] == {"2": 0, "4": 0, "8": 0, "64": 6}
+    assert figures["modes"]["calibrated"]["solved"] == {"2": 0, "4": 6, "8": 6, "64": 6}
+    assert figures["paired"]["faster"] == 6
+    assert figures["paired"]["p_value"] == pytest.approx(2 / 2**6)
+    assert figures["paired"]["ratio"] < 0.2
+    assert figures["rank1"]["0-1"]["policy"]["mean"] == 0.0
+    assert figures["rank1"]["0-1"]["combined"]["mean"] == 1.0
+    assert figures["auc"]["energy"] == 1.0
+
+
+def test_files_of_two_searches_compare_as_the_searches_did(tmp_path: Path) -> None:
+    some, policy, config = theorems(30), HashPolicy(), SearchConfig(max_expansions=16, n_candidates=5)
+    world = HashWorld(complete=0.03)
+    for mode, scorer in (("policy-mean", None), ("calibrated", HashScorer())):
+        search_to_files(some, tmp_path / f"{mode}.parquet", world, policy, config, scorer=scorer)
+    comparison = compare_runs(tmp_path / "policy-mean.parquet", tmp_path / "calibrated.parquet", (4, 8, 16))
+    counts = comparison.paired
+    assert counts.faster + counts.slower + counts.tied == 30
+    assert comparison.first.solved[16] - comparison.second.solved[16] == counts.only_first - counts.only_second
+    with pytest.raises(EvaluationError, match=r"budget of 16 .* up to 64"):
+        compare_runs(tmp_path / "policy-mean.parquet", tmp_path / "calibrated.parquet", (4, 64))
+
+
+def test_rows_without_labels_cannot_rank(rows) -> None:
+    unknown = rows.with_columns(label=rows["label"].replace({"positive": "unknown", "negative": "unknown"}))
+    with pytest.raises(EvaluationError, match="no held-out theorem was proved"):
+        rank_states(unknown, HashScorer(knowing), MixingCalibration(0, 1, 1, 1))
+
+
+@pytest.mark.parametrize("budgets", [(8, 4), (8,), (0, 4), (4, 4)])
+def test_budgets_that_make_no_curve_are_refused(budgets: tuple[int, ...], tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match="increasing"):
+        evaluate_modes(theorems(1), ScriptedWorld(TABLE), ScriptedPolicy(CANDIDATES), CONFIG, tmp_path, budgets=budgets)
