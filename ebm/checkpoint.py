@@ -1,0 +1,189 @@
+"""Checkpoints: a folder of safetensors, JSON and Parquet. Nothing in it can run code when it is loaded.
+
+model.safetensors      weights, power-iteration vectors and feature statistics of the head
+optimizer.safetensors  AdamW moments and random state: what resuming needs, and nobody else
+metrics.parquet        the metrics history
+config.json            head, encoder, training settings, data digests, calibration; written last, with the digest of
+                       model.safetensors, so that a torn folder is told from a whole one
+best.safetensors       only in checkpoints of a run that stops early: its best state so far
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ebm.files import file_digest, write_atomic, write_json_atomic
+from ebm.model.energy_head import EnergyHead, EnergyHeadConfig
+from prover.search.guidance import MixingCalibration
+
+FORMAT = "energy-checkpoint/1"
+MODEL_FILE = "model.safetensors"
+OPTIMIZER_FILE = "optimizer.safetensors"
+BEST_FILE = "best.safetensors"
+METRICS_FILE = "metrics.parquet"
+CONFIG_FILE = "config.json"
+
+
+class CheckpointError(ValueError):
+    """A folder that is not a whole checkpoint; the message says what is wrong with it and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderDescription:
+    """Which encoder's vectors a head was trained on."""
+
+    fingerprint: str | None
+    width: int
+    pooling: str | None = None
+    policy_id: str | None = None
+
+    @classmethod
+    def of(cls, encoder: Any) -> "EncoderDescription":
+        """Describe a policy, or an `EncoderBackend` over one."""
+        policy = getattr(encoder, "generator", encoder)
+        width = getattr(policy, "encoding_width", None)
+        return cls(
+            fingerprint=getattr(policy, "encoder_fingerprint", None),
+            width=int(width if width is not None else policy.hidden_size),
+            pooling=getattr(policy, "pooling", None),
+            policy_id=getattr(policy, "policy_id", None),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write a safetensors file atomically."""
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomic(path, lambda temporary: save_file(contiguous, str(temporary), metadata=dict(metadata or {})))
+
+
+def write_checkpoint(
+    folder: Path, model: Mapping[str, Tensor], config: Mapping[str, Any], others: Mapping[str, Mapping[str, Tensor]]
+) -> None:
+    """Write a checkpoint into `folder`, config.json last. Each file is replaced whole; other files are left alone.
+
+    Args:
+        model: state dict of the head.
+        config: what config.json says besides `format` and `files`.
+        others: file name -> tensors, e.g. the optimizer's.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    step = str(config["training"]["step"])
+    for name, tensors in others.items():
+        save_tensors(folder / name, tensors, {"step": step})
+    save_tensors(folder / MODEL_FILE, model, {"format": FORMAT, "step": step})
+    digests = {MODEL_FILE: {"sha256": file_digest(folder / MODEL_FILE)}}
+    write_json_atomic(folder / CONFIG_FILE, {"format": FORMAT, **config, "files": digests})
+
+
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """config.json of a checkpoint.
+
+    Raises:
+        FileNotFoundError: the folder, or its config.json, is missing.
+        CheckpointError: it is not a checkpoint of this format.
+    """
+    folder = Path(folder)
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        hint = ""
+        unfinished = latest_step_folder(folder)
+        if unfinished is not None:
+            hint = f"; training was cut off there: continue it with --resume-from {folder}, or use {unfinished}"
+        raise FileNotFoundError(f"{folder} is not an energy-model checkpoint: it has no {CONFIG_FILE}{hint}")
+    try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{path} is not JSON: {error}") from error
+    if not isinstance(config, dict) or config.get("format") != FORMAT or "head" not in config:
+        raise CheckpointError(f"{path} does not describe a checkpoint of format {FORMAT}")
+    return config
+
+
+def load_head(folder: str | Path, device: torch.device | str = "cpu") -> EnergyHead:
+    """The head of a checkpoint, in eval mode. Raises as `read_config`; CheckpointError for torn or foreign weights."""
+    folder = Path(folder)
+    config = read_config(folder)
+    path = folder / MODEL_FILE
+    if not path.is_file():
+        raise CheckpointError(f"{folder} has a {CONFIG_FILE} but no {MODEL_FILE}")
+    if file_digest(path) != config["files"][MODEL_FILE]["sha256"]:
+        raise CheckpointError(
+            f"{path} is not the file that {CONFIG_FILE} describes: writing the checkpoint was cut off, or a file was "
+            f"replaced; train again, or resume with --resume-from {folder}"
+        )
+    head = EnergyHead(EnergyHeadConfig.from_dict(config["head"]))
+    load_weights(head, load_tensors(path), path)
+    return head.to(device).eval()
+
+
+def load_weights(head: EnergyHead, tensors: Mapping[str, Tensor], path: Path) -> None:
+    try:
+        head.load_state_dict(dict(tensors))
+    except RuntimeError as error:
+        raise CheckpointError(f"{path} does not fit its head configuration: {error}") from error
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(str(path))
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Metadata of a safetensors file."""
+    try:
+        with safe_open(str(path), framework="pt") as handle:
+            return handle.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from error
+
+
+def write_calibration(
+    checkpoint_dir: str | Path, calibration: MixingCalibration, evidence: Mapping[str, Any] | None = None
+) -> None:
+    """Store how search mixes this head's energy with log-probabilities, and why, in the checkpoint's config.json.
+
+    The file is replaced atomically; weights are not touched. `evidence` is what the choice rests on, as JSON values.
+    """
+    config = read_config(checkpoint_dir)
+    config["calibration"] = {**asdict(calibration), "evidence": dict(evidence or {})}
+    write_json_atomic(Path(checkpoint_dir) / CONFIG_FILE, config)
+
+
+def read_calibration(checkpoint_dir: str | Path) -> MixingCalibration | None:
+    """The calibration stored in a checkpoint; None where there is none yet."""
+    stored = read_config(checkpoint_dir).get("calibration")
+    if stored is None:
+        return None
+    return MixingCalibration(**{name: value for name, value in stored.items() if name != "evidence"})
+
+
+def checkpoint_id(checkpoint_dir: str | Path) -> str:
+    """Name of a head by its weights: `ebm-` and the first 12 hex digits of their digest."""
+    return f"ebm-{read_config(checkpoint_dir)['files'][MODEL_FILE]['sha256'][:12]}"
+
+
+def step_folder(output: Path, step: int) -> Path:
+    """Where the checkpoint of a step is kept while training runs."""
+    return output / "checkpoints" / f"step-{step:08d}"
+
+
+def step_folders(output: Path) -> list[Path]:
+    """Whole checkpoints of a training run, earliest first."""
+    return sorted(path.parent for path in (output / "checkpoints").glob(f"step-*/{CONFIG_FILE}"))
+
+
+def latest_step_folder(output: Path) -> Path | None:
+    folders = step_folders(output)
+    return folders[-1] if folders else None

@@ -1,0 +1,329 @@
+"""The embedding cache: hidden vectors of proof states, encoded once, addressed by content, read through memory maps.
+
+Layout of `root`: a folder per encoder fingerprint with `meta.json` and append-only parts. A part is two files:
+`NAME.npy`, (n, width) float32, and `NAME.keys`, n lines. The keys file is written last and makes the part count, so a
+killed process leaves at most a vector file that nobody reads. Several processes may append at once.
+"""
+
+import json
+import mmap
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from ebm.files import write_atomic, write_json_atomic
+
+FORMAT = "embedding-cache/1"
+_RESIDENT_BYTES = 256 * 2**20
+"""Mapped pages that gathering may leave in this process before they are given back to the page cache."""
+_READ_AROUND_BYTES = 64 * 2**10
+"""What the kernel may map beside a page that is touched."""
+
+
+class EmbeddingError(ValueError):
+    """Vectors that must not be stored, or a cache that was made by another encoder."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeCounts:
+    """What `encode_missing` did, in states."""
+
+    requested: int
+    cached: int
+    encoded: int
+
+
+@dataclass(slots=True)
+class _Part:
+    first_row: int
+    n_rows: int
+    vectors: np.ndarray  # (n_rows, width) float32, read-only view of `map`, or of memory for rows not yet written
+    map: mmap.mmap | None
+
+
+class EmbeddingCache:
+    """Vectors of one encoder, (n, width) float32, by state key. Rows are numbered in the order they became known.
+
+    Added vectors can be read at once; they reach the disk when `flush_rows` have gathered, at `flush` and at `close`.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        encoder_fingerprint: str,
+        width: int,
+        *,
+        pooling: str = "",
+        flush_rows: int = 4096,
+    ) -> None:
+        """Open or create the cache of this encoder below `root`.
+
+        Raises:
+            EmbeddingError: the folder holds vectors of another width, pooling or encoder.
+        """
+        if width < 1:
+            raise ValueError(f"width must be at least 1, got {width}")
+        if not encoder_fingerprint:
+            raise ValueError("encoder_fingerprint must not be empty: vectors of unknown origin cannot be addressed")
+        self.encoder_fingerprint = encoder_fingerprint
+        self.width = width
+        self.pooling = pooling
+        self.flush_rows = flush_rows
+        self.folder = Path(root) / encoder_fingerprint[:16]
+        self._lock = threading.RLock()
+        self._row_of: dict[str, int] = {}
+        self._parts: list[_Part] = []
+        self._known_names: set[str] = set()
+        self._pending_keys: list[str] = []
+        self._pending: list[np.ndarray] = []
+        self._resident = 0
+        self._check_meta()
+        self.refresh()
+
+    def _check_meta(self) -> None:
+        path = self.folder / "meta.json"
+        ours = {
+            "format": FORMAT,
+            "encoder_fingerprint": self.encoder_fingerprint,
+            "pooling": self.pooling,
+            "width": self.width,
+            "dtype": "float32",
+        }
+        if not path.exists():
+            write_json_atomic(path, ours)
+            return
+        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        for name, value in ours.items():
+            if stored.get(name) != value:
+                raise EmbeddingError(
+                    f"the embedding cache {self.folder} has {name} {stored.get(name)!r}, this encoder {value!r}; "
+                    "use another folder, or delete that one"
+                )
+
+    def refresh(self) -> int:
+        """Take in the parts that other processes have written since; returns the number of new rows."""
+        with self._lock:
+            before = self.n_rows
+            for keys_path in sorted(self.folder.glob("*.keys")):
+                if keys_path.stem not in self._known_names:
+                    self._known_names.add(keys_path.stem)
+                    self._open_part(keys_path)
+            return self.n_rows - before
+
+    def _open_part(self, keys_path: Path) -> None:
+        keys = keys_path.read_text(encoding="utf-8").splitlines()
+        vectors_path = keys_path.with_suffix(".npy")
+        with open(vectors_path, "rb") as handle:
+            version = np.lib.format.read_magic(handle)
+            read_header = (
+                np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            )
+            shape, fortran, dtype = read_header(handle)
+            if shape != (len(keys), self.width) or fortran or dtype != np.float32:
+                raise EmbeddingError(
+                    f"{vectors_path} holds {shape} {dtype}, expected ({len(keys)}, {self.width}) float32; "
+                    f"delete it and {keys_path.name}: missing states are encoded again"
+                )
+            offset = handle.tell()
+            mapped = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+        vectors = np.frombuffer(mapped, dtype=np.float32, count=len(keys) * self.width, offset=offset)
+        self._append(keys, vectors.reshape(len(keys), self.width), mapped)
+
+    def _append(self, keys: Sequence[str], vectors: np.ndarray, mapped: mmap.mmap | None) -> None:
+        first = self.n_rows
+        self._parts.append(_Part(first, len(keys), vectors, mapped))
+        for position, key in enumerate(keys):
+            self._row_of.setdefault(key, first + position)
+
+    @property
+    def n_rows(self) -> int:
+        """Rows, with those of keys that two processes encoded at the same time counted twice."""
+        return self._parts[-1].first_row + self._parts[-1].n_rows if self._parts else 0
+
+    def __len__(self) -> int:
+        """Number of distinct keys."""
+        return len(self._row_of)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._row_of
+
+    def contains(self, key: str) -> bool:
+        return key in self._row_of
+
+    def missing(self, keys: Iterable[str]) -> list[str]:
+        """Those of `keys` that have no vector, each once, in order."""
+        self.refresh()
+        return [key for key in dict.fromkeys(keys) if key not in self._row_of]
+
+    def add(self, keys: Sequence[str], vectors: np.ndarray) -> int:
+        """Store (len(keys), width) vectors; keys that are known already are skipped. Returns the number stored.
+
+        Raises:
+            EmbeddingError: a wrong shape, or a zero or non-finite vector; then nothing of the call is stored.
+        """
+        vectors = np.asarray(vectors)
+        if vectors.shape != (len(keys), self.width):
+            raise EmbeddingError(
+                f"refused vectors of shape {vectors.shape} for {len(keys)} keys; expected ({len(keys)}, {self.width})"
+            )
+        if vectors.dtype.kind not in "fiu":
+            raise EmbeddingError(f"refused vectors of type {vectors.dtype}; expected real numbers")
+        with np.errstate(over="ignore"):
+            vectors = vectors.astype(np.float32)  # a copy, also where nothing is converted
+        finite = np.isfinite(vectors).all(axis=1)
+        zero = ~vectors.any(axis=1)
+        for bad, what in ((~finite, "non-finite"), (zero, "zero")):
+            if bad.any():
+                names = ", ".join(repr(keys[i]) for i in np.flatnonzero(bad)[:3])
+                raise EmbeddingError(
+                    f"refused {int(bad.sum())} {what} vector(s) of {len(keys)}, e.g. of {names}: check the encoder's "
+                    "dtype and pooling; nothing of this batch was stored"
+                )
+        if any(not key or "\n" in key or "\r" in key for key in keys):
+            raise EmbeddingError("refused an empty key or one with a line break")
+        with self._lock:
+            fresh = {key: i for i, key in reversed(list(enumerate(keys))) if key not in self._row_of}
+            if not fresh:
+                return 0
+            order = sorted(fresh.values())
+            new_keys = [keys[i] for i in order]
+            block = vectors if len(order) == len(keys) else vectors[order]
+            block.flags.writeable = False
+            self._append(new_keys, block, None)
+            self._pending_keys += new_keys
+            self._pending.append(block)
+            if len(self._pending_keys) >= self.flush_rows:
+                self.flush()
+            return len(new_keys)
+
+    def flush(self) -> None:
+        """Write rows that are only in memory as a part."""
+        with self._lock:
+            if not self._pending_keys:
+                return
+            name = f"part-{time.time_ns():020d}-{os.getpid()}-{secrets.token_hex(3)}"
+            rows = np.concatenate(self._pending)
+
+            def write_vectors(path: Path) -> None:
+                with open(path, "wb") as handle:
+                    np.save(handle, rows, allow_pickle=False)
+
+            text = "".join(f"{key}\n" for key in self._pending_keys)
+            write_atomic(self.folder / f"{name}.npy", write_vectors)
+            write_atomic(self.folder / f"{name}.keys", lambda path: path.write_text(text, encoding="utf-8"))
+            self._known_names.add(name)
+            # From here on the rows are read from the file; their numbers stay.
+            kept = [part for part in self._parts if part.map is not None]
+            in_memory = [part for part in self._parts if part.map is None]
+            assert sum(part.n_rows for part in in_memory) == len(rows)
+            self._pending_keys, self._pending = [], []
+            self._parts = self._with_written_rows(kept, in_memory, self.folder / f"{name}.npy")
+
+    def _with_written_rows(self, kept: list[_Part], written: list[_Part], path: Path) -> list[_Part]:
+        with open(path, "rb") as handle:
+            mapped = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+        n = sum(part.n_rows for part in written)
+        offset = len(mapped) - n * self.width * 4
+        vectors = np.frombuffer(mapped, dtype=np.float32, offset=offset).reshape(n, self.width)
+        parts = list(kept)
+        done = 0
+        merged: _Part | None = None
+        for part in written:  # neighbours become one part again
+            view = vectors[done : done + part.n_rows]
+            if merged is not None and merged.first_row + merged.n_rows == part.first_row:
+                merged.n_rows += part.n_rows
+                merged.vectors = vectors[done + part.n_rows - merged.n_rows : done + part.n_rows]
+            else:
+                merged = _Part(part.first_row, part.n_rows, view, mapped)
+                parts.append(merged)
+            done += part.n_rows
+        return sorted(parts, key=lambda part: part.first_row)
+
+    def rows_of(self, keys: Sequence[str]) -> np.ndarray:
+        """(n,) int64 row numbers of keys.
+
+        Raises:
+            KeyError: a key has no vector; the message counts them.
+        """
+        rows = np.fromiter((self._row_of.get(key, -1) for key in keys), dtype=np.int64, count=len(keys))
+        if (rows < 0).any():
+            absent = np.flatnonzero(rows < 0)
+            raise KeyError(
+                f"{len(absent)} of {len(keys)} states have no cached embedding, e.g. {keys[absent[0]]!r}; "
+                "encode them first (EmbeddingCache.encode_missing)"
+            )
+        return rows
+
+    def gather(self, keys_or_rows: Sequence[str] | np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Vectors of keys, or of row numbers: (n, width) float32, a copy, in order; into `out` where given."""
+        if isinstance(keys_or_rows, np.ndarray) and keys_or_rows.dtype.kind in "iu":
+            rows = keys_or_rows
+        else:
+            rows = self.rows_of(list(keys_or_rows))
+        if len(rows) and not (rows.min() >= 0 and rows.max() < self.n_rows):
+            raise IndexError(f"row numbers must be in [0, {self.n_rows}), got {rows.min()} to {rows.max()}")
+        if out is None:
+            out = np.empty((len(rows), self.width), dtype=np.float32)
+        with self._lock:
+            if len(self._parts) == 1:
+                np.take(self._parts[0].vectors, rows, axis=0, out=out, mode="clip")
+            elif len(rows):
+                starts = np.array([part.first_row for part in self._parts])
+                of_row = np.searchsorted(starts, rows, side="right") - 1
+                for number in np.unique(of_row):
+                    here = np.flatnonzero(of_row == number)
+                    out[here] = self._parts[number].vectors[rows[here] - starts[number]]
+            self._release_pages(len(rows))
+        return out
+
+    def _release_pages(self, n_rows: int) -> None:
+        """Keep resident memory bounded: pages of a mapped file count as this process's until they are given back."""
+        self._resident += n_rows * (self.width * 4 + _READ_AROUND_BYTES)
+        if self._resident > _RESIDENT_BYTES and hasattr(mmap, "MADV_DONTNEED"):
+            for part in self._parts:
+                if part.map is not None:
+                    part.map.madvise(mmap.MADV_DONTNEED)
+            self._resident = 0
+
+    def encode_missing(
+        self,
+        encoder: Any,
+        texts: Mapping[str, str],
+        batch_size: int = 16,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> EncodeCounts:
+        """Encode the states of `texts` (key -> text) that have no vector yet, and store them.
+
+        `encoder` has `encode_only(texts)` (a policy) or `encode_batch(texts)` (an `EncoderBackend`). Texts are batched
+        by length, so that little is padded. `on_progress(done, total)` counts the missing ones.
+
+        Raises:
+            EmbeddingError: the encoder answered with vectors that must not be stored. Earlier batches are kept.
+        """
+        encode = encoder.encode_batch if hasattr(encoder, "encode_batch") else encoder.encode_only
+        absent = sorted(self.missing(texts), key=lambda key: len(texts[key]))
+        try:
+            for start in range(0, len(absent), batch_size):
+                batch = absent[start : start + batch_size]
+                self.add(batch, np.asarray(encode([texts[key] for key in batch])))
+                if on_progress is not None:
+                    on_progress(start + len(batch), len(absent))
+        finally:
+            self.flush()
+        return EncodeCounts(requested=len(texts), cached=len(texts) - len(absent), encoded=len(absent))
+
+    def close(self) -> None:
+        self.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()

@@ -1,0 +1,179 @@
+"""The energy model as search sees it. SCORE = -ENERGY: higher is better."""
+
+import logging
+import threading
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from ebm.champion import resolve_checkpoint
+from ebm.checkpoint import EncoderDescription, checkpoint_id, load_head, read_calibration, read_config
+from ebm.embeddings import EmbeddingCache
+from ebm.model.encoder import EncoderBackend
+from ebm.model.energy_head import EnergyHead
+from ebm.training.features import WidthMismatchError
+from prover.search.guidance import MixingCalibration
+from prover.states import state_key
+
+logger = logging.getLogger(__name__)
+
+_MAX_REMEMBERED = 1_000_000
+
+
+class EncoderMismatchError(ValueError):
+    """The head was trained on another encoder's vectors: its energies would mean nothing."""
+
+
+class EBMScorer:
+    """Scores proof states; a `prover.search.ValueScorer`. May be called from several threads.
+
+    The head is in eval mode and runs without autograd. Vectors come from the embedding cache where it has them, and
+    new ones go there; scores of states seen before come from memory.
+    """
+
+    def __init__(
+        self,
+        head: EnergyHead,
+        encoder: Any,
+        *,
+        cache: EmbeddingCache | None = None,
+        calibration: MixingCalibration | None = None,
+        ebm_id: str = "ebm-unsaved",
+        device: torch.device | str = "cpu",
+        batch_size: int = 64,
+    ) -> None:
+        """`encoder`: a policy, or an `EncoderBackend` over one. `batch_size`: states encoded at once."""
+        self.encoder = encoder if isinstance(encoder, EncoderBackend) else EncoderBackend(encoder)
+        width = self.encoder.hidden_dim
+        if width != head.config.d_encoder:
+            raise WidthMismatchError(
+                f"the head takes vectors of width {head.config.d_encoder}, the encoder's have width {width}: use the "
+                "policy and pooling that it was trained with"
+            )
+        if cache is not None and cache.width != width:
+            raise WidthMismatchError(f"the embedding cache has width {cache.width}, the encoder {width}")
+        self.head = head.to(device).eval()
+        self.cache = cache
+        self.calibration = calibration
+        self.ebm_id = ebm_id
+        self.device = torch.device(device)
+        self.batch_size = batch_size
+        self._energies: dict[str, float] = {}
+        self._lock = threading.Lock()
+        if cache is not None:
+            weakref.finalize(self, cache.flush)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        encoder: Any,
+        cache: EmbeddingCache | None = None,
+        *,
+        device: torch.device | str = "cpu",
+        batch_size: int = 64,
+    ) -> Self:
+        """From a checkpoint folder.
+
+        Raises:
+            FileNotFoundError, CheckpointError: no whole checkpoint there.
+            EncoderMismatchError: it was trained on another encoder's vectors.
+            WidthMismatchError: the widths differ.
+        """
+        trained_on = read_config(path)["encoder"]
+        given = EncoderDescription.of(encoder)
+        if trained_on["width"] != given.width:
+            raise WidthMismatchError(
+                f"the head of {path} takes vectors of width {trained_on['width']} (pooling {trained_on['pooling']}), "
+                f"the encoder's have width {given.width} (pooling {given.pooling}): use the policy and pooling that "
+                "it was trained with"
+            )
+        if trained_on["fingerprint"] and given.fingerprint and trained_on["fingerprint"] != given.fingerprint:
+            raise EncoderMismatchError(
+                f"the head of {path} was trained on vectors of encoder {trained_on['fingerprint'][:16]} "
+                f"({trained_on['policy_id']}, {trained_on['pooling']}), not of {given.fingerprint[:16]} "
+                f"({given.policy_id}, {given.pooling}): load that policy, or train a head on this one"
+            )
+        return cls(
+            load_head(path, device),
+            encoder,
+            cache=cache,
+            calibration=read_calibration(path),
+            ebm_id=checkpoint_id(path),
+            device=device,
+            batch_size=batch_size,
+        )
+
+    def score_state(self, state: str) -> float:
+        """SCORE (= -energy) of one state text: higher is better."""
+        return float(self.score_states([state])[0])
+
+    def score_states(self, states: Sequence[str]) -> np.ndarray:
+        """SCOREs (n,) float64 of state texts, in order: higher is better. Each distinct state is computed once."""
+        return -self.energies(states)
+
+    def energies(self, states: Sequence[str]) -> np.ndarray:
+        """ENERGIES (n,) float64 of state texts, in order: lower is better."""
+        keys = [state_key(state) for state in states]
+        with self._lock:
+            new = {key: state for key, state in zip(keys, states, strict=True) if key not in self._energies}
+            if new:
+                if len(self._energies) + len(new) > _MAX_REMEMBERED:
+                    self._energies = {key: self._energies[key] for key in keys if key in self._energies}
+                vectors = self._vectors(list(new), list(new.values()))
+                self._energies |= zip(new, self.energies_of_vectors(vectors).tolist(), strict=True)
+            return np.array([self._energies[key] for key in keys], dtype=np.float64)
+
+    def energies_of_vectors(self, vectors: np.ndarray) -> np.ndarray:
+        """ENERGIES (n,) float64 of embeddings (n, width): lower is better."""
+        energies = np.empty(len(vectors), dtype=np.float64)
+        with torch.inference_mode():
+            for start in range(0, len(vectors), 1024):
+                chunk = torch.tensor(vectors[start : start + 1024], dtype=torch.float32, device=self.device)
+                energies[start : start + 1024] = self.head(chunk).double().cpu().numpy()
+        if not np.isfinite(energies).all():
+            raise FloatingPointError(f"{self.ebm_id} gave {int((~np.isfinite(energies)).sum())} non-finite energies")
+        return energies
+
+    def _vectors(self, keys: list[str], texts: list[str]) -> np.ndarray:
+        """(n, width) float32; encodes what the cache lacks, and leaves it there."""
+        absent = [i for i, key in enumerate(keys) if self.cache is None or key not in self.cache]
+        absent.sort(key=lambda i: len(texts[i]))  # neighbours in length pad least
+        encoded = np.empty((len(absent), self.encoder.hidden_dim), dtype=np.float32)
+        for start in range(0, len(absent), self.batch_size):
+            batch = absent[start : start + self.batch_size]
+            encoded[start : start + len(batch)] = self.encoder.encode_batch([texts[i] for i in batch])
+        if self.cache is None:
+            vectors = np.empty_like(encoded)
+            vectors[absent] = encoded
+            return vectors
+        if absent:
+            self.cache.add([keys[i] for i in absent], encoded)
+        return self.cache.gather(keys)
+
+    def flush(self) -> None:
+        """Write new vectors to the cache's files; done at exit too."""
+        if self.cache is not None:
+            self.cache.flush()
+
+
+def load_scorer(path: str | Path, policy: Any, data_dir: str | Path = "data") -> EBMScorer:
+    """Scorer of a checkpoint folder, or of `champion`, with the data folder's embedding cache.
+
+    Raises: as `ebm.champion.resolve_checkpoint` and `EBMScorer.load`.
+    """
+    folder = resolve_checkpoint(path, data_dir)
+    backend = EncoderBackend(policy)
+    cache = None
+    if backend.fingerprint is not None:
+        cache = EmbeddingCache(
+            Path(data_dir) / "embeddings",
+            backend.fingerprint,
+            backend.hidden_dim,
+            pooling=getattr(policy, "pooling", None) or "",
+        )
+    return EBMScorer.load(folder, policy, cache)

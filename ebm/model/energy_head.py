@@ -1,0 +1,112 @@
+"""The energy head: a small network that turns an embedding into an energy. ENERGY: lower is better."""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ebm.model.spectral_norm import PowerIteration, SpectralNormLinear, SpectralNormLinearConfig
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyHeadConfig:
+    """Shape of an `EnergyHead`. About 2.2M parameters at 4096 -> 512 -> 256 -> 1."""
+
+    d_encoder: int
+    """Width of an embedding: hidden size of the policy times the parts of its pooling."""
+    d_hidden1: int = 512
+    d_hidden2: int = 256
+    dropout: float = 0.1
+    """Probability of dropping a hidden unit, in training mode."""
+    n_power_iterations: int = 5
+    power_iteration: PowerIteration = "persistent"
+
+    def __post_init__(self) -> None:
+        for name in ("d_encoder", "d_hidden1", "d_hidden2"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"EnergyHeadConfig.{name} must be at least 1, got {getattr(self, name)}")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"EnergyHeadConfig.dropout must be in [0, 1), got {self.dropout}")
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "EnergyHeadConfig":
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ValueError(f"unknown head configuration {unknown}; known: {sorted(known)}")
+        return cls(**values)
+
+
+class EnergyHead(nn.Module):
+    """E(h) = w3 . SiLU(W2 SiLU(W1 (h - mean) / std + b1) + b2) / exp(log_temperature), all W spectrally normalised.
+
+    Attributes:
+        sn_linear1, sn_linear2, sn_linear3: d_encoder -> d_hidden1 -> d_hidden2 -> 1; the last has no bias.
+        log_temperature: scalar parameter, 0 at the start (temperature 1).
+        feature_mean, feature_std: (d_encoder,) buffers that standardise the input; 0 and 1 until
+            `set_feature_statistics`. They are part of the state dict, so they travel with the checkpoint.
+    """
+
+    feature_mean: Tensor
+    feature_std: Tensor
+
+    def __init__(self, config: EnergyHeadConfig) -> None:
+        super().__init__()
+        self.config = config
+
+        def layer(d_input: int, d_output: int, bias: bool) -> SpectralNormLinear:
+            return SpectralNormLinear(
+                SpectralNormLinearConfig(
+                    d_input,
+                    d_output,
+                    n_power_iterations=config.n_power_iterations,
+                    bias=bias,
+                    power_iteration=config.power_iteration,
+                )
+            )
+
+        self.sn_linear1 = layer(config.d_encoder, config.d_hidden1, bias=True)
+        self.sn_linear2 = layer(config.d_hidden1, config.d_hidden2, bias=True)
+        self.sn_linear3 = layer(config.d_hidden2, 1, bias=False)
+        self.dropout = nn.Dropout(config.dropout)
+        self.log_temperature = nn.Parameter(torch.zeros(()))
+        self.register_buffer("feature_mean", torch.zeros(config.d_encoder))
+        self.register_buffer("feature_std", torch.ones(config.d_encoder))
+
+    def set_feature_statistics(self, mean: Tensor, std: Tensor) -> None:
+        """Standardise inputs with these (d_encoder,) statistics from now on. `std` must be positive and finite."""
+        for name, value in (("mean", mean), ("std", std)):
+            if tuple(value.shape) != (self.config.d_encoder,):
+                raise ValueError(f"feature {name} must have shape ({self.config.d_encoder},), got {tuple(value.shape)}")
+            if not bool(torch.isfinite(value).all()):
+                raise ValueError(f"feature {name} has non-finite entries")
+        if not bool((std > 0).all()):
+            raise ValueError("feature std must be positive everywhere; give constant features a std of 1")
+        with torch.no_grad():
+            self.feature_mean.copy_(mean)
+            self.feature_std.copy_(std)
+
+    @property
+    def has_feature_statistics(self) -> bool:
+        """Whether `set_feature_statistics` was called, on this head or the one it was loaded from."""
+        return bool(self.feature_mean.any()) or bool((self.feature_std != 1).any())
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Embeddings (B, d_encoder) -> ENERGIES (B,), lower is better."""
+        if h.ndim != 2 or h.shape[1] != self.config.d_encoder:
+            raise ValueError(
+                f"the energy head takes embeddings of shape (batch, {self.config.d_encoder}), got {tuple(h.shape)}"
+            )
+        x = (h.to(self.feature_mean.dtype) - self.feature_mean) / self.feature_std  # (B, d_encoder)
+        x = self.dropout(functional.silu(self.sn_linear1(x)))  # (B, d_hidden1)
+        x = self.dropout(functional.silu(self.sn_linear2(x)))  # (B, d_hidden2)
+        return self.sn_linear3(x).squeeze(1) / self.log_temperature.exp()
+
+    @property
+    def n_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())

@@ -1,0 +1,92 @@
+"""Training settings and the learning-rate schedule. Needs no torch: orchestration reads the defaults from here."""
+
+import math
+from dataclasses import asdict, dataclass, fields
+from difflib import get_close_matches
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class EBMTrainingConfig:
+    """How an energy head is trained. The defaults are those of the specification, for a 7B encoder."""
+
+    lr: float = 1e-4
+    """Peak learning rate of AdamW."""
+    weight_decay: float = 0.01
+    """Of weights and biases; the temperature is not decayed."""
+    temperature_lr_scale: float = 10.0
+    """Learning rate of log_temperature as a multiple of `lr`: spectral normalisation fixes the scale of the energies,
+    and only the temperature can change it."""
+    max_grad_norm: float = 1.0
+    """Largest norm of the whole gradient; larger ones are scaled down to it."""
+    total_steps: int = 50_000
+    warmup_steps: int = 1_000
+    """Steps of linear warm-up before the cosine. A run of no more steps than this warms up over a tenth of itself."""
+    batch_size: int = 32
+    """Positives a step."""
+    k_negatives: int = 4
+    """Negatives of each positive."""
+    hard_ratio: float = 0.5
+    """Share of negatives that are dead ends of the positive's theorem, siblings first."""
+    medium_ratio: float = 0.3
+    """Share of negatives among the other states of the theorem that are farther from QED than the positive."""
+    easy_ratio: float = 0.2
+    """Share of negatives from other theorems."""
+    depth_loss_weight: float = 0.3
+    """Weight of the depth loss beside the contrastive one."""
+    standardise_inputs: bool = True
+    """Centre and scale each feature with statistics of the training states, kept in the checkpoint."""
+    log_interval: int = 50
+    """Steps between metrics; each is over all examples since the last."""
+    checkpoint_interval: int = 5_000
+    """Steps between checkpoints."""
+    eval_interval: int = 500
+    """Steps between evaluations on the held-out theorems, where there are any."""
+    early_stop_patience: int = 10
+    """Evaluations without a lower held-out contrastive loss before training stops; 0 never stops early."""
+    valid_examples: int = 512
+    """Held-out positives an evaluation; the same ones each time."""
+    seed: int = 0
+    memory_limit_gib: float = 1.0
+    """Features up to this size are held in memory; larger tables are read through memory-mapped files."""
+    cuda_graph: bool = False
+    """Capture the step as a CUDA graph (CUDA devices only): for small heads the launches cost more than the work."""
+
+    def __post_init__(self) -> None:
+        positive = (
+            "lr temperature_lr_scale max_grad_norm total_steps batch_size k_negatives "
+            "log_interval checkpoint_interval eval_interval valid_examples"
+        )
+        for name in positive.split():
+            if not getattr(self, name) > 0:
+                raise ValueError(f"EBMTrainingConfig.{name} must be positive, got {getattr(self, name)}")
+        for name in ["weight_decay", "warmup_steps", "depth_loss_weight", "early_stop_patience", "memory_limit_gib"]:
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"EBMTrainingConfig.{name} must not be negative, got {getattr(self, name)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "EBMTrainingConfig":
+        known = [field.name for field in fields(cls)]
+        for name in values:
+            if name not in known:
+                near = get_close_matches(name, known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
+                raise ValueError(f"unknown training setting {name!r}{hint}")
+        return cls(**values)
+
+
+def learning_rate_at(step: int, config: EBMTrainingConfig) -> float:
+    """Learning rate of step 0, 1, ... total_steps - 1: linear warm-up to `lr`, then a cosine to 0.
+
+    Step s of the warm-up has lr (s + 1) / warmup_steps, so its last step, and the first after it, have `lr`.
+    """
+    if step < 0:
+        raise ValueError(f"step must not be negative, got {step}")
+    warmup = config.warmup_steps if config.warmup_steps < config.total_steps else config.total_steps // 10
+    if step < warmup:
+        return config.lr * (step + 1) / warmup
+    progress = min(1.0, (step - warmup) / (config.total_steps - warmup))
+    return config.lr * 0.5 * (1.0 + math.cos(math.pi * progress))

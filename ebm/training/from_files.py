@@ -1,0 +1,273 @@
+"""Trajectory files in, checkpoint out: what the command line and the assets call."""
+
+import logging
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from ebm.checkpoint import EncoderDescription
+from ebm.embeddings import EmbeddingCache, EncodeCounts
+from ebm.files import file_digest
+from ebm.model.encoder import EncoderBackend
+from ebm.model.energy_head import EnergyHead, EnergyHeadConfig
+from ebm.training.config import EBMTrainingConfig
+from ebm.training.data import ContrastiveIndex, ContrastiveSampler, no_examples_error
+from ebm.training.features import WidthMismatchError, features_of
+from ebm.training.metrics import EBMMetrics, MetricsHistory
+from ebm.training.records import UNKNOWN, load_states
+from ebm.training.resume import ResumeState, resume_from_checkpoint
+from ebm.training.step import seeded
+from ebm.training.trainer import MetricsCallback, Status, TrainingResult, train
+
+logger = logging.getLogger(__name__)
+
+MIN_VALID_THEOREMS = 2
+"""Fewer held-out theorems than this say too little: all are trained on and nothing stops early."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetSummary:
+    """What there is to learn from. Rows are as in the files; states are distinct (theorem, state key) pairs."""
+
+    files: int
+    rows: int
+    rows_unknown: int
+    """Rows whose state no search labelled: not used."""
+    positives: int
+    negatives: int
+    theorems: int
+    eligible_theorems: int
+    """Theorems with both positives and dead ends: those that examples are drawn from."""
+    valid_theorems: int
+    """Of these, held out."""
+
+    def to_dict(self) -> dict[str, int]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.rows} records in {self.files} file(s): {self.positives} positive and {self.negatives} negative "
+            f"states ({self.rows_unknown} unlabelled rows not used), {self.theorems} theorems, of which "
+            f"{self.eligible_theorems} have both labels and {self.valid_theorems} are held out"
+        )
+
+
+@dataclass(slots=True)
+class TrainResult:
+    """What `train_from_files` made."""
+
+    head: EnergyHead
+    checkpoint: Path
+    """Folder; the latest step's folder if training was interrupted."""
+    status: Status
+    summary: DatasetSummary
+    metrics: EBMMetrics | None
+    """Last training metrics."""
+    valid_metrics: EBMMetrics | None
+    """Metrics on the held-out theorems at the best step; None without held-out theorems."""
+    history: MetricsHistory
+    warnings: list[str]
+    """Health warnings of the last metrics, training and held-out."""
+    step: int
+    best_step: int | None
+    encoded: EncodeCounts
+    encode_seconds: float
+    train_seconds: float
+    valid_theorems: list[str]
+
+
+def train_from_files(
+    trajectories: Sequence[str | Path] | str | Path,
+    encoder: Any,
+    output: str | Path,
+    config: EBMTrainingConfig | None = None,
+    *,
+    head_config: EnergyHeadConfig | None = None,
+    cache: EmbeddingCache | None = None,
+    valid_fraction: float = 0.1,
+    valid_theorems: Collection[str] | None = None,
+    device: torch.device | str = "cpu",
+    encode_batch_size: int = 16,
+    resume_from: str | Path | None = None,
+    on_summary: Callable[[DatasetSummary], None] | None = None,
+    on_encode: Callable[[int, int], None] | None = None,
+    on_metrics: MetricsCallback | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> TrainResult:
+    """Train an energy head on trajectory files and write its checkpoint to `output`.
+
+    Labels of one state are merged over all files. States without a vector in `cache` are encoded first; the training
+    loop itself never encodes.
+
+    Args:
+        encoder: the policy (or an `EncoderBackend` over it) whose vectors the head reads.
+        config: training settings; with `resume_from`, None means those of the checkpoint.
+        head_config: shape of the head; default `EnergyHeadConfig(width of the encoder)`. Not used when resuming.
+        cache: embedding cache of this encoder; None encodes into a temporary one.
+        valid_fraction: share of the eligible theorems that are held out for evaluation and early stopping; 0 for none.
+        valid_theorems: hold out these instead.
+        resume_from: folder of an earlier, unfinished run on the same files.
+        on_summary, on_encode(done, total), on_metrics(step, metrics): for progress displays and tracking.
+
+    Raises:
+        FileNotFoundError, TrajectorySchemaError: a trajectory file is missing or has another schema.
+        TrainingDataError: nothing to learn from, e.g. no positive state.
+        WidthMismatchError: the head resumed from, or `head_config`, has another width than the encoder.
+        TrainingDivergedError: the loss became NaN or infinite.
+    """
+    files = [Path(path) for path in ([trajectories] if isinstance(trajectories, str | Path) else trajectories)]
+    backend = encoder if isinstance(encoder, EncoderBackend) else EncoderBackend(encoder)
+    resume = None if resume_from is None else resume_from_checkpoint(resume_from)
+    if config is None:
+        config = EBMTrainingConfig() if resume is None else resume.config
+    _check_width(backend, head_config, resume, resume_from)
+
+    states = load_states(files)
+    index = ContrastiveIndex(states)
+    held_out = _held_out(index, valid_fraction, valid_theorems, config.seed)
+    summary = _summarise(files, states, index, held_out)
+    if on_summary is not None:
+        on_summary(summary)
+    if not len(index.anchors):
+        raise no_examples_error(len(states), len(index.positives), len(index.negatives))
+
+    with ExitStack() as stack:
+        if cache is None:
+            folder = stack.enter_context(TemporaryDirectory(prefix="embeddings-"))
+            cache = EmbeddingCache(folder, backend.fingerprint or "unnamed-encoder", backend.hidden_dim)
+        started = time.perf_counter()
+        encoded = cache.encode_missing(backend, _texts(index), encode_batch_size, on_encode)
+        encode_seconds = time.perf_counter() - started
+
+        valid_index = index.restricted_to(held_out) if held_out else None
+        train_index = index.restricted_to(set(index.theorem_names) - set(held_out)) if held_out else index
+        features = features_of(cache, index).in_memory(index.used_rows, config.memory_limit_gib * 2**30)
+        new_head_config = head_config or EnergyHeadConfig(backend.hidden_dim)
+        head = _new_head(new_head_config, config) if resume is None else resume.head
+        result = train(
+            config,
+            head,
+            features,
+            _sampler(train_index, config),
+            device,
+            valid_sampler=None if valid_index is None else _sampler(valid_index, config),
+            output=output,
+            resume=resume,
+            on_metrics=on_metrics,
+            should_stop=should_stop,
+            description={
+                "encoder": EncoderDescription.of(backend).to_dict(),
+                "data": _data_description(files, summary, held_out),
+            },
+        )
+    return _result(result, Path(output), summary, encoded, encode_seconds, held_out)
+
+
+def _check_width(
+    backend: EncoderBackend, head_config: EnergyHeadConfig | None, resume: ResumeState | None, resume_from: Any
+) -> None:
+    given = resume.head.config if resume is not None else head_config
+    if given is not None and given.d_encoder != backend.hidden_dim:
+        what = f"the head of {resume_from}" if resume is not None else "head_config"
+        raise WidthMismatchError(
+            f"{what} takes vectors of width {given.d_encoder}, the encoder's have width {backend.hidden_dim}: use the "
+            "policy and pooling that the head was made for, or train a new head"
+        )
+
+
+def _held_out(index: ContrastiveIndex, fraction: float, named: Collection[str] | None, seed: int) -> list[str]:
+    """Eligible theorems to hold out, such that eligible ones remain to train on."""
+    eligible = index.eligible_theorems
+    if named is not None:
+        chosen = [name for name in eligible if name in set(named)]
+    else:
+        if not 0.0 <= fraction < 1.0:
+            raise ValueError(f"valid_fraction must be in [0, 1), got {fraction}")
+        order = np.random.default_rng([seed, len(eligible)]).permutation(len(eligible))
+        chosen = sorted(eligible[i] for i in order[: round(fraction * len(eligible))])
+    if len(chosen) < MIN_VALID_THEOREMS or len(chosen) == len(eligible):
+        if fraction or named:
+            logger.warning(
+                "%d of %d eligible theorems would be held out: too few or too many, so none is and nothing stops early",
+                len(chosen),
+                len(eligible),
+            )
+        return []
+    return chosen
+
+
+def _summarise(
+    files: Sequence[Path], states: pl.DataFrame, index: ContrastiveIndex, held_out: Sequence[str]
+) -> DatasetSummary:
+    return DatasetSummary(
+        files=len(files),
+        rows=len(states),
+        rows_unknown=int((index.label == UNKNOWN).sum()),
+        positives=len(index.positives),
+        negatives=len(index.negatives),
+        theorems=len(index.theorem_names),
+        eligible_theorems=len(index.eligible_theorems),
+        valid_theorems=len(held_out),
+    )
+
+
+def _texts(index: ContrastiveIndex) -> dict[str, str]:
+    used = index.states[index.used_rows]
+    return dict(zip(used["state_key"].to_list(), used["state_pp"].to_list(), strict=True))
+
+
+def _sampler(index: ContrastiveIndex, config: EBMTrainingConfig) -> ContrastiveSampler:
+    return ContrastiveSampler(
+        index, config.k_negatives, config.hard_ratio, config.medium_ratio, config.easy_ratio, config.seed
+    )
+
+
+def _new_head(head_config: EnergyHeadConfig, config: EBMTrainingConfig) -> EnergyHead:
+    with seeded(config.seed, torch.device("cpu")):
+        return EnergyHead(head_config)
+
+
+def _data_description(files: Sequence[Path], summary: DatasetSummary, held_out: Sequence[str]) -> dict[str, Any]:
+    return {
+        "trajectories": [{"name": path.name, "sha256": file_digest(path)} for path in files],
+        "summary": summary.to_dict(),
+        "valid_theorems": list(held_out),
+    }
+
+
+def _result(
+    result: TrainingResult,
+    output: Path,
+    summary: DatasetSummary,
+    encoded: EncodeCounts,
+    encode_seconds: float,
+    held_out: list[str],
+) -> TrainResult:
+    valid = next((m for step, m in result.history.of_split("valid") if step == result.best_step), None)
+    warnings = [*result.warnings]
+    if valid is not None:
+        warnings += [f"on held-out theorems: {warning}" for warning in valid.health_check()]
+    return TrainResult(
+        head=result.head,
+        checkpoint=result.checkpoint or output,
+        status=result.status,
+        summary=summary,
+        metrics=result.metrics,
+        valid_metrics=valid,
+        history=result.history,
+        warnings=warnings,
+        step=result.step,
+        best_step=result.best_step,
+        encoded=encoded,
+        encode_seconds=encode_seconds,
+        train_seconds=result.seconds,
+        valid_theorems=held_out,
+    )

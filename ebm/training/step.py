@@ -1,0 +1,126 @@
+"""One step of training: forward, loss, backward, clip, AdamW, with no synchronisation between host and device."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from ebm.model.energy_head import EnergyHead
+from ebm.training.config import EBMTrainingConfig
+from ebm.training.loss import depth_regression_loss, info_nce_loss
+
+_EAGER_STEPS_BEFORE_CAPTURE = 3
+
+
+class TrainingStep:
+    """A head with its optimizer and the fixed buffers its inputs are written to.
+
+    Attributes:
+        inputs: (batch_size * (1 + K), d_encoder) float32; examples one after the other, each positive then negatives.
+        remaining_depth: (batch_size,) int32 of the positives; -1 unknown.
+        energies: (batch_size, 1 + K) of the last step.
+        grad_norm: scalar, of the last step, before clipping.
+    """
+
+    def __init__(self, head: EnergyHead, config: EBMTrainingConfig, k_negatives: int, device: torch.device) -> None:
+        self.head = head
+        self.config = config
+        self.shape = (config.batch_size, 1 + k_negatives)
+        self._graph_wanted = config.cuda_graph and device.type == "cuda"
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._eager_steps = 0
+        # The temperature is a scale, not a weight: it moves faster and is not decayed towards 1.
+        weights = [p for p in head.parameters() if p is not head.log_temperature]
+        groups = [
+            {"params": weights, "lr_scale": 1.0, "weight_decay": config.weight_decay},
+            {"params": [head.log_temperature], "lr_scale": config.temperature_lr_scale, "weight_decay": 0.0},
+        ]
+        for group in groups:  # a captured step reads its learning rate from device memory
+            group["lr"] = torch.tensor(config.lr, device=device) if self._graph_wanted else config.lr
+        self.optimizer = torch.optim.AdamW(
+            groups,
+            fused=device.type in ("cpu", "cuda"),
+            capturable=self._graph_wanted,
+        )
+        self.inputs = torch.zeros(config.batch_size * (1 + k_negatives), head.config.d_encoder, device=device)
+        self.remaining_depth = torch.full((config.batch_size,), -1, dtype=torch.int32, device=device)
+        self.energies = torch.zeros(self.shape, device=device)
+        self.grad_norm = torch.zeros((), device=device)
+
+    def run(self, lr: float) -> None:
+        """Take one step on what the input buffers hold."""
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(lr * group["lr_scale"])
+            else:
+                group["lr"] = lr * group["lr_scale"]
+        if not self._graph_wanted:
+            self._step()
+        elif self._graph is not None:
+            self._graph.replay()
+        elif self._eager_steps < _EAGER_STEPS_BEFORE_CAPTURE:
+            # Ordinary steps, on a side stream as capture asks for: they allocate gradients and optimizer state.
+            self._eager_steps += 1
+            side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                self._step()
+            torch.cuda.current_stream().wait_stream(side)
+        else:
+            self._graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graph):
+                self._step()
+            self._graph.replay()  # capturing records without running
+
+    def _step(self) -> None:
+        energies = self.head(self.inputs).view(self.shape)  # (B, 1 + K)
+        positive, negative = energies[:, 0], energies[:, 1:]
+        loss = info_nce_loss(positive, negative)
+        if self.config.depth_loss_weight:
+            loss = loss + self.config.depth_loss_weight * depth_regression_loss(positive, self.remaining_depth)
+        loss.backward()
+        self.grad_norm.copy_(nn.utils.clip_grad_norm_(self.head.parameters(), self.config.max_grad_norm))
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=False)  # the gradients' memory is part of a captured step
+        self.energies.copy_(energies.detach())
+
+    def state(self) -> dict[str, Tensor]:
+        """Copies of the optimizer's moments and step counts, by parameter name: `adamw.NAME.FIELD`."""
+        state = {}
+        for name, parameter in self.head.named_parameters():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                state[f"adamw.{name}.{key}"] = value.detach().clone()
+        return state
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None:
+        """Continue from `state`. Raises KeyError naming a tensor that is missing."""
+        for name, parameter in self.head.named_parameters():
+            moments = {}
+            for key in ("step", "exp_avg", "exp_avg_sq"):
+                value = tensors[f"adamw.{name}.{key}"].clone()
+                on_device = key != "step" or self._graph_wanted or parameter.device.type == "cuda"
+                moments[key] = value.to(parameter.device) if on_device else value
+            self.optimizer.state[parameter] = moments
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Draw torch's random numbers from `seed` inside, and leave the caller's generators as they were."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """State of the generators that dropout draws from."""
+    state = {"random.cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["random.cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def restore_random_state(tensors: dict[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(tensors["random.cpu"].cpu())
+    if device.type == "cuda" and "random.cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["random.cuda"].cpu(), device)

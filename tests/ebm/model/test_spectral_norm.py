@@ -1,0 +1,164 @@
+"""The effective weight's largest singular value is 1, measured by SVD and never by the layer's own estimate."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.utils.parametrizations import spectral_norm
+
+from ebm.model import SpectralNormLinear, SpectralNormLinearConfig
+
+MODES = ["persistent", "fresh"]
+
+
+def layer_of(d_input=64, d_output=32, **settings) -> SpectralNormLinear:
+    torch.manual_seed(0)
+    return SpectralNormLinear(SpectralNormLinearConfig(d_input, d_output, **settings))
+
+
+def probed_weight(layer: SpectralNormLinear) -> np.ndarray:
+    """The matrix that the forward multiplies by, (d_output, d_input), from its answers to unit vectors."""
+    with torch.no_grad():
+        answers = layer(torch.eye(layer.config.d_input))
+        return (answers if layer.bias is None else answers - layer.bias).T.numpy().astype(np.float64)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_output_shape(mode):
+    layer = layer_of(power_iteration=mode)
+    assert layer(torch.randn(4, 64)).shape == (4, 32)
+    assert layer.weight.shape == (32, 64)
+    assert layer.bias.shape == (32,)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("shape", [(64, 32), (32, 64), (4096, 512), (256, 1)])
+def test_spectral_norm_bounds(mode, shape):
+    layer = layer_of(*shape, power_iteration=mode)
+    layer(torch.randn(2, shape[0]))
+    assert np.linalg.svd(probed_weight(layer), compute_uv=False)[0] == pytest.approx(1.0, abs=0.15)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_spectral_norm_bounds_of_any_weight(scale):
+    """Not only of the orthogonal one that a layer starts with."""
+    layer = layer_of()
+    with torch.no_grad():
+        layer.weight.normal_().mul_(scale)
+    for _ in range(5):
+        layer(torch.randn(2, 64))
+    assert np.linalg.svd(probed_weight(layer), compute_uv=False)[0] == pytest.approx(1.0, abs=0.15)
+
+
+def test_spectral_norm_stays_bounded_while_training():
+    layer = layer_of()
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.3)
+    x, target = torch.randn(16, 64), torch.randn(16, 32)
+    for _ in range(100):
+        optimizer.zero_grad()
+        (layer(x) - target).square().mean().backward()
+        optimizer.step()
+    layer.eval()
+    assert np.linalg.svd(probed_weight(layer), compute_uv=False)[0] == pytest.approx(1.0, abs=0.15)
+
+
+def test_no_bias():
+    layer = layer_of(bias=False).eval()
+    assert layer.bias is None
+    x = torch.randn(4, 64)
+    sigma = torch.linalg.matrix_norm(layer.weight.detach(), ord=2)
+    torch.testing.assert_close(layer(x).detach(), x @ (layer.weight.detach() / sigma).T, rtol=1e-3, atol=1e-4)
+
+
+def test_deterministic_weight():
+    x = torch.randn(4, 64)
+    fresh = layer_of(power_iteration="fresh")
+    first, second = fresh(x), fresh(x)
+    assert float((first - second).norm() / first.norm()) < 0.01
+    persistent = layer_of().eval()
+    assert torch.equal(persistent(x), persistent(x))
+
+
+def test_eval_leaves_the_vectors_alone():
+    layer = layer_of()
+    with torch.no_grad():
+        layer.weight.normal_()
+    u, v = layer.u.clone(), layer.v.clone()
+    layer.eval()(torch.randn(2, 64))
+    assert torch.equal(layer.u, u)
+    assert torch.equal(layer.v, v)
+    layer.train()(torch.randn(2, 64))
+    assert not torch.equal(layer.u, u)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_gradient_flows(mode):
+    layer = layer_of(power_iteration=mode)
+    layer(torch.randn(4, 64)).square().sum().backward()
+    assert layer.weight.grad.abs().max() > 0
+    assert layer.bias.grad.abs().max() > 0
+
+
+def test_gradient_against_finite_differences():
+    layer = layer_of(5, 3).double().eval()
+    with torch.no_grad():
+        layer.weight.normal_()
+        layer.bias.normal_()
+    x = torch.randn(4, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x, weight, bias: layer(x), (x, layer.weight, layer.bias))
+
+
+def test_persistent_matches_torch():
+    """Outputs, gradients and vectors agree with PyTorch's own parametrisation over steps of training."""
+    torch.manual_seed(1)
+    reference = spectral_norm(torch.nn.Linear(20, 12), n_power_iterations=2)
+    layer = SpectralNormLinear(SpectralNormLinearConfig(20, 12, n_power_iterations=2))
+    norm = reference.parametrizations.weight
+    with torch.no_grad():
+        layer.weight.copy_(norm.original)
+        layer.bias.copy_(reference.bias)
+        layer.u.copy_(norm[0]._u)
+        layer.v.copy_(norm[0]._v)
+    for _ in range(5):
+        x = torch.randn(7, 20)
+        ours, theirs = layer(x), reference(x)
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+        layer.zero_grad()
+        reference.zero_grad()
+        ours.square().sum().backward()
+        theirs.square().sum().backward()
+        torch.testing.assert_close(layer.weight.grad, norm.original.grad, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(layer.u, norm[0]._u, rtol=1e-5, atol=1e-6)
+        with torch.no_grad():
+            layer.weight -= 0.1 * layer.weight.grad
+            norm.original -= 0.1 * norm.original.grad
+            layer.bias -= 0.1 * layer.bias.grad
+            reference.bias -= 0.1 * reference.bias.grad
+
+
+def test_sigma_against_float64_svd():
+    layer = layer_of(40, 30, n_power_iterations=200).double()
+    with torch.no_grad():
+        layer.weight.normal_()
+    expected = np.linalg.svd(layer.weight.detach().numpy(), compute_uv=False)[0]
+    assert float(layer.sigma()) == pytest.approx(expected, rel=1e-9)
+
+
+def test_zero_weight_gives_finite_output():
+    layer = layer_of()
+    with torch.no_grad():
+        layer.weight.zero_()
+    assert torch.equal(layer(torch.randn(3, 64)), torch.zeros(3, 32))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"d_input": 0}, {"d_output": -1}, {"n_power_iterations": 0}, {"eps": 0.0}, {"power_iteration": "sometimes"}],
+)
+def test_bad_configuration_is_refused(settings):
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        SpectralNormLinearConfig(**{"d_input": 4, "d_output": 4} | settings)
+
+
+def test_wrong_width_is_refused():
+    with pytest.raises(ValueError, match=r"width 64.*\(4, 63\)"):
+        layer_of()(torch.randn(4, 63))
