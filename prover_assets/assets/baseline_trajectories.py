@@ -1,0 +1,55 @@
+"""The held-out theorems searched with the policy alone."""
+
+import dagster as dg
+
+from prover_assets.assets.common import HEALS, LEAN_POOL, OWNERS, step
+from prover_assets.assets.searches import (
+    BLOCKING,
+    describe_search,
+    search_check_specs,
+    search_checks,
+    search_data_version,
+)
+from prover_assets.configs import HeldOutConfig
+from prover_assets.findings import invalid_theorems, read, search_counts
+from prover_assets.resources import DataResource, LeanResource, PolicyResource
+from prover_assets.tracking import MlflowResource
+from prover_assets.versions import code_version, policy_version
+from prover_assets.work.searching import search_baseline
+
+
+@dg.asset(
+    deps=["theorems"],
+    group_name="inputs",
+    owners=OWNERS,
+    kinds={"lean", "parquet"},
+    tags={"cost": "minutes"},
+    pool=LEAN_POOL,
+    retry_policy=HEALS,
+    code_version=f"{code_version('prover', 'prover_assets/work/searching.py')}-{policy_version()}",
+    check_specs=search_check_specs("baseline_trajectories"),
+)
+def baseline_trajectories(
+    context: dg.AssetExecutionContext,
+    config: HeldOutConfig,
+    data: DataResource,
+    lean: LeanResource,
+    policy: PolicyResource,
+    mlflow: MlflowResource,
+) -> dg.MaterializeResult:
+    """Held-out theorems searched with the policy alone, in its strongest order: what guidance is measured against.
+
+    A minute for the demonstration; once per policy and theorem set. The guided search copies its budget and limits.
+    Look at the solve curve.
+    """
+    with step(context, data, mlflow, config) as work:
+        with work.reporter.stage("search held-out theorems, policy") as update:
+            manifest = search_baseline(config, work.data, lean, policy, update)
+        files = work.data.baseline
+        summary = read(files.summary)
+        return work.result(
+            data_version=search_data_version(files, manifest),
+            metadata=describe_search(work, files, manifest, title="policy"),
+            checks=search_checks(search_counts(summary), invalid_theorems(summary)),
+            blocking=BLOCKING,
+        )

@@ -1,0 +1,60 @@
+"""The held-out theorems searched with the new energy model."""
+
+import dagster as dg
+
+from prover_assets.assets.common import HEALS, LEAN_POOL, OWNERS, step
+from prover_assets.assets.searches import (
+    BLOCKING,
+    describe_search,
+    search_check_specs,
+    search_checks,
+    search_data_version,
+)
+from prover_assets.configs import GuidedConfig
+from prover_assets.findings import invalid_theorems, read, search_counts
+from prover_assets.partitions import iteration_partitions
+from prover_assets.resources import DataResource, LeanResource, PolicyResource
+from prover_assets.tracking import MlflowResource
+from prover_assets.versions import code_version, policy_version
+from prover_assets.work.searching import search_guided
+
+
+@dg.asset(
+    deps=["ebm_checkpoint", "theorems", "baseline_trajectories"],
+    partitions_def=iteration_partitions,
+    group_name="loop",
+    owners=OWNERS,
+    kinds={"lean", "parquet"},
+    tags={"cost": "minutes"},
+    pool=LEAN_POOL,
+    retry_policy=HEALS,
+    code_version=f"{code_version('prover', 'prover_assets/work/searching.py')}-{policy_version()}",
+    check_specs=search_check_specs("guided_trajectories"),
+)
+def guided_trajectories(
+    context: dg.AssetExecutionContext,
+    config: GuidedConfig,
+    data: DataResource,
+    lean: LeanResource,
+    policy: PolicyResource,
+    mlflow: MlflowResource,
+) -> dg.MaterializeResult:
+    """Held-out theorems searched with this iteration's energy model, under the budget and limits of the baseline.
+
+    Under a minute for the demonstration: candidates that the baseline asked for are remembered. Refuses a model that
+    failed its checks. Look at the solve curve, and at the report for the comparison.
+    """
+    with step(context, data, mlflow, config) as work:
+        with work.reporter.stage("search held-out theorems, guided") as update:
+            manifest = search_guided(work.data, work.iteration, lean, policy, update, mode="calibrated")
+        if config.random_control:
+            with work.reporter.stage("search held-out theorems, random") as update:
+                search_guided(work.data, work.iteration, lean, policy, update, mode="random-energy")
+        files = work.iteration.guided
+        summary = read(files.summary)
+        return work.result(
+            data_version=search_data_version(files, manifest),
+            metadata=describe_search(work, files, manifest, title="guided"),
+            checks=search_checks(search_counts(summary), invalid_theorems(summary)),
+            blocking=BLOCKING,
+        )

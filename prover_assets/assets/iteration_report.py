@@ -1,0 +1,190 @@
+"""The report of an iteration, and the promotion."""
+
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+
+from prover_assets import plots
+from prover_assets.assets.common import OWNERS, Step, check, step
+from prover_assets.configs import ReportConfig
+from prover_assets.findings import markdown_table
+from prover_assets.layout import digest_of, write_json
+from prover_assets.partitions import ITERATION, following, iteration_partitions
+from prover_assets.promotion import ChampionRecord, decide, evidence_of, starting_champion
+from prover_assets.registry import promote_version
+from prover_assets.report_tables import memo_line, paired_lines, rank1_table, solved_table
+from prover_assets.resources import DataResource, PolicyResource
+from prover_assets.tracking import MlflowResource
+from prover_assets.versions import code_version
+from prover_assets.work.champions import crown
+from prover_assets.work.comparing import GUIDED, POLICY, Compared, compare
+from prover_assets.work.reporting import figures_of, write_page
+
+NOT_WORSE, ABOVE_NOISE = "not_below_policy", "above_random_energy"
+
+
+@dg.asset(
+    deps=["guided_trajectories", "baseline_trajectories", "ebm_checkpoint"],
+    partitions_def=iteration_partitions,
+    group_name="loop",
+    owners=OWNERS,
+    kinds={"matplotlib", "html"},
+    tags={"cost": "seconds"},
+    code_version=code_version("ebm/evaluation.py", "ebm/statistics.py", "ebm/ranking.py", "prover_assets/promotion.py"),
+    freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(days=3), warn_window=timedelta(days=2)),
+    check_specs=[
+        dg.AssetCheckSpec(
+            NOT_WORSE,
+            asset="iteration_report",
+            description="Guided search proves no fewer held-out theorems than the policy alone, beyond chance.",
+        ),
+        dg.AssetCheckSpec(
+            ABOVE_NOISE,
+            asset="iteration_report",
+            description="The area gained is more than a random energy in the same formula gains.",
+        ),
+    ],
+)
+def iteration_report(
+    context: dg.AssetExecutionContext,
+    config: ReportConfig,
+    data: DataResource,
+    policy: PolicyResource,
+    mlflow: MlflowResource,
+) -> dg.MaterializeResult:
+    """Guided search against the policy alone on held-out theorems, and whether this model becomes the champion.
+
+    Seconds. Look at the solve rate at each budget, the paired test and the reason of the decision; the page in `report`
+    has everything. Opens the next iteration and records its champion.
+    """
+    with step(context, data, mlflow, config) as work:
+        with work.reporter.stage("compare and report") as update:
+            compared = compare(work.data, work.iteration, policy, config.budgets)
+            update(1, 1, "")
+        old = starting_champion(work.iteration)
+        evidence = evidence_of(work.iteration)
+        decision = decide(evidence, old, minimum_gain=config.minimum_gain, promote=config.promote)
+        champion = crown(work.data, work.iteration, decision, evidence, old)
+        if decision.promoted:
+            promote_version(mlflow, work, evidence.ebm_id)
+        _open_next(context, champion)
+        report = {
+            "iteration": work.iteration.key,
+            **compared.to_dict(),
+            "promotion": {"promoted": decision.promoted, "reason": decision.reason, "champion": champion.ebm_id},
+            "ebm_id": evidence.ebm_id,
+            "beta": evidence.beta,
+            "mlflow_run": work.run.parent_id,
+        }
+        figures = figures_of(work.data, work.iteration, compared)
+        page = write_page(work.iteration, report, figures, compared)
+        for name, figure in figures.items():
+            work.run.figure(figure, name)
+        work.run.artifact(page, on_parent=True)
+        numbers = _numbers(compared)
+        work.run.summary({**numbers, "promoted": float(decision.promoted)})
+        work.run.tags({"prover.promoted": str(decision.promoted), "prover.reason": decision.reason}, on_parent=True)
+        write_json(work.iteration.report_file, report)  # last: with it the iteration is finished
+        return work.result(
+            data_version=digest_of([report["comparison"]["modes"][m]["solved"] for m in (POLICY, GUIDED)]),
+            metadata=_metadata(work, report, figures, numbers, decision.reason, page),
+            checks=_checks(compared),
+        )
+
+
+def _open_next(context: dg.AssetExecutionContext, champion: ChampionRecord) -> None:
+    """Add the next partition, and record its champion: the step that closes the loop."""
+    key = following(context.partition_key)
+    context.instance.add_dynamic_partitions(ITERATION, [key])
+    context.instance.report_runless_asset_event(
+        dg.AssetMaterialization(
+            "champion_ebm",
+            partition=key,
+            description=champion.reason,
+            metadata={
+                "ebm_id": champion.ebm_id or "none: the policy alone",
+                "trained_by": champion.decided_by or "nobody",
+                "decided_by": context.partition_key,
+                "reason": champion.reason,
+                **({} if champion.evidence is None else {"validation_area": champion.evidence.area}),
+            },
+            tags={"dagster/data_version": champion.data_version},
+        )
+    )
+
+
+def _numbers(compared: Compared) -> dict[str, float | None]:
+    """Every key number of the comparison, flat."""
+    main, paired = compared.main, compared.main.paired
+    found: dict[str, float | None] = {}
+    for mode in (main.first, main.second):
+        for budget, solved in mode.solved.items():
+            found[f"{mode.name}_solved_at_{budget}"] = solved
+            found[f"{mode.name}_rate_at_{budget}"] = solved / max(mode.theorems, 1)
+        found[f"{mode.name}_area"] = mode.area
+        found[f"{mode.name}_seconds"] = mode.seconds
+    found |= {
+        "area_gain": main.second.area - main.first.area,
+        "faster": paired.faster,
+        "slower": paired.slower,
+        "tied": paired.tied,
+        "sign_test_p": paired.p_value,
+        "expansions_ratio": paired.ratio,
+        "only_guided": paired.only_second,
+        "only_policy": paired.only_first,
+    }
+    if compared.control is not None:
+        found["random_area_gain"] = compared.control.second.area - compared.control.first.area
+    if compared.ranking is not None:
+        overall = compared.ranking.rank1.get("all", {})
+        found |= {f"rank1_{name}": value.mean for name, value in overall.items()}
+        found |= {f"auc_{name}": value for name, value in compared.ranking.auc.items()}
+    return found
+
+
+def _checks(compared: Compared) -> list[dg.AssetCheckResult]:
+    main, paired = compared.main, compared.main.paired
+    gain = main.second.area - main.first.area
+    lost = paired.only_first > paired.only_second and paired.mcnemar_p < 0.05
+    noise = None if compared.control is None else compared.control.second.area - compared.control.first.area
+    return [
+        check(
+            NOT_WORSE,
+            not lost,
+            f"{GUIDED} alone proves {paired.only_second} theorems, {POLICY} alone {paired.only_first} "
+            f"(McNemar p = {paired.mcnemar_p:.3g})",
+            {"only_guided": paired.only_second, "only_policy": paired.only_first, "p_value": paired.mcnemar_p},
+        ),
+        check(
+            ABOVE_NOISE,
+            noise is None or gain > noise,
+            f"area gained: {gain:+.3f} by the energy, "
+            + (f"{noise:+.3f} by chance" if noise is not None else "no control"),
+            {"area_gain": gain} | ({} if noise is None else {"random_area_gain": noise}),
+        ),
+    ]
+
+
+def _metadata(
+    work: Step,
+    report: dict[str, Any],
+    figures: dict[str, Any],
+    numbers: dict[str, float | None],
+    reason: str,
+    page: Any,
+) -> dict[str, Any]:
+    solved = markdown_table(*solved_table(report["comparison"], report["control"]))
+    lines = "\n".join(f"- {line}" for line in [*paired_lines(report["comparison"]), memo_line(report)])
+    return {
+        "promotion": ("promoted: " if report["promotion"]["promoted"] else "not promoted: ") + reason,
+        "solved": dg.MetadataValue.md(f"{solved}\n\n{lines}"),
+        **{name: value for name, value in numbers.items() if value is not None and value == value},
+        **{name: plots.as_markdown(figure, name.replace("_", " ")) for name, figure in figures.items()},
+        **(
+            {"rank1": dg.MetadataValue.md(markdown_table(*rank1_table(report["ranking"])))}
+            if report["ranking"] is not None
+            else {}
+        ),
+        "report": dg.MetadataValue.path(str(page)),
+    }

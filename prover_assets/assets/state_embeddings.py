@@ -1,0 +1,87 @@
+"""Hidden vectors of the labelled states."""
+
+import dagster as dg
+
+from prover_assets.assets.common import GPU_POOL, OWNERS, check, step
+from prover_assets.configs import EmbeddingsConfig
+from prover_assets.layout import digest_of
+from prover_assets.partitions import iteration_partitions
+from prover_assets.resources import DataResource, PolicyResource
+from prover_assets.tracking import MlflowResource
+from prover_assets.versions import code_version, policy_version
+from prover_assets.work.embedding import embed_states
+from prover_assets.work.history import iterations_until
+
+SOUND = "vectors_sound"
+
+
+@dg.asset(
+    deps=["trajectories"],
+    partitions_def=iteration_partitions,
+    group_name="loop",
+    owners=OWNERS,
+    kinds={"pytorch", "numpy"},
+    tags={"cost": "seconds"},
+    pool=GPU_POOL,
+    code_version=f"{code_version('prover/policy', 'ebm/embeddings.py')}-{policy_version()}",
+    check_specs=[
+        dg.AssetCheckSpec(
+            SOUND, asset="state_embeddings", blocking=True, description="No vector is zero or has a NaN or infinity."
+        )
+    ],
+)
+def state_embeddings(
+    context: dg.AssetExecutionContext,
+    config: EmbeddingsConfig,
+    data: DataResource,
+    policy: PolicyResource,
+    mlflow: MlflowResource,
+) -> dg.MaterializeResult:
+    """The policy's hidden vector of every labelled state so far, encoded once and kept by content.
+
+    Encodes only what the cache lacks: materialized again without change it encodes nothing. Look at how many states
+    were cached, and at the check.
+    """
+    with step(context, data, mlflow, config) as work:
+        with work.reporter.stage("embed states") as update:
+            done = embed_states(
+                iterations_until(work.data, work.iteration),
+                work.data,
+                policy,
+                batch_size=config.batch_size,
+                update=update,
+            )
+            update(done.requested, done.requested, f"{done.encoded} encoded, {done.cached} in the cache")
+        numbers = {
+            "states": done.requested,
+            "cached": done.cached,
+            "encoded": done.encoded,
+            "zero": done.zero,
+            "non_finite": done.non_finite,
+            "norm_mean": done.norm_mean,
+        }
+        work.run.metrics(numbers)
+        work.run.params({"policy": done.policy_id, "pooling": done.pooling, "encoder": done.encoder_fingerprint})
+        unchanged = "nothing to encode: every state was in the cache" if done.encoded == 0 else ""
+        return work.result(
+            data_version=digest_of([done.encoder_fingerprint, done.states_digest]),
+            metadata={
+                **numbers,
+                **{f"{label}_states": count for label, count in done.labels.items()},
+                "width": done.width,
+                "pooling": done.pooling,
+                "encoder": done.encoder_fingerprint,
+                "done": unchanged or f"{done.encoded} states encoded, {done.cached} were in the cache",
+                "path": dg.MetadataValue.path(done.folder),
+            },
+            checks=[
+                check(
+                    SOUND,
+                    done.zero == 0 and done.non_finite == 0,
+                    f"{done.zero} zero and {done.non_finite} non-finite vectors among {done.requested}",
+                    {"zero": done.zero, "non_finite": done.non_finite},
+                    blocking=True,
+                )
+            ],
+            blocking=frozenset({SOUND}),
+        )

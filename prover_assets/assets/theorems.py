@@ -1,0 +1,62 @@
+"""The theorem sets."""
+
+import dagster as dg
+
+from prover_assets.assets.common import OWNERS, check, step
+from prover_assets.configs import TheoremsConfig
+from prover_assets.findings import markdown_table
+from prover_assets.layout import digest_of
+from prover_assets.partitions import FIRST_ITERATION, ITERATION
+from prover_assets.resources import DataResource
+from prover_assets.tracking import MlflowResource
+from prover_assets.versions import code_version
+from prover_assets.work.theorem_sets import SPLITS, write_theorem_sets
+
+
+@dg.asset(
+    group_name="inputs",
+    owners=OWNERS,
+    kinds={"python", "lean"},
+    tags={"cost": "seconds"},
+    code_version=code_version("prover/theorems.py", "prover_assets/work/theorem_sets.py"),
+    check_specs=[
+        dg.AssetCheckSpec("sets_disjoint", asset="theorems", description="No statement is in two of the sets."),
+    ],
+)
+def theorems(
+    context: dg.AssetExecutionContext, config: TheoremsConfig, data: DataResource, mlflow: MlflowResource
+) -> dg.MaterializeResult:
+    """What there is to prove: a set to learn from (train), one to choose settings on (valid), one held out (test).
+
+    Takes a second. Look at the counts and the previews. Also opens the first iteration, so that there is a partition
+    to materialize.
+    """
+    with step(context, data, mlflow, config) as work:
+        written = write_theorem_sets(config, work.data)
+        if not context.instance.get_dynamic_partitions(ITERATION):
+            context.instance.add_dynamic_partitions(ITERATION, [FIRST_ITERATION])
+        counts = {split: len(written.sets[split]) for split in SPLITS}
+        statements = [(t.statement, split) for split in SPLITS for t in written.sets[split]]
+        doubled = len(statements) - len({statement for statement, _ in statements})
+        work.run.metrics({f"theorems_{split}": count for split, count in counts.items()})
+        return work.result(
+            data_version=digest_of(written.digests),
+            metadata={
+                **{f"{split}_theorems": count for split, count in counts.items()},
+                **{
+                    f"{split}_preview": dg.MetadataValue.md(
+                        markdown_table(
+                            ["name", "statement", "difficulty"],
+                            [(t.name, f"`{t.statement}`", t.difficulty) for t in list(written.sets[split])[:5]],
+                        )
+                    )
+                    for split in SPLITS
+                },
+                "path": dg.MetadataValue.path(str(work.data.theorems("train").parent)),
+            },
+            checks=[
+                check(
+                    "sets_disjoint", doubled == 0, f"{doubled} statements occur more than once", {"repeated": doubled}
+                )
+            ],
+        )

@@ -1,0 +1,148 @@
+"""What can be set in the Launchpad: one Config a asset; every field has a default, a unit and bounds.
+
+Unknown keys and values out of bounds are refused by Dagster before a run starts. No `from __future__ import
+annotations` here: Dagster reads the types at import.
+"""
+
+from typing import Any, Literal
+
+import dagster as dg
+from pydantic import Field
+
+SearchMode = Literal[
+    "calibrated",
+    "policy-mean",
+    "policy-cumulative",
+    "energy-only",
+    "raw-half-half",
+    "random-energy",
+    "breadth-first",
+    "split-queue",
+]
+
+
+class TheoremsConfig(dg.Config):
+    """Which theorems are searched to learn from, which choose the settings, and which are held out for the report."""
+
+    train: str = Field(
+        default="propositional:train",
+        description="Theorems to learn from: a shipped set, or a JSON, JSONL or Parquet file; SET:SPLIT for one split.",
+    )
+    valid: str = Field(default="propositional:valid", description="Theorems that choose the guidance weight: as train.")
+    test: str = Field(default="propositional:test", description="Held-out theorems, for the report alone: as train.")
+    valid_limit: int = Field(default=40, ge=1, description="At most this many validation theorems (count).")
+    test_limit: int = Field(default=60, ge=1, description="At most this many held-out theorems (count).")
+
+
+class SearchConfig(dg.Config):
+    """Best-first search, per theorem. Expansion = one state read by the policy and its tactics tried in Lean."""
+
+    max_expansions: int = Field(default=32, ge=1, le=100_000, description="Budget per theorem (expansions).")
+    n_candidates: int = Field(default=8, ge=1, le=256, description="Tactics proposed per state (count).")
+    max_depth: int = Field(default=64, ge=1, le=10_000, description="Longest tactic script (tactics).")
+    time_limit_s: float = Field(default=300.0, gt=0, description="Wall-clock limit per theorem (seconds).")
+    mode: SearchMode = Field(
+        default="calibrated",
+        description="Order of the frontier. `calibrated` is policy-mean while there is no energy model.",
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of the random-energy control.")
+    probe_tactics: list[str] = Field(
+        default=[],
+        description='Tactics tried at every state besides the policy\'s own, e.g. ["simp_all"] (off: one automatic '
+        "tactic closes most of the demonstration's theorems, and leaves nothing to search).",
+    )
+    wave_size: int = Field(default=64, ge=1, description="Theorems searched side by side in a cohort (count).")
+    fill_wave_to: int = Field(
+        default=0, ge=0, description="Work ahead while a wave has fewer expansions than this (count); 0 never."
+    )
+    cohorts: int = Field(
+        default=2, ge=1, le=64, description="Groups of theorems that take turns between the policy and Lean (count)."
+    )
+
+
+class TrajectoriesConfig(SearchConfig):
+    """Search of the training theorems."""
+
+    n_theorems: int = Field(default=120, ge=1, description="Training theorems searched in an iteration (count).")
+    rotate: bool = Field(
+        default=True,
+        description="Whether each iteration takes the next `n_theorems` of the training set, from the start again "
+        "after the last, instead of the same ones every time.",
+    )
+
+
+class HeldOutConfig(SearchConfig):
+    """Search of the held-out theorems with the policy alone: what the guided search is measured against."""
+
+    max_expansions: int = Field(default=64, ge=1, le=100_000, description="Budget per theorem (expansions).")
+    mode: Literal["policy-mean", "policy-cumulative", "breadth-first"] = Field(
+        default="policy-mean",
+        description="Order of the frontier. policy-mean (log-probability per step) is the strongest without an energy.",
+    )
+
+
+class GuidedConfig(dg.Config):
+    """Search of the held-out theorems with the new energy model. Budget, candidates, limits: as the baseline had."""
+
+    random_control: bool = Field(
+        default=True,
+        description="Whether to search once more with a random energy in the same formula: the noise floor.",
+    )
+
+
+class EmbeddingsConfig(dg.Config):
+    """Hidden vectors of the states that the cache lacks."""
+
+    batch_size: int = Field(default=32, ge=1, le=4096, description="States encoded at once (count).")
+
+
+class TrainingConfig(dg.Config):
+    """The energy model and its calibration. Defaults suit the small demonstration, not the 4096-wide original."""
+
+    total_steps: int = Field(default=1200, ge=1, le=10_000_000, description="Gradient steps (count).")
+    batch_size: int = Field(default=64, ge=1, le=65_536, description="Positives per step (count).")
+    lr: float = Field(default=1e-3, gt=0, le=1, description="Peak learning rate (AdamW).")
+    warmup_steps: int = Field(default=100, ge=0, description="Linear warm-up (steps).")
+    k_negatives: int = Field(default=4, ge=1, le=256, description="Negatives per positive (count).")
+    hard_ratio: float = Field(default=0.5, ge=0, le=1, description="Negatives that are dead ends nearby (share).")
+    medium_ratio: float = Field(default=0.3, ge=0, le=1, description="Negatives farther from the end (share).")
+    easy_ratio: float = Field(default=0.2, ge=0, le=1, description="Negatives from other theorems (share).")
+    depth_loss_weight: float = Field(default=0.3, ge=0, description="Weight of the depth loss (ratio).")
+    d_hidden1: int = Field(default=256, ge=1, description="Width of the first hidden layer (units).")
+    d_hidden2: int = Field(default=128, ge=1, description="Width of the second hidden layer (units).")
+    dropout: float = Field(default=0.1, ge=0, lt=1, description="Dropout (share of units).")
+    valid_fraction: float = Field(
+        default=0.1, ge=0, lt=1, description="Training theorems held out to stop early (share)."
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of initialisation, sampling and dropout.")
+    history: int = Field(
+        default=0, ge=0, description="Train on this many of the latest iterations (count); 0 means on all so far."
+    )
+    calibration_expansions: int = Field(
+        default=32, ge=1, description="Budget per validation theorem while the weight is chosen (expansions)."
+    )
+    betas: list[float] = Field(
+        default=[0.0, 0.25, 0.5, 1.0, 2.0],
+        description="Candidate weights of the energy against the log-probability; 0 must be among them.",
+    )
+
+
+class ReportConfig(dg.Config):
+    """The comparison and the promotion."""
+
+    budgets: list[int] = Field(
+        default=[4, 8, 16, 32, 64], description="Budgets at which solved theorems are counted (expansions)."
+    )
+    minimum_gain: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="Promote only if validation's area under the solve curve grows by this much (share, 0 to 1). "
+        "A random energy moves it by about 0.01.",
+    )
+    promote: bool = Field(default=True, description="Whether a better model becomes the champion, or is only reported.")
+
+
+def plain(config: dg.Config) -> dict[str, Any]:
+    """A config's values as JSON can write them."""
+    return config.model_dump(mode="json")

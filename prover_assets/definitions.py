@@ -1,0 +1,41 @@
+"""What Dagster loads: `dagster dev -w workspace.yaml`."""
+
+import dagster as dg
+
+from prover_assets.assets.baseline_trajectories import baseline_trajectories
+from prover_assets.assets.champion_ebm import champion_ebm
+from prover_assets.assets.ebm_checkpoint import ebm_checkpoint
+from prover_assets.assets.guided_trajectories import guided_trajectories
+from prover_assets.assets.iteration_report import iteration_report
+from prover_assets.assets.state_embeddings import state_embeddings
+from prover_assets.assets.theorems import theorems
+from prover_assets.assets.trajectories import trajectories
+from prover_assets.executors import iteration_executor
+from prover_assets.jobs import baseline_job, first_iteration_job, iteration_job
+from prover_assets.resources import DataResource, LeanResource, PolicyResource
+from prover_assets.schedules import nightly_iteration
+from prover_assets.sensors import chain_iterations, close_cancelled_mlflow_runs, close_failed_mlflow_runs
+from prover_assets.tracking import MlflowResource
+
+defs = dg.Definitions(
+    assets=[
+        theorems,
+        champion_ebm,
+        trajectories,
+        state_embeddings,
+        ebm_checkpoint,
+        guided_trajectories,
+        baseline_trajectories,
+        iteration_report,
+    ],
+    jobs=[first_iteration_job, iteration_job, baseline_job],
+    schedules=[nightly_iteration],
+    sensors=[chain_iterations, close_failed_mlflow_runs, close_cancelled_mlflow_runs],
+    resources={
+        "data": DataResource(),
+        "lean": LeanResource(),
+        "policy": PolicyResource(),
+        "mlflow": MlflowResource(),
+    },
+    executor=iteration_executor,
+)

@@ -1,0 +1,221 @@
+"""Figures of the assets and the report. Each function takes plain numbers and returns a matplotlib Figure.
+
+Only `matplotlib.figure.Figure` is used, never pyplot: no global state, no display, and nothing to close.
+"""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+POLICY, GUIDED, CONTROL = "#5b6770", "#1769aa", "#b8a04a"
+POSITIVE, NEGATIVE, NEUTRAL = "#2e7d32", "#c0392b", "#9aa5ad"
+COLOURS = {"policy": POLICY, "guided": GUIDED, "random": CONTROL, "energy": "#7b4fa3", "combined": GUIDED}
+
+
+def png(figure: "Figure") -> bytes:
+    """The figure as PNG bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()
+
+
+def as_markdown(figure: "Figure", title: str) -> dg.MetadataValue:
+    """The figure as Markdown metadata: Dagster shows it behind "Show Markdown"."""
+    return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(png(figure)).decode()})")
+
+
+def _axes(width: float = 6.4, height: float = 3.6) -> tuple["Figure", "Axes"]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def solve_curves(curves: Mapping[str, Sequence[int | None]], *, highest: int, title: str) -> "Figure":
+    """Share of theorems proved within a budget, against the budget (expansions, log scale).
+
+    curves: name -> each theorem's expansions to its certified proof, None for one that was not proved.
+    """
+    figure, axes = _axes()
+    budgets = list(range(1, highest + 1))
+    for name, expansions in curves.items():
+        n = max(len(expansions), 1)
+        rates = [sum(1 for e in expansions if e is not None and e <= budget) / n for budget in budgets]
+        axes.step(budgets, rates, where="post", label=name, color=COLOURS.get(name), linewidth=1.8)
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set(xlabel="budget (expansions per theorem)", ylabel="theorems proved (share)", title=title, ylim=(0, 1))
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False)
+    return figure
+
+
+def histograms(groups: Mapping[str, Sequence[float]], *, xlabel: str, title: str) -> "Figure":
+    """Overlaid histograms of several groups of numbers, each normalised to its own size."""
+    figure, axes = _axes()
+    everything = [value for values in groups.values() for value in values]
+    colours = {"positive": POSITIVE, "negative": NEGATIVE}
+    if everything:
+        low, high = min(everything), max(everything)
+        for name, values in groups.items():
+            if len(values):
+                weights = [1 / len(values)] * len(values)
+                span = (low, high if high > low else low + 1)
+                label = f"{name} ({len(values)})"
+                axes.hist(
+                    values, bins=40, range=span, weights=weights, alpha=0.55, label=label, color=colours.get(name)
+                )
+        axes.legend(frameon=False)
+    axes.set(xlabel=xlabel, ylabel="share of states", title=title)
+    return figure
+
+
+def grouped_bars(table: Mapping[str, Mapping[str, tuple[float, float, float]]], *, ylabel: str, title: str) -> "Figure":
+    """Bars in groups: group -> series -> (value, low, high), with the interval as a whisker."""
+    figure, axes = _axes()
+    series = list(dict.fromkeys(name for group in table.values() for name in group))
+    width = 0.8 / max(len(series), 1)
+    for index, name in enumerate(series):
+        for place, group in enumerate(table.values()):
+            if name in group:
+                value, low, high = group[name]
+                axes.bar(
+                    place + (index - (len(series) - 1) / 2) * width,
+                    value,
+                    width,
+                    yerr=[[max(value - low, 0)], [max(high - value, 0)]],
+                    error_kw={"elinewidth": 0.8, "alpha": 0.6},
+                    color=COLOURS.get(name, f"C{index}"),
+                    label=name if place == 0 else None,
+                )
+    axes.set_xticks(range(len(table)), list(table))
+    axes.set(ylabel=ylabel, title=title)
+    axes.legend(frameon=False, ncols=max(len(series), 1), fontsize="small")
+    return figure
+
+
+def lines(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, xlabel: str, title: str) -> "Figure":
+    """One small panel a series, on a common x axis: name -> (x, y)."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 1.5 * max(len(series), 1) + 0.5), layout="constrained")
+    figure.suptitle(title, fontsize="medium")
+    panels = figure.subplots(max(len(series), 1), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (name, (x, y)) in zip(panels, series.items(), strict=False):
+        axes.plot(x, y, color=GUIDED, linewidth=1.2)
+        axes.set_ylabel(name, fontsize="small")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25)
+    panels[-1].set_xlabel(xlabel)
+    return figure
+
+
+def stacked_bar(parts: Mapping[str, float], *, xlabel: str, title: str) -> "Figure":
+    """One horizontal bar of named parts, e.g. where the time of a search went."""
+    figure, axes = _axes(height=1.8)
+    left = 0.0
+    total = sum(parts.values()) or 1.0
+    for index, (name, value) in enumerate(parts.items()):
+        axes.barh([0], [value], left=left, color=f"C{index}", label=f"{name} {value / total:.0%}")
+        left += value
+    axes.set_yticks([])
+    axes.set(xlabel=xlabel, title=title)
+    axes.legend(frameon=False, ncols=len(parts), fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.45))
+    return figure
+
+
+@dataclass(frozen=True, slots=True)
+class TreeNode:
+    """A node to draw. `energy`: lower is better, None where nothing scored it; `proved`: on the path to a proof."""
+
+    id: int
+    parent: int | None
+    tactic: str
+    proved: bool
+    complete: bool
+    expanded: bool
+    energy: float | None = None
+
+
+def search_tree(nodes: Sequence[TreeNode], *, title: str, most: int = 120) -> "Figure":
+    """A search as a tree, root at the left: the proved path in green with its tactics, energies on its nodes.
+
+    Of a tree of more than `most` nodes the proved path and the earliest others are drawn, and the title says so.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    by_id = {node.id: node for node in nodes}
+    chosen: dict[int, TreeNode] = {}
+    for node in sorted(nodes, key=lambda n: (not n.proved, n.id)):
+        if len(chosen) >= most:
+            break
+        chosen[node.id] = node
+        parent = node.parent
+        while parent is not None and parent in by_id and parent not in chosen:
+            chosen[parent] = by_id[parent]
+            parent = by_id[parent].parent
+    children: dict[int | None, list[int]] = {}
+    for node in sorted(chosen.values(), key=lambda n: (not n.proved, n.id)):
+        children.setdefault(node.parent if node.parent in chosen else None, []).append(node.id)
+    place = _layout(children)
+    deepest = max((x for x, _ in place.values()), default=0)
+    rows = max((y for _, y in place.values()), default=0) + 1
+    figure, axes = _axes(width=min(3 + 1.1 * (deepest + 1), 18), height=min(max(2.2, 0.16 * rows + 1), 14))
+    for node in chosen.values():
+        x, y = place[node.id]
+        if node.parent in place:
+            x0, y0 = place[node.parent]
+            colour, width = (POSITIVE, 2.0) if node.proved else (NEUTRAL, 0.6)
+            axes.plot([x0, x0 + 0.35, x], [y0, y, y], color=colour, linewidth=width, zorder=2 if node.proved else 1)
+        colour = POSITIVE if node.proved else (GUIDED if node.expanded else NEUTRAL)
+        axes.scatter(
+            [x], [y], s=42 if node.complete else 16, marker="*" if node.complete else "o", color=colour, zorder=3
+        )
+        if node.proved and node.tactic:
+            axes.annotate(_short(node.tactic), (x, y), (0, 5), textcoords="offset points", fontsize=6.5, ha="center")
+        if node.energy is not None and (node.proved or node.expanded):
+            axes.annotate(
+                f"{node.energy:+.2f}",
+                (x, y),
+                (0, -9),
+                textcoords="offset points",
+                fontsize=5.5,
+                ha="center",
+                color="#555",
+            )
+    axes.set_ylim(rows - 0.3, -0.9)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    more = "" if len(chosen) == len(nodes) else f" ({len(chosen)} of {len(nodes)} nodes drawn)"
+    axes.set(xlabel="depth (tactics)", title=title + more)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure
+
+
+def _layout(children: Mapping[int | None, Sequence[int]]) -> dict[int, tuple[int, float]]:
+    """(depth, row) of every node: leaves take rows in order, and a first child lies level with its parent."""
+    place: dict[int, tuple[int, float]] = {}
+    row = -1.0
+    stack = [(root, 0, True) for root in reversed(children.get(None, ()))]
+    while stack:
+        node, depth, opens_row = stack.pop()
+        row += 1.0 if opens_row else 0.0
+        place[node] = (depth, row)
+        below = children.get(node, ())
+        stack.extend((child, depth + 1, index > 0) for index, child in reversed(list(enumerate(below))))
+    return place
+
+
+def _short(tactic: str) -> str:
+    line = " ".join(tactic.split())
+    return line if len(line) <= 26 else f"{line[:25]}…"

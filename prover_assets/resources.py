@@ -1,0 +1,88 @@
+"""What assets borrow: the data folder, a Lean environment, the policy.
+
+Heavy imports are inside the methods, so that importing this module loads no model library.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from pydantic import Field
+
+from prover_assets.layout import DataFolder
+
+if TYPE_CHECKING:
+    from prover.environments.base import ProofEnvironment
+    from prover.policy.base import FingerprintedPolicy
+
+
+class DataResource(dg.ConfigurableResource):
+    """The folder that runs write to."""
+
+    root: str = Field(default="", description='Folder (path). "" is $PROVER_DATA, or ./data where that is unset.')
+
+    def folder(self) -> DataFolder:
+        """The folder, made and proven writable. Raises DataFolderError."""
+        folder = DataFolder(Path(self.root).resolve()) if self.root else DataFolder.default()
+        folder.prepare()
+        return folder
+
+
+class LeanResource(dg.ConfigurableResource):
+    """The Lean that checks tactics and proofs."""
+
+    kind: str = Field(
+        default="embedded",
+        description="embedded: the Lean that is installed with this package; lean: `lean` on PATH; project: a Lake "
+        "project, through scripts; repl: a Lake project, through a pool of REPLs (for Mathlib).",
+    )
+    lean_project: str = Field(default="", description="Folder of the Lake project (path), for project and repl.")
+    workers: int = Field(default=0, ge=0, le=256, description="Lean processes at a time (count); 0 chooses by cores.")
+
+    @contextmanager
+    def environment(self) -> Iterator["ProofEnvironment"]:
+        """An open environment, closed on the way out."""
+        from prover.environments import open_environment
+
+        with open_environment(
+            self.kind,
+            lean_project=self.lean_project or None,
+            workers=self.workers or None,
+        ) as environment:
+            yield environment
+
+
+class PolicyResource(dg.ConfigurableResource):
+    """The frozen language model: it proposes tactics, and its hidden vectors feed the energy model."""
+
+    path: str = Field(
+        default="",
+        description="Model folder in Hugging Face format (path). Empty: $PROVER_POLICY, else the shipped one.",
+    )
+    pooling: str = Field(default="mean+max+early", description="How a state's hidden vectors become one vector.")
+    device: str = Field(default="", description="cpu, cuda, cuda:1, mps (name). Empty: the best there is.")
+    dtype: str = Field(default="", description="float32, bfloat16, float16 (name). Empty: by device.")
+    template: str = Field(default="", description="Prompt template (name). Empty: the model's own.")
+    threads: int = Field(default=0, ge=0, le=1024, description="CPU threads of the model (count); 0 chooses by cores.")
+
+    def load(self) -> "FingerprintedPolicy":
+        """The policy, loaded once a process for the same settings."""
+        return _load_policy(self.path, self.pooling, self.device, self.dtype, self.template, self.threads)
+
+
+@lru_cache(maxsize=1)
+def _load_policy(path: str, pooling: str, device: str, dtype: str, template: str, threads: int) -> Any:
+    from prover.policy import load_policy
+
+    return load_policy(
+        path or os.environ.get("PROVER_POLICY") or None,
+        pooling=pooling,
+        device=device or None,
+        dtype=dtype or None,
+        template=template or None,
+        threads=threads or None,
+    )

@@ -1,0 +1,172 @@
+"""`make run`: the next iteration, in this process, with progress on the terminal and a summary at the end."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from prover_assets.layout import DataFolder, DataFolderError, IterationFolder, read_json
+from prover_assets.presets import PRESETS, PresetError, load_run_config
+from prover_assets.progress import TerminalReporter, using
+from prover_assets.report_tables import memo_line, paired_lines, solved_table
+from prover_assets.ui import dagster_home
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+PROCESS_TAG = "prover/process"
+"""Tag of runs made here: the process that runs them, so that a later one can tell whether it was killed."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one iteration, or several. Exit code 0: all went well; 1: the reason is on standard error; 130: Ctrl-C."""
+    parser = argparse.ArgumentParser(prog="make run", description=__doc__)
+    parser.add_argument("--iterations", type=int, default=1, help="how many iterations, one after another (default 1)")
+    parser.add_argument(
+        "--config",
+        default="demo",
+        help=f"a preset ({', '.join(PRESETS)}) or a YAML file of Dagster run configuration (default demo)",
+    )
+    parser.add_argument("--json", action="store_true", help="print the report's numbers as one JSON object at the end")
+    options = parser.parse_args(arguments)
+    if options.iterations < 1:
+        parser.error(f"--iterations is {options.iterations}; it must be at least 1")
+    logging.getLogger().setLevel(logging.WARNING)
+    data = DataFolder.default()
+    try:
+        run_config = load_run_config(options.config)
+        data.prepare()
+    except (PresetError, DataFolderError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    home = dagster_home()
+    home.mkdir(parents=True, exist_ok=True)
+    os.environ["DAGSTER_HOME"] = str(home)
+    os.environ["PROVER_DATA"] = str(data.root)
+    try:
+        for _ in range(options.iterations):
+            code = run_next(data, run_config, as_json=options.json)
+            if code:
+                return code
+    except KeyboardInterrupt:
+        print("\nstopped; `make run` goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+def run_next(data: DataFolder, run_config: Mapping[str, Any], *, as_json: bool = False) -> int:
+    """Run what the next iteration lacks, and print its summary."""
+    import dagster as dg
+
+    from prover_assets.definitions import defs
+    from prover_assets.iterations import missing_baseline, next_iteration
+    from prover_assets.jobs import ITERATION_ASSETS, first_iteration_job
+    from prover_assets.partitions import ITERATION
+
+    instance = dg.DagsterInstance.get()
+    close_abandoned(instance, data)
+    upcoming = next_iteration(instance, data)
+    instance.add_dynamic_partitions(ITERATION, [upcoming.key])
+    selection = [*missing_baseline(instance, data), *upcoming.remaining]
+    reporter = TerminalReporter()
+    again = "" if upcoming.remaining == ITERATION_ASSETS else f" (going on from {upcoming.remaining[0]})"
+    reporter.console.print(f"[bold]{upcoming.key}[/]{again}, data in {data.root}")
+    began = time.monotonic()
+    with using(reporter):
+        result = defs.resolve_job_def(first_iteration_job.name).execute_in_process(
+            instance=instance,
+            partition_key=upcoming.key,
+            asset_selection=[dg.AssetKey(name) for name in selection],
+            run_config=for_selection(run_config, selection),
+            tags={PROCESS_TAG: str(os.getpid())},
+            raise_on_error=False,
+        )
+    if not result.success:
+        _print_failure(result)
+        _close_mlflow(data, result.run_id, "FAILED")
+        return 1
+    print_summary(data.iteration(upcoming.key), reporter, seconds=time.monotonic() - began)
+    if as_json:
+        print(json.dumps(read_json(data.iteration(upcoming.key).report_file), ensure_ascii=False))
+    return 0
+
+
+def for_selection(run_config: Mapping[str, Any], selection: Sequence[str]) -> dict[str, Any]:
+    """The run configuration without the assets that do not run this time, and with quiet logs."""
+    ops = {name: value for name, value in run_config.get("ops", {}).items() if name in selection}
+    return {**run_config, "ops": ops, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def close_abandoned(instance: "dg.DagsterInstance", data: DataFolder) -> None:
+    """Runs of this command whose process is gone (killed) still count as running: report them failed."""
+    import psutil
+
+    from prover_assets.iterations import runs_in_progress
+
+    for run in runs_in_progress(instance):
+        process = run.tags.get(PROCESS_TAG)
+        if process is None or psutil.pid_exists(int(process)):
+            continue
+        instance.report_run_failed(run, message="the process that ran it is gone")
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        _close_mlflow(data, run.run_id, "FAILED")
+
+
+def _close_mlflow(data: DataFolder, dagster_run_id: str, status: str) -> None:
+    from prover_assets.tracking import MlflowResource
+
+    MlflowResource().close_dagster_run(data, dagster_run_id, status)
+
+
+def _print_failure(result: "dg.ExecuteInProcessResult") -> None:
+    """Which step failed and why, innermost cause first; the whole trace is in Dagster's UI."""
+    for event in result.all_events:
+        if not event.is_step_failure:
+            continue
+        error = event.step_failure_data.error
+        while error is not None and error.cause is not None:
+            error = error.cause
+        metadata = event.step_failure_data.user_failure_data
+        reason = metadata.description if metadata is not None else (error.message if error is not None else "unknown")
+        print(f"error: {event.step_key} failed: {str(reason).strip()}", file=sys.stderr)
+    print("`make run` tries again from this step; `make ui` shows the whole trace", file=sys.stderr)
+
+
+def print_summary(iteration: IterationFolder, reporter: TerminalReporter, *, seconds: float) -> None:
+    """The table of the report, the decision, and where to look next."""
+    from rich.table import Table
+
+    report = read_json(iteration.report_file)
+    assert report is not None, "the report was just made"
+    header, rows = solved_table(report["comparison"], report["control"])
+    table = Table(title=f"{iteration.key}: held-out theorems proved within a budget of expansions")
+    for index, name in enumerate(header):
+        table.add_column(name, justify="left" if index == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    out = reporter.console
+    out.print()
+    out.print(table)
+    for line in [*paired_lines(report["comparison"]), memo_line(report)]:
+        out.print(f"  {line}", soft_wrap=True)
+    promotion = report["promotion"]
+    colour, word = ("green", "promoted") if promotion["promoted"] else ("yellow", "not promoted")
+    out.print(f"\n[{colour}]{report['ebm_id']} {word}[/]: {promotion['reason']}", soft_wrap=True)
+    champion = promotion["champion"] or "none, the policy alone"
+    out.print(f"champion of the next iteration: {champion}", soft_wrap=True)
+    out.print(f"\n{iteration.key} took {seconds:.0f} s. Where to look next:")
+    out.print(f"  report      {iteration.report / 'index.html'}", soft_wrap=True)
+    out.print("  make ui     Dagster (lineage, checks, plots) and MLflow", soft_wrap=True)
+    if report["mlflow_run"]:
+        out.print(
+            f"  MLflow      experiment expert-iteration, run {iteration.key} ({report['mlflow_run']})", soft_wrap=True
+        )
+    out.print("  make run    the next iteration")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""`make ui`: Dagster's webserver and daemon and MLflow's UI, on 127.0.0.1, until Ctrl-C."""
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.error import URLError
+
+from prover_assets.layout import DataFolder, DataFolderError
+from prover_assets.versions import ROOT
+
+HOST = "127.0.0.1"
+READY_WITHIN_S = 120
+
+
+def free_port(wanted: int) -> int:
+    """`wanted` if nothing listens there, else the next port that is free."""
+    for port in range(wanted, wanted + 100):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return port
+    raise OSError(
+        f"no free port between {wanted} and {wanted + 99} on {HOST}; name one with --dagster-port, --mlflow-port"
+    )
+
+
+def dagster_home() -> Path:
+    """$DAGSTER_HOME, or the folder in the tree."""
+    return Path(os.environ.get("DAGSTER_HOME") or ROOT / "dagster_home").resolve()
+
+
+def commands(data: DataFolder, dagster_port: int, mlflow_port: int) -> dict[str, list[str]]:
+    """What is started, by name."""
+    artifacts = (data.mlflow / "artifacts").resolve()
+    return {
+        "Dagster": [
+            *(sys.executable, "-m", "dagster", "dev", "--workspace", str(ROOT / "workspace.yaml")),
+            *("--host", HOST, "--port", str(dagster_port), "--log-level", "warning"),
+        ],
+        "MLflow": [
+            *(sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(mlflow_port), "--workers", "1"),
+            *("--backend-store-uri", os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{data.mlflow / 'mlflow.db'}"),
+            *("--default-artifact-root", artifacts.as_uri()),
+        ],
+    }
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as reply:
+            return reply.status == 200
+    except (URLError, OSError):
+        return False
+
+
+def _stop(processes: Mapping[str, subprocess.Popen[bytes]]) -> None:
+    """Ask every server and its children to end, then insist."""
+    for wait_s, number in ((15.0, signal.SIGTERM), (5.0, signal.SIGKILL)):
+        alive = [process for process in processes.values() if process.poll() is None]
+        for process in alive:
+            os.killpg(process.pid, number)
+        until = time.monotonic() + wait_s
+        while any(process.poll() is None for process in alive) and time.monotonic() < until:
+            time.sleep(0.1)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Start both, say where they are, and stay until Ctrl-C or until one of them ends."""
+    parser = argparse.ArgumentParser(prog="make ui", description=__doc__)
+    parser.add_argument("--dagster-port", type=int, default=3000, help="port of Dagster (the next free one if taken)")
+    parser.add_argument("--mlflow-port", type=int, default=5000, help="port of MLflow (the next free one if taken)")
+    options = parser.parse_args(arguments)
+    data = DataFolder.default()
+    try:
+        data.prepare()
+        ports = {"Dagster": free_port(options.dagster_port), "MLflow": free_port(options.mlflow_port)}
+    except (DataFolderError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    (data.mlflow / "artifacts").mkdir(parents=True, exist_ok=True)
+    home = dagster_home()
+    home.mkdir(parents=True, exist_ok=True)
+    urls = {name: f"http://{HOST}:{port}" for name, port in ports.items()}
+    environment = {
+        **os.environ,
+        "DAGSTER_HOME": str(home),
+        "PROVER_DATA": str(data.root),
+        "PROVER_MLFLOW_UI": urls["MLflow"],
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+
+    def interrupted(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    # Handlers of our own also undo an inherited "ignore", which a shell gives to what it starts with `&`.
+    signal.signal(signal.SIGINT, interrupted)
+    signal.signal(signal.SIGTERM, interrupted)
+    processes: dict[str, subprocess.Popen[bytes]] = {}
+    log_path = data.root / "logs"
+    log_path.mkdir(exist_ok=True)
+    try:
+        for name, command in commands(data, ports["Dagster"], ports["MLflow"]).items():
+            with open(log_path / f"{name.lower()}.log", "ab") as log:
+                processes[name] = subprocess.Popen(
+                    command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
+                )
+        print(f"starting Dagster and MLflow (logs in {log_path}) ...", flush=True)
+        until = time.monotonic() + READY_WITHIN_S
+        waiting = dict(urls)
+        while waiting:
+            for name, url in list(waiting.items()):
+                if processes[name].poll() is not None:
+                    print(f"error: {name} ended at once; see {log_path / (name.lower() + '.log')}", file=sys.stderr)
+                    return 1
+                if _answers(url):
+                    print(f"{name:8} {url}", flush=True)
+                    del waiting[name]
+            if time.monotonic() > until:
+                print(
+                    f"error: {', '.join(waiting)} did not answer within {READY_WITHIN_S} s; see {log_path}",
+                    file=sys.stderr,
+                )
+                return 1
+            time.sleep(0.3)
+        print(
+            "In MLflow choose 'Model training', then the experiment 'expert-iteration'. Ctrl-C stops both.", flush=True
+        )
+        while all(process.poll() is None for process in processes.values()):
+            time.sleep(0.5)
+        ended = [name for name, process in processes.items() if process.poll() is not None]
+        print(f"error: {', '.join(ended)} ended; see {log_path}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopping ...", flush=True)
+        return 0
+    finally:
+        _stop(processes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""The comparison of guided search with the baseline."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from prover_assets.layout import DataFolder, IterationFolder
+from prover_assets.resources import PolicyResource
+from prover_assets.work.searching import Manifest, read_manifest, require_complete
+
+if TYPE_CHECKING:
+    from ebm.evaluation import Comparison, Ranking
+
+POLICY, GUIDED, RANDOM = "policy", "guided", "random"
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Guided against policy alone; the random-energy control against policy alone, where it was run; the rankings."""
+
+    main: "Comparison"
+    control: "Comparison | None"
+    ranking: "Ranking | None"
+    energies: dict[str, list[float]]
+    """ENERGY (lower is better) of held-out states, by label."""
+    baseline: Manifest
+    guided: Manifest
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for report.json."""
+        return {
+            "comparison": self.main.to_dict(),
+            "control": None if self.control is None else self.control.to_dict(),
+            "ranking": None if self.ranking is None else self.ranking.to_dict(),
+            "candidates_from_memo": {
+                name: {"known": manifest.candidates_known, "asked": manifest.candidates_asked}
+                for name, manifest in ((POLICY, self.baseline), (GUIDED, self.guided))
+            },
+        }
+
+
+def compare(data: DataFolder, iteration: IterationFolder, policy: PolicyResource, budgets: Sequence[int]) -> Compared:
+    """Read the held-out searches and compare them at budgets up to theirs."""
+    import polars as pl
+
+    from ebm.evaluation import compare_runs, rank_states
+    from ebm.inference import load_scorer
+    from prover.trajectory import read_trajectories
+    from prover.trajectory.labels import merge_labels
+
+    baseline = require_complete(data.baseline, "baseline_trajectories")
+    guided = require_complete(iteration.guided, f"guided_trajectories of {iteration.key}")
+    if guided.theorems != baseline.theorems or guided.settings["max_expansions"] != baseline.settings["max_expansions"]:
+        raise ValueError(
+            "the baseline and the guided search are not of the same theorems and budget any more; "
+            f"materialize guided_trajectories of {iteration.key} again"
+        )
+    highest = int(baseline.settings["max_expansions"])
+    asked = sorted({budget for budget in budgets if 0 < budget < highest} | {highest})
+    main = compare_runs(
+        data.baseline.nodes,
+        iteration.guided.nodes,
+        asked,
+        names=(POLICY, GUIDED),
+        seconds=(baseline.seconds, guided.seconds),
+    )
+    control_manifest = read_manifest(iteration.control)
+    control = None
+    if control_manifest is not None and control_manifest.complete and control_manifest.ebm_id == guided.ebm_id:
+        control = compare_runs(
+            data.baseline.nodes,
+            iteration.control.nodes,
+            asked,
+            names=(POLICY, RANDOM),
+            seconds=(baseline.seconds, control_manifest.seconds),
+        )
+    rows = merge_labels(read_trajectories([data.baseline.nodes, iteration.guided.nodes]))
+    labelled = rows.filter((pl.col("label") != "unknown") & ~pl.col("is_proof_complete"))
+    ranking, energies = None, {}
+    scorer = load_scorer(iteration.checkpoint, policy.load(), data.root)
+    if not labelled.is_empty() and scorer.calibration is not None:
+        ranking = rank_states(rows, scorer, scorer.calibration)
+        distinct = labelled.unique("state_key", maintain_order=True)
+        scores = [-float(score) for score in scorer.score_states(distinct["state_pp"].to_list())]
+        energies = {
+            label: [e for e, found in zip(scores, distinct["label"].to_list(), strict=True) if found == label]
+            for label in ("positive", "negative")
+        }
+    return Compared(main, control, ranking, energies, baseline, guided)

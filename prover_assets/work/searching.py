@@ -1,0 +1,224 @@
+"""Searches: of the training theorems, and of the held-out ones with and without an energy model."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prover_assets.configs import HeldOutConfig, TrajectoriesConfig
+from prover_assets.layout import DataFolder, IterationFolder, SearchFiles, digest_of, read_json, write_json
+from prover_assets.progress import Update
+from prover_assets.promotion import starting_champion
+from prover_assets.resources import LeanResource, PolicyResource
+from prover_assets.verdict import require_passed
+from prover_assets.work.theorem_sets import load_written, training_window
+
+if TYPE_CHECKING:
+    from prover.search import SearchProgress
+    from prover.theorems import Theorem
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What made a search's files. A search is taken up again only under the same fingerprint."""
+
+    fingerprint: str
+    complete: bool
+    iteration: int
+    settings: Mapping[str, Any]
+    theorems: str
+    """Digest of the theorems searched."""
+    policy_id: str
+    policy_fingerprint: str
+    environment: str
+    environment_fingerprint: str
+    ebm_id: str | None
+    seconds: float
+    candidates_known: int = 0
+    """States whose candidates the memo knew already, so that the model was not asked."""
+    candidates_asked: int = 0
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    """What `prover.search.search_to_files` said of the search."""
+
+
+def read_manifest(files: SearchFiles) -> Manifest | None:
+    """The manifest of a search, None where there is none."""
+    content = read_json(files.manifest)
+    return None if content is None else Manifest(**content)
+
+
+def require_complete(files: SearchFiles, maker: str) -> Manifest:
+    """The manifest of a search that ended. Raises FileNotFoundError that names the asset to materialize."""
+    manifest = read_manifest(files)
+    if manifest is None or not manifest.complete:
+        state = "is missing" if manifest is None else "is not finished"
+        raise FileNotFoundError(f"the search {files.nodes} {state}; materialize {maker} first")
+    return manifest
+
+
+def digest_of_theorems(theorems: Sequence["Theorem"]) -> str:
+    return digest_of([(t.name, t.statement, t.header) for t in theorems])
+
+
+def run_search(
+    theorems: Sequence["Theorem"],
+    files: SearchFiles,
+    data: DataFolder,
+    lean: LeanResource,
+    policy: PolicyResource,
+    settings: Mapping[str, Any],
+    *,
+    iteration: int,
+    update: Update,
+    checkpoint: Path | None = None,
+    ebm_id: str | None = None,
+) -> Manifest:
+    """Search and write the files; a search of the same inputs that was cut off is taken up where it stopped.
+
+    checkpoint: the energy model that guides it, None for the policy alone.
+    """
+    import time
+
+    from prover.search import SearchConfig, SearchMemo, search_to_files
+
+    config = SearchConfig.from_dict(settings)
+    model = policy.load()
+    with lean.environment() as environment:
+        identity: dict[str, Any] = {
+            "theorems": digest_of_theorems(theorems),
+            "policy_fingerprint": model.fingerprint,
+            "environment_fingerprint": environment.fingerprint,
+            "ebm_id": ebm_id,
+            "iteration": iteration,
+        }
+        before = read_manifest(files)
+        fingerprint = digest_of([identity, config.result_settings()])
+        resume = before is not None and not before.complete and before.fingerprint == fingerprint
+        if not resume:
+            _remove(files)
+        manifest = Manifest(
+            **identity,
+            settings=config.to_dict(),
+            fingerprint=fingerprint,
+            complete=False,
+            policy_id=model.policy_id,
+            environment=environment.name,
+            seconds=before.seconds if resume and before is not None else 0.0,
+        )
+        write_json(files.manifest, asdict(manifest))
+        began = time.monotonic()
+        scorer = None
+        if checkpoint is not None:
+            from ebm.inference import load_scorer
+
+            scorer = load_scorer(checkpoint, model, data.root)
+        with SearchMemo(data.memo) as memo:
+            figures = search_to_files(
+                theorems,
+                files.nodes,
+                environment,
+                model,
+                config,
+                scorer=scorer,
+                memo=memo,
+                iteration=iteration,
+                resume=resume,
+                ebm_id=ebm_id,
+                on_progress=lambda progress: update(progress.done, progress.theorems, note(progress)),
+            )
+            counts = memo.counts
+        finished = {
+            **asdict(manifest),
+            "complete": True,
+            "seconds": manifest.seconds + time.monotonic() - began,
+            "candidates_known": counts.candidate_hits,
+            "candidates_asked": counts.candidate_misses,
+            "figures": figures,
+        }
+        write_json(files.manifest, finished)
+        return Manifest(**finished)
+
+
+def search_training(
+    config: TrajectoriesConfig,
+    data: DataFolder,
+    iteration: IterationFolder,
+    lean: LeanResource,
+    policy: PolicyResource,
+    update: Update,
+) -> Manifest:
+    """The iteration's training theorems, guided by the champion that the iteration starts from, if there is one."""
+    theorems = training_window(load_written(data, "train"), config.n_theorems, iteration.number, rotate=config.rotate)
+    champion = starting_champion(iteration)
+    settings = config.model_dump(exclude={"n_theorems", "rotate"})
+    return run_search(
+        theorems,
+        iteration.trajectories,
+        data,
+        lean,
+        policy,
+        settings,
+        iteration=iteration.number,
+        update=update,
+        checkpoint=None if champion.checkpoint is None else data.root / champion.checkpoint,
+        ebm_id=champion.ebm_id,
+    )
+
+
+def search_baseline(
+    config: HeldOutConfig, data: DataFolder, lean: LeanResource, policy: PolicyResource, update: Update
+) -> Manifest:
+    """The held-out theorems, with the policy alone."""
+    theorems = list(load_written(data, "test"))
+    return run_search(theorems, data.baseline, data, lean, policy, config.model_dump(), iteration=0, update=update)
+
+
+def search_guided(
+    data: DataFolder,
+    iteration: IterationFolder,
+    lean: LeanResource,
+    policy: PolicyResource,
+    update: Update,
+    *,
+    mode: str,
+) -> Manifest:
+    """The held-out theorems with the iteration's own energy model, under the settings that the baseline was run with.
+
+    mode: `calibrated`, or `random-energy` for the control. Raises RefusedCheckpoint for a model that failed its checks,
+    ValueError where the held-out theorems are no longer those of the baseline.
+    """
+    verdict = require_passed(iteration)
+    baseline = require_complete(data.baseline, "baseline_trajectories")
+    theorems = list(load_written(data, "test"))
+    if digest_of_theorems(theorems) != baseline.theorems:
+        raise ValueError(
+            "the baseline searched other held-out theorems than there are now; materialize baseline_trajectories again"
+        )
+    files = iteration.control if mode == "random-energy" else iteration.guided
+    settings = {**baseline.settings, "mode": mode}
+    return run_search(
+        theorems,
+        files,
+        data,
+        lean,
+        policy,
+        settings,
+        iteration=iteration.number,
+        update=update,
+        checkpoint=iteration.checkpoint,
+        ebm_id=verdict.ebm_id,
+    )
+
+
+def note(progress: "SearchProgress") -> str:
+    """How a search is going, in a few words."""
+    rate = progress.expansions / progress.elapsed_s if progress.elapsed_s > 0 else 0.0
+    return f"{progress.proved} proved, {rate:.0f} expansions/s"
+
+
+def _remove(files: SearchFiles) -> None:
+    import shutil
+
+    for path in files.all():
+        path.unlink(missing_ok=True)
+    shutil.rmtree(files.parts, ignore_errors=True)
