@@ -1,0 +1,175 @@
+"""Training pairs of the shipped policy: (what the prompt shows, what should be said), from easy generated theorems.
+
+The theorems are propositional with proofs of at most seven elementary tactics; none of the shipped sets' theorems is
+among them, up to renaming (`prover.logic.generate.easy_proofs`), and `check_split` looks again. States are those that
+Lean prints at each tactic of a shortest proof.
+"""
+
+import hashlib
+import json
+import logging
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from prover.logic.canonical import canonical_statement
+from prover.logic.formulas import parse_statement
+from prover.logic.generate import EASY, GeneratorConfig, easy_proofs, shipped_forms
+from prover.logic.tactics import trace
+from prover.policy.prompts import PromptTemplate, get_template, main_goal
+from prover.policy.tiny.architecture import END, make_tokenizer, vocabulary
+
+log = logging.getLogger(__name__)
+
+TEMPLATE = "state-tactic/1"
+
+
+class SplitError(RuntimeError):
+    """Training data holds a theorem of a held-out set."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPair:
+    """One step of a proof. `state`: whole state, all goals, as Lean prints it; `theorem`: index of its theorem."""
+
+    theorem: int
+    state: str
+    tactic: str
+
+
+def proof_pairs(seed: int, n_theorems: int, config: GeneratorConfig = EASY) -> Iterator[TrainingPair]:
+    """All steps of the proofs of `n_theorems` easy theorems; the same arguments give the same pairs."""
+    for number, (theorem, script) in enumerate(easy_proofs(seed, n_theorems, config=config)):
+        for state, tactic in trace(parse_statement(theorem.statement), script):
+            yield TrainingPair(number, state, tactic)
+
+
+def check_split(statements: Iterable[str]) -> int:
+    """Raise SplitError if a statement is, up to renaming, a theorem of valid, test, train or the textbook; their
+    number otherwise."""
+    held_out = shipped_forms()
+    n = 0
+    for statement in statements:
+        if canonical_statement(statement) in held_out:
+            raise SplitError(f"the training theorem `{statement}` is one of the shipped sets', up to renaming")
+        n += 1
+    return n
+
+
+def load_pairs(seed: int, n_theorems: int, cache: Path, config: GeneratorConfig = EASY) -> list[TrainingPair]:
+    """`proof_pairs`, kept in `cache` as JSONL, and checked against the held-out sets."""
+    name = hashlib.sha256(f"{seed} {n_theorems} {config} {sorted(shipped_forms())}".encode()).hexdigest()[:16]
+    file = cache / f"pairs-{name}.jsonl"
+    if not file.is_file():
+        log.info("making %d easy theorems", n_theorems)
+        check_split(theorem.statement for theorem, _ in easy_proofs(seed, min(n_theorems, 2000), config=config))
+        cache.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_suffix(".tmp")
+        with temporary.open("w", encoding="utf-8") as out:
+            for pair in proof_pairs(seed, n_theorems, config):
+                out.write(json.dumps([pair.theorem, pair.state, pair.tactic], ensure_ascii=False) + "\n")
+        temporary.rename(file)
+    with file.open(encoding="utf-8") as lines:
+        return [TrainingPair(*json.loads(line)) for line in lines]
+
+
+@dataclass(slots=True)
+class Example:
+    """Token ids of prompt and completion (with its end)."""
+
+    prompt: list[int]
+    completion: list[int]
+
+
+def tokenize_pairs(pairs: list[TrainingPair], whole_state_share: float, seed: int) -> list[Example]:
+    """Examples in the order of the pairs. A share of the states with several goals is shown whole, main goal first, so
+    that the model has read such texts when it is asked to encode them."""
+    template, tokenizer = get_template(TEMPLATE), make_tokenizer()
+    end = tokenizer.get_vocab()[END]
+    rng = random.Random(seed)
+    prompts, completions = [], []
+    for pair in pairs:
+        several = main_goal(pair.state) != pair.state
+        if several and rng.random() < whole_state_share:
+            prompts.append(_whole_state_prompt(template, pair.state))
+            completions.append(_whole_state_completion(pair))
+        else:
+            prompts.append(template.prompt(pair.state))
+            completions.append(template.completion(pair.tactic, pair.state))
+    prompt_ids = tokenizer(prompts, add_special_tokens=False)["input_ids"]
+    completion_ids = tokenizer(completions, add_special_tokens=False)["input_ids"]
+    unknown = tokenizer.unk_token_id
+    for pair, ids in zip(pairs, completion_ids, strict=True):
+        if unknown in ids:
+            raise ValueError(f"the tactic `{pair.tactic}` has a word outside the vocabulary")
+    return [Example(p, [*c, end]) for p, c in zip(prompt_ids, completion_ids, strict=True)]
+
+
+def _whole_state_prompt(template: PromptTemplate, state: str) -> str:
+    return f"{template.encoding_text(state)}\n[TAC]"
+
+
+def _whole_state_completion(pair: TrainingPair) -> str:
+    from prover.policy.naming import name_state
+
+    return name_state(pair.state).canonical_tactic(pair.tactic)
+
+
+class NameShuffler:
+    """Renames a batch's examples at random, so that h17 is as well known as h1: numbers of one class are permuted."""
+
+    def __init__(self, rng: np.random.Generator, share: float, letters: str = "ph") -> None:
+        self.rng, self.share = rng, share
+        words = vocabulary()
+        self.size = len(words)
+        self.classes = [
+            np.array([i for i, w in enumerate(words) if w[0] == letter and w[1:].isdigit()]) for letter in letters
+        ]
+
+    def maps(self, n: int) -> np.ndarray:
+        """(n, vocabulary) int64: for each example, the new id of each token."""
+        maps = np.tile(np.arange(self.size), (n, 1))
+        for ids in self.classes:
+            chosen = self.rng.random(n) < self.share
+            order = self.rng.random((int(chosen.sum()), len(ids))).argsort(axis=1)
+            maps[np.ix_(chosen.nonzero()[0], ids)] = ids[order]
+        return maps
+
+
+def batches(
+    examples: list[Example], batch_size: int, n_steps: int, shuffler: NameShuffler, rng: np.random.Generator
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """`n_steps` batches of (ids (B, L) int64 right-padded, targets (B, L) int64 with -100 where nothing is learnt).
+
+    targets[i, j] is the token after ids[i, j], for the positions of the completion. Batches hold examples of like
+    length: the set is shuffled, cut into chunks of 32 batches, and each chunk is sorted.
+    """
+    lengths = np.array([len(e.prompt) + len(e.completion) for e in examples])
+    step = 0
+    while True:
+        order = rng.permutation(len(examples))
+        for start in range(0, len(order), batch_size * 32):
+            chunk = order[start : start + batch_size * 32]
+            chunk = chunk[np.argsort(lengths[chunk], kind="stable")]
+            cut = [chunk[i : i + batch_size] for i in range(0, len(chunk), batch_size)]
+            for index in rng.permutation(len(cut)):
+                if step == n_steps:
+                    return
+                yield _collate([examples[i] for i in cut[index]], shuffler)
+                step += 1
+
+
+def _collate(chosen: list[Example], shuffler: NameShuffler) -> tuple[torch.Tensor, torch.Tensor]:
+    longest = max(len(e.prompt) + len(e.completion) for e in chosen) - 1
+    ids = np.zeros((len(chosen), longest), dtype=np.int64)
+    targets = np.full((len(chosen), longest), -100, dtype=np.int64)
+    maps = shuffler.maps(len(chosen))
+    for row, example in enumerate(chosen):
+        text = maps[row][np.array(example.prompt + example.completion)]
+        ids[row, : len(text) - 1] = text[:-1]
+        targets[row, len(example.prompt) - 1 : len(text) - 1] = text[len(example.prompt) :]
+    return torch.from_numpy(ids), torch.from_numpy(targets)
