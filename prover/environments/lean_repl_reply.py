@@ -21,6 +21,10 @@ class ServerFailure(Exception):
     """There is no reply, and the server can no longer be used; says nothing about what was asked."""
 
 
+class ServerUnusable(ServerFailure):
+    """The server was found dead, or out of step, before the request was sent: nothing was tried."""
+
+
 class ServerTimedOut(ServerFailure):
     """No reply within the wall-clock limit of the call."""
 

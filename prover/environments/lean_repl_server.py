@@ -19,7 +19,7 @@ import psutil
 from lean_interact import LeanREPLConfig
 from lean_interact.server import LeanServer
 
-from prover.environments.lean_repl_reply import ServerFailure, ServerTimedOut
+from prover.environments.lean_repl_reply import ServerFailure, ServerTimedOut, ServerUnusable
 
 POLL_SECONDS = 0.25
 """How often memory is looked at while a reply is awaited."""
@@ -48,7 +48,7 @@ class ReplServer(LeanServer):
     def ask(self, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         """Reply to one raw request of the REPL protocol.
 
-        Raises ServerTimedOut or ServerFailure; the process is dead after either.
+        Raises ServerTimedOut, ServerUnusable or another ServerFailure; the process is dead after each.
         """
         try:
             reply = self.run_dict(dict(request), timeout=seconds)
@@ -57,7 +57,10 @@ class ReplServer(LeanServer):
         except ServerFailure:
             self.kill()
             raise
-        except (ConnectionError, ChildProcessError, OSError) as error:
+        except ChildProcessError as error:
+            self.kill()
+            raise ServerUnusable(f"the Lean server had died{self._last_words()}") from error
+        except OSError as error:  # ConnectionAbortedError, BrokenPipeError
             self.kill()
             raise ServerFailure(f"the Lean server died{self._last_words()}") from error
         except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, nested without end
@@ -113,9 +116,9 @@ class ReplServer(LeanServer):
         with self._lock, selectors.DefaultSelector() as selector:
             early = _read(stdout)
             if early == b"":
-                raise BrokenPipeError("the Lean server closed its output")
+                raise ServerUnusable("the Lean server had closed its output")
             if early is not None:  # the reply to this request could not be told from what is left of another
-                raise ServerFailure("the Lean server spoke without being asked")
+                raise ServerUnusable("the Lean server had spoken without being asked")
             selector.register(stdin, selectors.EVENT_WRITE)
             selector.register(stdout, selectors.EVENT_READ)
             selector.register(stderr, selectors.EVENT_READ)
@@ -152,7 +155,7 @@ class ReplServer(LeanServer):
         """Descriptors of the server's input, output and error output."""
         process = self._proc
         if process is None or process.stdin is None or process.stdout is None or process.stderr is None:
-            raise ServerFailure("the Lean server is not running")
+            raise ServerUnusable("the Lean server is not running")
         return process.stdin.fileno(), process.stdout.fileno(), process.stderr.fileno()
 
     def _check_memory(self) -> None:

@@ -33,6 +33,7 @@ from prover.environments.lean_repl_reply import (
     OpenGoals,
     ServerFailure,
     ServerTimedOut,
+    ServerUnusable,
     StateLost,
     TacticVerdict,
     classify_header,
@@ -216,8 +217,9 @@ class Worker:
     # One tactic
 
     def _step(self, state: ProofState, tactic: str) -> Outcome:
-        started = time.monotonic()
+        untried = ""
         for _ in range(2):
+            started = time.monotonic()
             try:
                 handle = self._persistently(lambda: self._handle(state))
             except (ServerFailure, HeaderRejected, ReplayFailed) as error:
@@ -225,17 +227,20 @@ class Worker:
             started = time.monotonic()
             try:
                 verdict = self._try_tactic(handle, tactic, self._limits.tactic_s)
+            except ServerUnusable as error:
+                untried = str(error)
             except ServerTimedOut as error:
                 self.close()
                 return TimedOut(str(error), _ms(started))
             except ServerFailure as error:
                 self.close()
                 return Crashed(str(error), _ms(started))
-            if not isinstance(verdict, StateLost):
-                return self._outcome(state, tactic, verdict, _ms(started))
-            message = verdict.message
-            self.close()  # a server that forgets one state cannot be trusted with the others
-        return Crashed(f"the Lean server lost the state twice: {message}", _ms(started))
+            else:
+                if not isinstance(verdict, StateLost):
+                    return self._outcome(state, tactic, verdict, _ms(started))
+                untried = f"the Lean server lost the state: {verdict.message}"
+            self.close()  # a server that is out of step, or forgets one state, cannot be trusted with the others
+        return Crashed(f"{untried} (twice)", _ms(started))
 
     def _outcome(self, state: ProofState, tactic: str, verdict: TacticVerdict, elapsed_ms: float) -> Outcome:
         script = (*state.tactics, tactic)
