@@ -11,7 +11,7 @@ always fails, so that Lean backtracks before the next one:
           trace_state
           fail) | skip
       ...
-      sorry
+      all_goals sorry
 
 The message of `trace_state` survives the backtracking and is the state after the candidate (empty: no goals left). The
 inner parentheses make a candidate complete by itself: text such as `intro h <;>` cannot reach for our next line. The
@@ -152,7 +152,7 @@ class WaveText:
 
     def _close(self) -> None:
         self._mark(TAIL)
-        self._lines += ["  sorry", ""]
+        self._lines += ["  all_goals sorry", ""]
         self.trials += 1
 
     @property
