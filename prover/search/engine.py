@@ -14,18 +14,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from prover.environments.base import (
-    Complete,
-    Crashed,
-    Failure,
-    Outcome,
-    Progress,
-    ProofEnvironment,
-    ProofState,
-    StepRequest,
-    TimedOut,
-)
-from prover.policy.base import TacticCandidate, TacticGenerator
+from prover.environments.base import Outcome, ProofEnvironment, ProofState, StepRequest
+from prover.policy.base import TacticGenerator
 from prover.search.best_first import (
     Ask,
     AskCandidates,
@@ -38,6 +28,7 @@ from prover.search.best_first import (
 )
 from prover.search.config import SearchConfig
 from prover.search.guidance import Guidance, MixingCalibration, ValueScorer
+from prover.search.known import Knowledge, Known
 from prover.search.memo import SearchMemo
 from prover.theorems import Theorem
 
@@ -55,6 +46,8 @@ class SearchProgress:
     proved: int
     active: int
     expansions: int
+    expansions_left: int
+    """At most, by the budgets of the theorems not done: what is proved sooner needs fewer."""
     tactics: int
     elapsed_s: float
     model_s: float
@@ -120,10 +113,7 @@ class _Slot:
     index: int
     search: TheoremSearch
     steps: Generator[Ask, Any, TheoremResult]
-    candidates: dict[str, list[TacticCandidate]] = field(default_factory=dict)
-    """By state text."""
-    outcomes: dict[tuple[str, str], Outcome] = field(default_factory=dict)
-    """By (state text, tactic); the path in them may be another's (see `_repath`)."""
+    known: Known = field(default_factory=Known)
 
 
 @dataclass(slots=True)
@@ -150,16 +140,10 @@ class _Engine:
         on_progress: Callable[[SearchProgress], None] | None,
     ) -> None:
         self._environment = environment
-        self._policy = policy
-        self._prompt_key: Callable[[str], str] = getattr(policy, "prompt_key", _identity)
+        self._knowledge = Knowledge(environment, policy, memo, config.n_candidates)
         self._config = config
         self._guidance = guidance
         self._scorer = scorer
-        self._memo = memo
-        self._candidate_memo: tuple[SearchMemo, str] | None = None
-        fingerprint = getattr(policy, "fingerprint", None)
-        if memo is not None and fingerprint is not None:
-            self._candidate_memo = (memo, fingerprint)
         self._stop = stop
         self._on_progress = on_progress
 
@@ -170,7 +154,8 @@ class _Engine:
         self._flights: dict[Future[tuple[list[tuple[_Slot, Any]], float]], str] = {}
         self._active = 0
         self._done: dict[int, TheoremResult] = {}
-        self._total = self._n_done = self._proved = self._expansions = self._tactics = 0
+        self._total = self._n_done = self._proved = self._tactics = 0
+        self._expansions = self._done_expansions = 0
         self._model_s = self._lean_s = self._waited_s = 0.0
 
     def run(
@@ -185,12 +170,12 @@ class _Engine:
         self._executor = executor
         try:
             while self._n_done < self._total:
-                if self._stop():
-                    stopped = True
-                    break
                 self._admit()
                 self._certify()
                 self._land()
+                if self._stop():  # after the landing: Lean may have been told to stop as well, and crashed
+                    stopped = True
+                    break
                 if self._ready:
                     share = -(-self._active // self._config.cohorts)
                     self._pump([self._ready.popleft() for _ in range(min(share, len(self._ready)))])
@@ -222,9 +207,7 @@ class _Engine:
             self._start(slots)
 
     def _start(self, slots: list[_Slot]) -> None:
-        known: dict[Theorem, ProofState] = {}
-        if self._memo is not None:
-            known = self._memo.roots(self._environment.fingerprint, [slot.search.theorem for slot in slots])
+        known = self._knowledge.roots([slot.search.theorem for slot in slots])
         self._ready.extend((slot, known[slot.search.theorem]) for slot in slots if slot.search.theorem in known)
         unknown = [slot for slot in slots if slot.search.theorem not in known]
         if unknown:
@@ -258,9 +241,8 @@ class _Engine:
             self._lean_s += seconds
             for slot, _ in answers:
                 slot.search.meter.lean_ms += 1000 * seconds / len(answers)
-            if kind == "roots" and self._memo is not None:
-                roots = [answer for _, answer in answers if isinstance(answer, ProofState)]
-                self._memo.store_roots(self._environment.fingerprint, roots)
+            if kind == "roots":
+                self._knowledge.store_roots(answer for _, answer in answers if isinstance(answer, ProofState))
             if kind == "steps":
                 answers = self._take_in_steps(answers)
             self._ready.extend(answers)
@@ -281,7 +263,7 @@ class _Engine:
         requests: list[StepRequest] = []
         places: dict[int, list[int]] = {slot.index: [] for slot, _ in asks}  # of a slot's requests
         for slot, ask in (*asks, *ahead):
-            missing = tuple(tactic for tactic in ask.tactics if (ask.state.text, tactic) not in slot.outcomes)
+            missing = slot.known.missing(ask.state, ask.tactics)
             places[slot.index].append(len(requests))
             requests.append(StepRequest(ask.state, missing))
 
@@ -298,19 +280,12 @@ class _Engine:
         taken: list[tuple[_Slot, Any]] = []
         for slot, (ask, parts) in answers:
             for request, outcomes in parts:
-                for tactic, outcome in zip(request.tactics, outcomes, strict=True):
-                    if request.state != ask.state and isinstance(outcome, TimedOut | Crashed):
-                        continue  # tried ahead of its turn: says nothing, so it is tried again in its turn
-                    slot.outcomes[request.state.text, tactic] = outcome
-                    fresh[request.state, tactic] = outcome
-            taken.append((slot, self._recall(slot, ask)))
-        if self._memo is not None:
-            self._memo.store_outcomes(self._environment.fingerprint, fresh)
+                ahead = request.state != ask.state
+                slot.known.learn(request.state, request.tactics, outcomes, ahead=ahead)
+                fresh.update(((request.state, t), o) for t, o in zip(request.tactics, outcomes, strict=True))
+            taken.append((slot, slot.known.recall(ask.state, ask.tactics)))
+        self._knowledge.store_outcomes(fresh)
         return taken
-
-    @staticmethod
-    def _recall(slot: _Slot, ask: AskOutcomes) -> list[Outcome]:
-        return [_repath(slot.outcomes[ask.state.text, tactic], ask.state, tactic) for tactic in ask.tactics]
 
     # -- the model's side -----------------------------------------------------------------------------------------
 
@@ -327,9 +302,9 @@ class _Engine:
                 self._advance(self._known_outcomes(some_outcomes, asks), asks)
             elif asks.candidates:
                 some_candidates, asks.candidates = asks.candidates, []
-                found = self._propose([(slot, ask.state) for slot, ask in some_candidates])
-                pairs = zip(some_candidates, found, strict=True)
-                self._advance([(slot, candidates) for (slot, _), candidates in pairs], asks)
+                self._propose([(slot, ask.state) for slot, ask in some_candidates])
+                found = [(slot, slot.known.candidates[ask.state.text]) for slot, ask in some_candidates]
+                self._advance(found, asks)
             else:
                 break
             self._report()
@@ -364,6 +339,7 @@ class _Engine:
         self._active -= 1
         self._n_done += 1
         self._proved += result.proved
+        self._done_expansions += result.expansions
         if self._keep:
             self._done[slot.index] = result
         if self._on_result is not None:
@@ -377,74 +353,41 @@ class _Engine:
         self._charge_model([slot for slot, ask in asks for _ in ask.texts], began)
         return [(slot, list(islice(scores, len(ask.texts)))) for slot, ask in asks]
 
-    def _propose(self, states: Sequence[tuple[_Slot, ProofState]]) -> list[list[TacticCandidate]]:
-        """Candidates of each state: those known ahead, then those in the memo, then the policy's, each prompt once."""
-        k = self._config.n_candidates
-        keys = {state.text: self._prompt_key(state.text) for slot, state in states if state.text not in slot.candidates}
-        texts = {key: text for text, key in reversed(keys.items())}
-        by_key: dict[str, list[TacticCandidate]] = {}
-        if self._candidate_memo is not None and texts:
-            memo, policy = self._candidate_memo
-            by_key = memo.candidates(policy, list(texts), k)
-        missing = [key for key in texts if key not in by_key]
-        if missing:
-            began = time.perf_counter()
-            generated = self._policy.generate([texts[key] for key in missing], k)
-            fresh = dict(zip(missing, generated, strict=True))
-            self._charge_model([slot for slot, state in states if keys.get(state.text) in fresh], began)
-            by_key.update(fresh)
-            if self._candidate_memo is not None:
-                memo, policy = self._candidate_memo
-                memo.store_candidates(policy, k, fresh)
-        for slot, state in states:
-            if state.text not in slot.candidates:
-                slot.candidates[state.text] = by_key[keys[state.text]]
-        return [slot.candidates[state.text] for slot, state in states]
+    def _propose(self, states: Sequence[tuple[_Slot, ProofState]]) -> None:
+        """Make the candidates of each state known."""
+        began = time.perf_counter()
+        asked = self._knowledge.candidates([(slot.known, state) for slot, state in states])
+        self._charge_model([slot for (slot, _), was in zip(states, asked, strict=True) if was], began)
 
     def _known_outcomes(self, asks: list[tuple[_Slot, AskOutcomes]], sorted_asks: _Asks) -> list[tuple[_Slot, Any]]:
         """Answers to the asks whose outcomes are all known; the others go to `sorted_asks.lean`."""
-        self._remember(asks)
+        self._knowledge.outcomes([(slot.known, ask.state, ask.tactics) for slot, ask in asks])
         answers: list[tuple[_Slot, Any]] = []
         for slot, ask in asks:
-            if all((ask.state.text, tactic) in slot.outcomes for tactic in ask.tactics):
-                answers.append((slot, self._recall(slot, ask)))
-            else:
+            if slot.known.missing(ask.state, ask.tactics):
                 sorted_asks.lean.append((slot, ask))
+            else:
+                answers.append((slot, slot.known.recall(ask.state, ask.tactics)))
         return answers
-
-    def _remember(self, asks: list[tuple[_Slot, AskOutcomes]]) -> None:
-        """Bring what the memo knows of the asks into their slots."""
-        if self._memo is None:
-            return
-        unknown = [
-            (slot, ask.state, tactic)
-            for slot, ask in asks
-            for tactic in ask.tactics
-            if (ask.state.text, tactic) not in slot.outcomes
-        ]
-        found = self._memo.outcomes(self._environment.fingerprint, [(state, tactic) for _, state, tactic in unknown])
-        for slot, state, tactic in unknown:
-            if (state, tactic) in found:
-                slot.outcomes[state.text, tactic] = found[state, tactic]
 
     def _ahead(self, slots: list[_Slot]) -> list[tuple[_Slot, AskOutcomes]]:
         """Nodes to try ahead of their turn, so that a small wave fills the Lean process that is started anyway."""
         spare = self._config.fill_wave_to - len(slots)
         if spare <= 0:
             return []
-        states: list[tuple[_Slot, ProofState]] = []
-        for slot in slots:
-            states.extend((slot, state) for state in slot.search.upcoming(-(-spare // len(slots))))
-        found = self._propose(states)
+        states = [(slot, state) for slot in slots for state in slot.search.upcoming(-(-spare // len(slots)))]
+        self._propose(states)
         asks = []
-        for (slot, state), candidates in zip(states, found, strict=True):
-            tactics = tuple(candidate.tactic for candidate in slot.search.with_probes(candidates))
-            asks.append((slot, AskOutcomes(state, tactics)))
-        self._remember(asks)
-        return [(slot, ask) for slot, ask in asks if any((ask.state.text, t) not in slot.outcomes for t in ask.tactics)]
+        for slot, state in states:
+            candidates = slot.search.with_probes(slot.known.candidates[state.text])
+            asks.append((slot, AskOutcomes(state, tuple(candidate.tactic for candidate in candidates))))
+        self._knowledge.outcomes([(slot.known, ask.state, ask.tactics) for slot, ask in asks])
+        return [(slot, ask) for slot, ask in asks if slot.known.missing(ask.state, ask.tactics)]
 
     def _charge_model(self, slots: Sequence[_Slot], began: float) -> None:
         """Share the seconds since `began` among the slots, once for each time a slot is named."""
+        if not slots:
+            return
         seconds = time.perf_counter() - began
         self._model_s += seconds
         for slot in slots:
@@ -459,6 +402,8 @@ class _Engine:
             proved=self._proved,
             active=self._active,
             expansions=self._expansions,
+            expansions_left=(self._total - self._n_done) * self._config.max_expansions
+            - (self._expansions - self._done_expansions),
             tactics=self._tactics,
             elapsed_s=time.perf_counter() - self._began,
             model_s=self._model_s,
@@ -468,19 +413,3 @@ class _Engine:
     def _report(self) -> None:
         if self._on_progress is not None:
             self._on_progress(self._progress())
-
-
-def _identity(text: str) -> str:
-    return text
-
-
-def _repath(outcome: Outcome | Failure, state: ProofState, tactic: str) -> Outcome:
-    """The outcome with the path that `state` has now: a state may have been given a better one since it was tried."""
-    path = (*state.tactics, tactic)
-    match outcome:
-        case Progress(state=reached, elapsed_ms=ms):
-            return Progress(ProofState(state.theorem, path, reached.text), ms)
-        case Complete(elapsed_ms=ms):
-            return Complete(path, ms)
-        case _:
-            return outcome

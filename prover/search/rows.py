@@ -116,6 +116,7 @@ def _summary(result: TheoremResult, identity: SearchIdentity, config: SearchConf
     return SummaryRecord(
         theorem_name=theorem.name,
         statement=theorem.statement,
+        header=theorem.header,
         split=theorem.split,
         difficulty=theorem.difficulty,
         search_id=identity.search_id,

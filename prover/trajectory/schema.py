@@ -86,6 +86,8 @@ class SummaryRecord:
 
     theorem_name: str
     statement: str
+    header: str
+    """What stands above the theorem: imports, opens, options."""
     split: str | None
     difficulty: int | None
     search_id: str
@@ -175,6 +177,7 @@ SUMMARY_SCHEMA = pa.schema(
     [
         pa.field("theorem_name", pa.string(), nullable=False),
         pa.field("statement", pa.string(), nullable=False),
+        pa.field("header", pa.string(), nullable=False),
         pa.field("split", pa.string()),
         pa.field("difficulty", pa.int32()),
         pa.field("search_id", pa.string(), nullable=False),

@@ -1,0 +1,329 @@
+"""The command line. Heavy imports (torch, polars) are inside the commands, so that `prover --help` is quick.
+
+Exit codes: 0 fine; 1 trouble in the work (Lean cannot be had, a file could not be written half way); 2 bad arguments or
+input, said before any work; 130 interrupted, with what is finished written (143 on a termination signal).
+Results go to standard output, everything else to standard error. With `--json` the last line of standard output is one
+JSON object.
+"""
+
+import json
+import logging
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.table import Table
+
+from prover.cli_progress import SearchProgressView
+
+TROUBLE, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+app = typer.Typer(
+    name="prover",
+    help="Neural theorem proving in Lean 4: search for proofs, look at what was found.",
+    epilog="Exit codes: 0 fine, 1 trouble in the work, 2 bad arguments or input, 130 interrupted (see --resume).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+_out = Console(highlight=False)
+
+
+class UsageProblem(Exception):
+    """Arguments or input that cannot be used; ends the command with exit code 2."""
+
+
+def data_folder() -> Path:
+    """./data, or what PROVER_DATA says."""
+    return Path(os.environ.get("PROVER_DATA") or "data")
+
+
+@app.callback()
+def _common(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on standard error.")] = False,
+) -> None:
+    handler = RichHandler(console=_err, show_path=False, show_time=False, markup=False)
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(message)s", handlers=[handler], force=True
+    )
+
+
+# -- search -------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def search(
+    theorems: Annotated[
+        str,
+        typer.Option(help="JSON, JSONL or Parquet file, or a built-in set, e.g. propositional or propositional:test."),
+    ],
+    output: Annotated[
+        Path, typer.Option(help="FILE.parquet; FILE.attempts.parquet and FILE.summary.parquet are made beside it.")
+    ],
+    llm_path: Annotated[
+        str | None, typer.Option(help="Policy: a folder in Hugging Face format or a hub id. Default: the shipped one.")
+    ] = None,
+    ebm_path: Annotated[
+        str | None, typer.Option(help="Energy model: a checkpoint folder, or `champion` of the data folder.")
+    ] = None,
+    no_ebm: Annotated[bool, typer.Option("--no-ebm", help="Use no energy model, whatever --ebm-path says.")] = False,
+    split: Annotated[str | None, typer.Option(help="Only this split of the theorem set.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N theorems.")] = None,
+    budget: Annotated[int | None, typer.Option(min=1, help="Expansions a theorem. [default: 32]")] = None,
+    candidates: Annotated[int | None, typer.Option(min=1, help="Tactics tried at a node. [default: 8]")] = None,
+    mode: Annotated[str | None, typer.Option(help="Order of the search. [default: calibrated]")] = None,
+    beta: Annotated[
+        float | None, typer.Option(min=0, help="Weight of the energy, instead of the checkpoint's.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the random-energy control. [default: 0]")] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds a theorem may use. [default: 600]")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="JSON file with search settings by name; options here go before it.")
+    ] = None,
+    lean: Annotated[
+        str | None, typer.Option(help="embedded | lean | project | repl. [default: embedded, or project]")
+    ] = None,
+    lean_project: Annotated[Path | None, typer.Option(help="Lake project in which Lean runs.")] = None,
+    lean_workers: Annotated[int | None, typer.Option(min=1, help="Lean processes at a time.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of the model on a CPU. [default: half of the cores]")
+    ] = None,
+    memo: Annotated[
+        Path | None, typer.Option(help="File of remembered answers. [default: memo.sqlite in the data folder]")
+    ] = None,
+    no_memo: Annotated[bool, typer.Option("--no-memo", help="Remember nothing.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep what an earlier run of this search finished.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
+) -> None:
+    """Search theorems for proofs that Lean certifies, and write trajectories."""
+    from prover.search import SearchConfig, search_to_files
+    from prover.trajectory.writer import probe_output
+
+    values: dict[str, Any] = {} if config is None else _settings(config)
+    options = {
+        "max_expansions": budget,
+        "n_candidates": candidates,
+        "mode": mode,
+        "beta": beta,
+        "seed": seed,
+        "time_limit_s": time_limit,
+    }
+    values.update({key: value for key, value in options.items() if value is not None})
+    settings = SearchConfig.from_dict(values)
+    chosen = _load_theorems(theorems, split, limit)
+    probe_output(output)
+    with ExitStack() as stack:
+        environment = stack.enter_context(_open_lean(lean, lean_project, lean_workers))
+        policy, scorer = _load_models(llm_path, None if no_ebm else ebm_path, threads)
+        known = None if no_memo else stack.enter_context(_open_memo(memo))
+        stopping = stack.enter_context(_stop_on_signal())
+        view = stack.enter_context(SearchProgressView())
+        figures = search_to_files(
+            chosen,
+            output,
+            environment,
+            policy,
+            settings,
+            scorer=scorer,
+            memo=known,
+            resume=resume,
+            on_progress=view,
+            stop=lambda: stopping.asked,
+        )
+    if figures["note"]:
+        _err.print(figures["note"])
+    if figures["invalid"]:
+        _err.print(f"Lean did not accept {len(figures['invalid'])} statements: {', '.join(figures['invalid'][:10])}")
+    _show(figures, as_json)
+    if figures["interrupted"]:
+        again = [*sys.argv, *([] if "--resume" in sys.argv else ["--resume"])]
+        _err.print(
+            f"Interrupted. {figures['theorems']} finished theorems are kept beside {output}; go on with\n"
+            f"    {shlex.join(['prover', *again[1:]])}"
+        )
+        raise typer.Exit(128 + stopping.signal_number)
+    ended = figures["ended"]
+    if figures["theorems"] and ended.get("invalid", 0) + ended.get("crashed", 0) == figures["theorems"]:
+        _err.print("No theorem could be searched.")
+        raise typer.Exit(TROUBLE)
+
+
+def _settings(file: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageProblem(f"{file}: not a JSON file that can be read: {error}") from error
+    if not isinstance(values, dict):
+        raise UsageProblem(f"{file}: expected an object of search settings, got {type(values).__name__}")
+    return values
+
+
+def _load_theorems(source: str, split: str | None, limit: int | None) -> list[Any]:
+    from prover.theorems import TheoremSet
+
+    try:
+        chosen = list(TheoremSet.load(source, split=split, limit=limit))
+    except (OSError, ValueError) as error:
+        raise UsageProblem(str(error)) from error
+    if not chosen:
+        raise UsageProblem(f"{source} holds no theorem to search")
+    return chosen
+
+
+def _open_lean(kind: str | None, project: Path | None, workers: int | None) -> Any:
+    from prover.environments import open_environment
+
+    kind = kind or ("embedded" if project is None else "project")
+    try:
+        return open_environment(kind, lean_project=project, workers=workers)
+    except ValueError as error:
+        raise UsageProblem(str(error)) from error
+
+
+def _load_models(llm_path: str | None, ebm_path: str | None, threads: int | None) -> tuple[Any, Any]:
+    """The policy, and the energy model if one is asked for. The other cores belong to Lean."""
+    from prover.policy import load_policy
+    from prover.policy.weights import PolicyLoadError
+
+    try:
+        policy = load_policy(llm_path, threads=threads or max(1, (os.cpu_count() or 1) // 2))
+        if ebm_path is None:
+            return policy, None
+        loaders = list(entry_points(group="prover.scorers"))
+        if not loaders:
+            raise UsageProblem("--ebm-path is given but no energy model is installed; install the whole project")
+        return policy, loaders[0].load()(ebm_path, policy, data_folder())
+    except (OSError, ValueError, PolicyLoadError) as error:
+        raise UsageProblem(str(error)) from error
+
+
+def _open_memo(path: Path | None) -> Any:
+    from prover.search import SearchMemo
+
+    return SearchMemo(path or data_folder() / "memo.sqlite")
+
+
+@dataclass
+class _Stopping:
+    asked: bool = False
+    signal_number: int = int(signal.SIGINT)
+
+
+@contextmanager
+def _stop_on_signal() -> Iterator[_Stopping]:
+    """The first Ctrl-C (or termination signal) asks the search to stop; a second one has its usual effect."""
+    stopping = _Stopping()
+    usual: dict[signal.Signals, Any] = {}
+
+    def restore() -> None:
+        for caught, handler in usual.items():
+            signal.signal(caught, handler)
+
+    def ask(number: int, frame: object) -> None:
+        stopping.asked, stopping.signal_number = True, number
+        restore()
+        _err.print("Stopping: writing what is finished. Once more to quit at once.")
+
+    for caught in (signal.SIGINT, signal.SIGTERM):
+        usual[caught] = signal.signal(caught, ask)
+    try:
+        yield stopping
+    finally:
+        restore()
+
+
+def _show(figures: dict[str, Any], as_json: bool) -> None:
+    table = Table(show_header=False, box=None)
+    names = ("theorems", "proved", "claimed", "expansions", "tactics", "seconds", "mode", "output")
+    for name in names:
+        if name in figures:
+            table.add_row(name, str(figures[name]))
+    for budget, solved in figures["solved_by_budget"].items():
+        table.add_row(f"proved within {budget} expansions", str(solved))
+    for reason, count in figures["ended"].items():
+        table.add_row(f"ended: {reason}", str(count))
+    (_err if as_json else _out).print(table)
+    if as_json:
+        print(json.dumps(figures), flush=True)
+
+
+# -- looking at what is there -------------------------------------------------------------------------------------
+
+
+@app.command()
+def summary(
+    files: Annotated[list[str], typer.Argument(help="Trajectory files, folders or globs.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
+) -> None:
+    """Sum up trajectory files: proved, budget curve, labels, time."""
+    from prover.trajectory import summarize
+
+    _show(summarize(files), as_json)
+
+
+# -- plugins and the way out --------------------------------------------------------------------------------------
+
+
+def load_plugins(target: typer.Typer, found: list[EntryPoint] | None = None) -> None:
+    """Let the packages above add their commands: entry points of the group `prover.commands`, each `register(app)`.
+
+    One that cannot be loaded is reported, and the other commands work.
+    """
+    for point in entry_points(group="prover.commands") if found is None else found:
+        try:
+            register: Callable[[typer.Typer], None] = point.load()
+            register(target)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong in a plugin must not take the other commands along
+            _err.print(f"warning: the commands of {point.value} are missing: {type(error).__name__}: {error}")
+
+
+def main() -> None:
+    """Entry point of the `prover` command."""
+    load_plugins(app)
+    sys.exit(run(app))
+
+
+def run(target: typer.Typer, arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code; known troubles become one message on standard error."""
+    try:
+        target(args=arguments)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(bool(end.code))
+    except UsageProblem as problem:
+        return _fail(problem, BAD_INPUT)
+    except KeyboardInterrupt:
+        return _fail("Interrupted.", INTERRUPTED)
+    except (OSError, RuntimeError, ValueError) as error:
+        code = _exit_code(error)
+        if code is None:
+            raise
+        return _fail(error, code)
+    return 0
+
+
+def _exit_code(error: Exception) -> int | None:
+    """For an error whose message says what was wrong and what to do; None for one that deserves a traceback."""
+    from prover.environments.embedded import LeanUnavailable
+    from prover.search import MemoError, SearchConfigError
+    from prover.trajectory import OutputError, TrajectoryError
+
+    if isinstance(error, SearchConfigError | OutputError | TrajectoryError):
+        return BAD_INPUT
+    return TROUBLE if isinstance(error, LeanUnavailable | MemoError) else None
+
+
+def _fail(message: object, code: int) -> int:
+    _err.print(f"error: {message}", markup=False)
+    return code

@@ -1,0 +1,108 @@
+"""What is known before it is asked: answers tried ahead of their turn, and answers from the memo."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from prover.environments.base import Complete, Crashed, Outcome, Progress, ProofEnvironment, ProofState, TimedOut
+from prover.policy.base import TacticCandidate, TacticGenerator
+from prover.search.memo import SearchMemo
+from prover.theorems import Theorem
+
+
+@dataclass(slots=True)
+class Known:
+    """Answers known for one theorem's search."""
+
+    candidates: dict[str, list[TacticCandidate]] = field(default_factory=dict)
+    """By state text."""
+    outcomes: dict[tuple[str, str], Outcome] = field(default_factory=dict)
+    """By (state text, tactic). The path in them may be another's: read them with `recall`."""
+
+    def missing(self, state: ProofState, tactics: Iterable[str]) -> tuple[str, ...]:
+        """Those of the tactics whose outcome is not known."""
+        return tuple(tactic for tactic in tactics if (state.text, tactic) not in self.outcomes)
+
+    def learn(self, state: ProofState, tactics: Iterable[str], outcomes: Iterable[Outcome], *, ahead: bool) -> None:
+        """ahead: tried before its turn. A crash or a timeout is then dropped, so that it is tried again in its turn."""
+        for tactic, outcome in zip(tactics, outcomes, strict=True):
+            if not (ahead and isinstance(outcome, TimedOut | Crashed)):
+                self.outcomes[state.text, tactic] = outcome
+
+    def recall(self, state: ProofState, tactics: Iterable[str]) -> list[Outcome]:
+        """Outcomes with the path that `state` has now: it may have been given a better one since they were learnt."""
+        return [_repath(self.outcomes[state.text, tactic], state, tactic) for tactic in tactics]
+
+
+def _repath(outcome: Outcome, state: ProofState, tactic: str) -> Outcome:
+    path = (*state.tactics, tactic)
+    match outcome:
+        case Progress(state=reached, elapsed_ms=ms):
+            return Progress(ProofState(state.theorem, path, reached.text), ms)
+        case Complete(elapsed_ms=ms):
+            return Complete(path, ms)
+        case _:
+            return outcome
+
+
+class Knowledge:
+    """The policy behind the memo, and Lean's outcomes in the memo, asked in bulk for many theorems."""
+
+    def __init__(
+        self, environment: ProofEnvironment, policy: TacticGenerator, memo: SearchMemo | None, n_candidates: int
+    ) -> None:
+        self._environment = environment.fingerprint
+        self._policy = policy
+        self._memo = memo
+        self._k = n_candidates
+        self._fingerprint: str | None = getattr(policy, "fingerprint", None)
+        self._prompt_key: Callable[[str], str] = getattr(policy, "prompt_key", _identity)
+
+    def candidates(self, states: Sequence[tuple[Known, ProofState]]) -> list[bool]:
+        """Fill in the candidates of each state; a prompt that several states share is generated once.
+
+        Returns which of the states the policy was asked for.
+        """
+        keys = {
+            state.text: self._prompt_key(state.text) for known, state in states if state.text not in known.candidates
+        }
+        texts = {key: text for text, key in reversed(keys.items())}
+        by_key: dict[str, list[TacticCandidate]] = {}
+        if self._memo is not None and self._fingerprint is not None and texts:
+            by_key = self._memo.candidates(self._fingerprint, list(texts), self._k)
+        new = [key for key in texts if key not in by_key]
+        fresh: dict[str, list[TacticCandidate]] = {}
+        if new:
+            fresh = dict(zip(new, self._policy.generate([texts[key] for key in new], self._k), strict=True))
+            by_key |= fresh
+            if self._memo is not None and self._fingerprint is not None:
+                self._memo.store_candidates(self._fingerprint, self._k, fresh)
+        asked = []
+        for known, state in states:
+            asked.append(state.text not in known.candidates and keys[state.text] in fresh)
+            known.candidates.setdefault(state.text, by_key.get(keys.get(state.text, ""), []))
+        return asked
+
+    def outcomes(self, asked: Sequence[tuple[Known, ProofState, Sequence[str]]]) -> None:
+        """Bring what the memo knows of the tactics' outcomes into each `Known`."""
+        if self._memo is None:
+            return
+        missing = [(known, state, t) for known, state, tactics in asked for t in known.missing(state, tactics)]
+        found = self._memo.outcomes(self._environment, [(state, tactic) for _, state, tactic in missing])
+        for known, state, tactic in missing:
+            if (state, tactic) in found:
+                known.outcomes[state.text, tactic] = found[state, tactic]
+
+    def store_outcomes(self, fresh: dict[tuple[ProofState, str], Outcome]) -> None:
+        if self._memo is not None:
+            self._memo.store_outcomes(self._environment, fresh)
+
+    def roots(self, theorems: Sequence[Theorem]) -> dict[Theorem, ProofState]:
+        return {} if self._memo is None else self._memo.roots(self._environment, theorems)
+
+    def store_roots(self, roots: Iterable[ProofState]) -> None:
+        if self._memo is not None:
+            self._memo.store_roots(self._environment, roots)
+
+
+def _identity(text: str) -> str:
+    return text
