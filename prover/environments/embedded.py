@@ -69,30 +69,29 @@ def find_library() -> Path:
     )
 
 
-def prelude_sources() -> list[Path]:
-    """The prelude's files, in an order in which each comes after what it imports."""
-    sources = {path.stem: path for path in sorted(MINILIB.glob("*.lean"))}
-    order: list[Path] = []
-    done: set[str] = set()
+def prelude_modules() -> dict[str, Path]:
+    """The prelude's modules and their files, in an order in which each comes after what it imports."""
+    paths = sorted(MINILIB.rglob("*.lean"))
+    sources = {".".join(path.relative_to(MINILIB).with_suffix("").parts): path for path in paths}
+    order: dict[str, Path] = {}
 
-    def visit(name: str) -> None:
-        if name in done:
-            return
-        done.add(name)
-        for imported in re.findall(r"^(?:public )?import (\w+)$", sources[name].read_text("utf-8"), re.MULTILINE):
-            visit(imported)
-        order.append(sources[name])
+    def visit(module: str) -> None:
+        for imported in re.findall(r"^import ([\w.]+)$", sources[module].read_text("utf-8"), re.MULTILINE):
+            if imported not in order:
+                visit(imported)
+        order[module] = sources[module]
 
-    for name in sources:
-        visit(name)
+    for module in sources:
+        if module not in order:
+            visit(module)
     return order
 
 
 def _prelude_key(library: Path) -> str:
     digest = hashlib.blake2b(digest_size=12)
     digest.update(f"{library.name} {library.stat().st_size} {sys.platform}\n".encode())
-    for path in prelude_sources():
-        digest.update(f"{path.name} {path.stat().st_size}\n".encode() + path.read_bytes())
+    for module, path in prelude_modules().items():
+        digest.update(f"{module} {path.stat().st_size}\n".encode() + path.read_bytes())
     return digest.hexdigest()
 
 
@@ -128,12 +127,13 @@ def _build(library: Path, target: Path) -> None:
     """Compile the prelude into `target` (made here, whole or not at all)."""
     building = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        for source in prelude_sources():
-            shutil.copy(source, building / source.name)
-            arguments = ["-DElab.async=false", "-o", f"{source.stem}.olean", source.name]
+        for module, source in prelude_modules().items():
+            compiled = (building / Path(*module.split("."))).with_suffix(".olean")
+            compiled.parent.mkdir(parents=True, exist_ok=True)
+            arguments = [f"--root={MINILIB}", "-DElab.async=false", "-o", str(compiled), str(source)]
             said = _run_lean(library, arguments, building)
             if said.strip():
-                raise LeanUnavailable(f"the prelude's {source.name} does not compile cleanly:\n{said[-2000:]}")
+                raise LeanUnavailable(f"the prelude's module {module} does not compile cleanly:\n{said[-2000:]}")
         version = re.search(r"version ([\w.+-]+)", _run_lean(library, ["--version"], building))
         (building / "version").write_text(version.group(1) if version else "unknown", encoding="utf-8")
         building.chmod(0o755)

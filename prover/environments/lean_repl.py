@@ -8,6 +8,7 @@ state survives the death of its server in `lean_repl_worker`. A claim is certifi
 import os
 import shutil
 import time
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
@@ -91,6 +92,8 @@ class LeanReplEnvironment:
         record = HeaderRecord()
         self._workers = [Worker(self._open_server, self.limits, record) for _ in range(workers or 2)]
         self._pool = WorkerPool(self._workers)
+        # Also at the interpreter's end, for one that was never closed: a busy Lean would outlive us.
+        self._finalizer = weakref.finalize(self, _release, self._pool, self._scratch)
 
     def start(self, theorems: Sequence[Theorem]) -> list[ProofState | Failure]:
         """Root states, in order. A theorem that does not elaborate is a `Rejected` with Lean's message."""
@@ -122,8 +125,7 @@ class LeanReplEnvironment:
 
     def close(self) -> None:
         """Kill every server. Calls that are under way end with an exception or a `Crashed`."""
-        self._pool.close()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        self._finalizer()
 
     def __enter__(self) -> Self:
         return self
@@ -189,6 +191,11 @@ class _FreshServers:
 
     def close(self) -> None:
         """Nothing to close: every server ends with its file."""
+
+
+def _release(pool: WorkerPool[Worker], scratch: Path) -> None:
+    pool.close()
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _refuse_theorem(theorem: Theorem) -> str | None:
