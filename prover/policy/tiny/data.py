@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from prover.logic.canonical import canonical_statement
-from prover.logic.formulas import parse_statement
+from prover.logic.formulas import FALSE, Sequent, parse_statement, print_state
 from prover.logic.generate import EASY, GeneratorConfig, easy_proofs, shipped_forms
-from prover.logic.tactics import trace
+from prover.logic.tactics import TacticError, apply_tactic, fresh_names
 from prover.policy.prompts import PromptTemplate, get_template, main_goal
 from prover.policy.tiny.architecture import END, make_tokenizer, vocabulary
 
@@ -41,36 +41,72 @@ class TrainingPair:
     tactic: str
 
 
-def proof_pairs(seed: int, n_theorems: int, config: GeneratorConfig = EASY) -> Iterator[TrainingPair]:
-    """All steps of the proofs of `n_theorems` easy theorems; the same arguments give the same pairs."""
-    for number, (theorem, script) in enumerate(easy_proofs(seed, n_theorems, config=config)):
-        for state, tactic in trace(parse_statement(theorem.statement), script):
-            yield TrainingPair(number, state, tactic)
+def proof_pairs(
+    seed: int, n_theorems: int, legal_share: float, config: GeneratorConfig = EASY
+) -> Iterator[TrainingPair]:
+    """All steps of the proofs of `n_theorems` easy theorems; the same arguments give the same pairs.
 
-
-def check_split(statements: Iterable[str]) -> int:
-    """Raise SplitError if a statement is, up to renaming, a theorem of valid, test, train or the textbook; their
-    number otherwise."""
+    A `legal_share` of the states occurs a second time with another tactic that Lean accepts there, drawn at random: it
+    teaches what can be done at all, so that what the model says beside its first choice is mostly accepted.
+    Raises SplitError if a theorem is one of the shipped sets'.
+    """
+    rng = random.Random(seed)
     held_out = shipped_forms()
-    n = 0
-    for statement in statements:
-        if canonical_statement(statement) in held_out:
-            raise SplitError(f"the training theorem `{statement}` is one of the shipped sets', up to renaming")
-        n += 1
-    return n
+    for number, (theorem, script) in enumerate(easy_proofs(seed, n_theorems, config=config)):
+        check_split(theorem.statement, held_out)
+        goals: tuple[Sequent, ...] = (parse_statement(theorem.statement),)
+        for tactic in script:
+            state = print_state(goals)
+            yield TrainingPair(number, state, tactic)
+            if rng.random() < legal_share:
+                others = [other for other in legal_tactics(goals[0]) if other != tactic]
+                if others:
+                    yield TrainingPair(number, state, rng.choice(others))
+            goals = apply_tactic(goals, tactic)
 
 
-def load_pairs(seed: int, n_theorems: int, cache: Path, config: GeneratorConfig = EASY) -> list[TrainingPair]:
+def legal_tactics(goal: Sequent) -> list[str]:
+    """Every elementary tactic that applies to a goal, each with the next free names."""
+    names = [h.name for h in goal.hypotheses if "✝" not in h.name]
+    one, two = fresh_names([*names, *goal.variables], 2)
+    tried = ["constructor", "left", "right", "contradiction", f"intro {one}"]
+    if goal.goal != FALSE:
+        tried.append("exfalso")
+    for name in names:
+        tried += [f"exact {name}", f"apply {name}", f"cases {name}", f"have {one} := {name} ?_"]
+        tried += [f"rcases {name} with ⟨{one}, {two}⟩", f"rcases {name} with {one} | {one}"]
+        tried += [f"have {one} := {name} {other}" for other in names]
+    return [tactic for tactic in tried if _applies(goal, tactic)]
+
+
+def _applies(goal: Sequent, tactic: str) -> bool:
+    try:
+        apply_tactic((goal,), tactic)
+    except TacticError:
+        return False
+    return True
+
+
+def check_split(statement: str, held_out: Collection[str]) -> None:
+    """Raise SplitError if a training theorem is, up to renaming, in a shipped set. `held_out`: `shipped_forms()`."""
+    if canonical_statement(statement) in held_out:
+        raise SplitError(f"the training theorem `{statement}` is one of the shipped sets', up to renaming")
+
+
+def load_pairs(
+    seed: int, n_theorems: int, legal_share: float, cache: Path, config: GeneratorConfig = EASY
+) -> list[TrainingPair]:
     """`proof_pairs`, kept in `cache` as JSONL, and checked against the held-out sets."""
-    name = hashlib.sha256(f"{seed} {n_theorems} {config} {sorted(shipped_forms())}".encode()).hexdigest()[:16]
+    name = hashlib.sha256(f"{seed} {n_theorems} {legal_share} {config} {sorted(shipped_forms())}".encode()).hexdigest()[
+        :16
+    ]
     file = cache / f"pairs-{name}.jsonl"
     if not file.is_file():
         log.info("making %d easy theorems", n_theorems)
-        check_split(theorem.statement for theorem, _ in easy_proofs(seed, min(n_theorems, 2000), config=config))
         cache.mkdir(parents=True, exist_ok=True)
         temporary = file.with_suffix(".tmp")
         with temporary.open("w", encoding="utf-8") as out:
-            for pair in proof_pairs(seed, n_theorems, config):
+            for pair in proof_pairs(seed, n_theorems, legal_share, config):
                 out.write(json.dumps([pair.theorem, pair.state, pair.tactic], ensure_ascii=False) + "\n")
         temporary.rename(file)
     with file.open(encoding="utf-8") as lines:

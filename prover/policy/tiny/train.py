@@ -43,6 +43,8 @@ class TinyTrainingConfig:
     """Steps of the warm-up."""
     weight_decay: float = 0.05
     """AdamW's, on matrices."""
+    legal_share: float = 0.5
+    """Share of the states that also occur with a random tactic that Lean accepts there."""
     shuffle_share: float = 0.5
     """Share of the examples whose names are permuted at random."""
     whole_state_share: float = 0.25
@@ -89,7 +91,7 @@ def train(config: TinyTrainingConfig, cache: Path) -> tuple[LlamaForCausalLM, di
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
-    pairs = load_pairs(config.seed, config.n_theorems, cache)
+    pairs = load_pairs(config.seed, config.n_theorems, config.legal_share, cache)
     split = config.n_theorems - config.n_valid
     learn = tokenize_pairs([p for p in pairs if p.theorem < split], config.whole_state_share, config.seed)
     valid = tokenize_pairs([p for p in pairs if p.theorem >= split], 0.0, config.seed)

@@ -26,25 +26,26 @@ def test_is_a_fingerprinted_policy(policy: HuggingFacePolicy) -> None:
 
 
 def test_log_prob_is_the_models_own_over_tactic_and_end(policy: HuggingFacePolicy, states: list[str]) -> None:
-    """Recompute each candidate's log-probability by one plain forward pass over prompt, tactic and end."""
-    model = AutoModelForCausalLM.from_pretrained(policy._loaded.tokenizer.name_or_path)
-    tokenizer = make_tokenizer()
-    checked = 0
-    for state, candidates in zip(states, policy.generate(states, 6), strict=True):
-        prompt = tokenizer(policy.template.prompt(state), add_special_tokens=False)["input_ids"]
-        assert [c.log_prob for c in candidates] == sorted((c.log_prob for c in candidates), reverse=True)
-        assert len({c.tactic for c in candidates}) == len(candidates) <= 6
-        for candidate in candidates:
-            text = policy.template.completion(candidate.tactic, state)
-            said = [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.convert_tokens_to_ids(END)]
-            if len(said) != candidate.n_tokens + 1 or tokenizer.unk_token_id in said:
-                continue  # random weights say things that are no canonical text
-            with torch.no_grad():
+    """Recompute each completion's log-probability by one plain forward pass over prompt, tactic and end."""
+    model, end = policy._loaded.model, vocabulary().index(END)
+    prompts = policy._prompt_tokens(states)
+    with torch.inference_mode():
+        made = policy._complete(prompts, states, 6)
+        for prompt, completions in zip(prompts, made, strict=True):
+            assert len({c.tokens for c in completions}) == len(completions) == 6
+            for completion in completions:
+                said = [*completion.tokens, end]
                 log_probs = torch.log_softmax(model(torch.tensor([prompt + said])).logits[0], dim=-1)
-            expected = sum(float(log_probs[len(prompt) - 1 + i, token]) for i, token in enumerate(said))
-            assert candidate.log_prob == pytest.approx(expected, abs=1e-3)
-            checked += 1
-    assert checked >= 10
+                expected = sum(float(log_probs[len(prompt) - 1 + i, token]) for i, token in enumerate(said))
+                assert completion.log_prob == pytest.approx(expected, abs=1e-3)
+
+
+def test_candidates_are_distinct_and_best_first(policy: HuggingFacePolicy, states: list[str]) -> None:
+    for candidates in policy.generate(states, 6):
+        assert 1 <= len(candidates) <= 6
+        assert len({c.tactic for c in candidates}) == len(candidates)
+        assert [c.log_prob for c in candidates] == sorted((c.log_prob for c in candidates), reverse=True)
+        assert all(c.n_tokens >= 1 and c.log_prob < 0 for c in candidates)
 
 
 @pytest.mark.parametrize("decoding", [DecodingConfig(), DecodingConfig(method="sample", seed=3, temperature=1.3)])
