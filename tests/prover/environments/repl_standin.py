@@ -1,8 +1,9 @@
 """A stand-in for `lake env .../repl`: speaks the Lean REPL's protocol, from recordings, from a toy prover, or badly.
 
 Run as `repl_standin.py RECORDINGS LOG`. Requests are answered so:
-- a recorded request (tests/data/lean_repl_recorded) gets its recorded reply, with state numbers given out in the order
-  in which this process makes states, as the real REPL does, so the same number means another state after a restart;
+- a recorded request (tests/data/lean_repl_recorded) gets its recorded reply; `theorem recorded_N ... := by sorry` is
+  the one on line N. State numbers are given out in the order in which this process makes states, as the real REPL
+  does, so the same number means another state after a restart;
 - `theorem toy...` opens a toy proof with one goal, in which `more` adds a goal, `done` closes the main one, and others
   named in `misbehave` below make the server hang, die or talk nonsense;
 - LOG gets a line for every process and every request, so that tests can see what reached a server.
@@ -18,25 +19,21 @@ import threading
 import time
 from pathlib import Path
 
-COMMAND = re.compile(
-    r"\A(?:theorem (?P<name>\S+)|example|def \S+)\s+(?P<statement>.*?)\s*:=\s*(?:by\s+)?sorry\Z", re.DOTALL
-)
+COMMAND = re.compile(r"\Atheorem (?P<name>\S+)\s+(?P<statement>.*?)\s*:=\s*by\s+sorry\Z", re.DOTALL)
 CLAIM = json.dumps({"proofStatus": "Completed", "proofState": 0, "goals": []}) + "\n\n"
 
 
 def load(path):
-    """({command text: reply}, {(test, recorded state number, tactic): reply})"""
+    """({command text or `recorded_LINE`: reply}, {(test, recorded state number, tactic): reply})"""
     commands, tactics = {}, {}
     with open(path, encoding="utf-8") as file:
-        for line in file:
+        for number, line in enumerate(file):
             pair = json.loads(line)
             request, reply = pair["request"], pair["response"]
             if "tactic" in request:
                 tactics[pair["test"], request["proofState"], request["tactic"]] = (pair["test"], reply)
             elif "cmd" in request:
-                found = COMMAND.match(request["cmd"])
-                key = " ".join(found["statement"].split()) if found else request["cmd"]
-                commands.setdefault(key, (pair["test"], reply))
+                commands[f"recorded_{number}"] = commands[request["cmd"]] = (pair["test"], reply)
     return commands, tactics
 
 
@@ -60,7 +57,7 @@ class StandIn:
 
     def command(self, text):
         found = COMMAND.match(text)
-        if found and (found["name"] or "").startswith("toy"):
+        if found and found["name"].startswith("toy"):
             goal = "⊢ " + found["statement"].lstrip(": ")
             return {"sorries": [{"proofState": self.new(("toy", [goal])), "goal": goal}], "env": self.environment()}
         if text.startswith("import Missing"):
@@ -69,14 +66,14 @@ class StandIn:
             time.sleep(600)
         if "#print axioms" in text:
             return self.certify(text)
-        key = " ".join(found["statement"].split()) if found else text
+        key = found["name"] if found else text
         if key not in self.commands:
             return {"env": self.environment()}
         test, reply = self.commands[key]
         return self.renumbered(test, reply) | {"env": self.environment()}
 
     def certify(self, text):
-        if "hang_forever" in text:
+        if "\n  hang\n" in text:
             time.sleep(600)
         if "lie" in text:
             message = {"severity": "error", "pos": {"line": 1, "column": 0}, "data": "unsolved goals\n⊢ False"}

@@ -185,7 +185,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(JSON)
 def test_no_json_makes_a_classifier_raise_or_a_claim_out_of_anything_but_completed(answer):
     verdict = classify_reply(answer)
