@@ -22,6 +22,7 @@ from prover.environments.base import (
 )
 
 if TYPE_CHECKING:
+    from prover.environments.lean_repl_worker import ReplLimits
     from prover.environments.lean_script import LeanLimits
 
 KINDS = ("embedded", "lean", "project", "repl")
@@ -49,13 +50,14 @@ def open_environment(
     *,
     lean_project: str | Path | None = None,
     workers: int | None = None,
-    limits: "LeanLimits | None" = None,
+    limits: "LeanLimits | ReplLimits | None" = None,
 ) -> ProofEnvironment:
     """Open a Lean.
 
     kind: "embedded" (the wheel's Lean with our prelude), "lean" (a `lean` on the PATH), "project" (`lake env lean` in
     `lean_project`) or "repl" (lean-interact servers in `lean_project`). workers: Lean processes at a time; default one
-    a core. Raises ValueError for an unknown kind or a missing project, LeanUnavailable when there is no such Lean.
+    a core (2 for "repl"). limits: `ReplLimits` for "repl", else `LeanLimits`. Raises ValueError for an unknown kind, a
+    missing project or the wrong limits, LeanUnavailable when there is no such Lean.
     """
     from prover.environments.lean_script import LeanLimits, LeanScript, default_workers
 
@@ -63,6 +65,15 @@ def open_environment(
         raise ValueError(f"unknown environment {kind!r}: expected one of {', '.join(KINDS)}")
     if kind in ("project", "repl") and lean_project is None:
         raise ValueError(f"environment {kind!r} needs lean_project: the folder of a Lake project")
+    if kind == "repl":
+        from prover.environments.lean_repl import LeanReplEnvironment
+        from prover.environments.lean_repl_worker import ReplLimits
+
+        if limits is not None and not isinstance(limits, ReplLimits):
+            raise ValueError(f"environment 'repl' takes ReplLimits, not {type(limits).__name__}")
+        return LeanReplEnvironment(lean_project, workers=workers, limits=limits)
+    if limits is not None and not isinstance(limits, LeanLimits):
+        raise ValueError(f"environment {kind!r} takes LeanLimits, not {type(limits).__name__}")
     workers = workers or default_workers()
     if kind == "embedded":
         from prover.environments.lean_script_process import EmbeddedRunner
