@@ -300,7 +300,7 @@ def parse_state(text: str) -> tuple[Sequent, ...]:
     return tuple(_parse_goal(goal) for goal in normalised.split("\n\n"))
 
 
-_HYPOTHESIS_LINE = re.compile(r"(?P<names>[^\s:()]+(?: [^\s:()]+)*) : (?P<type>.+)", re.DOTALL)
+_HYPOTHESIS_LINE = re.compile(r"(?P<names>[^\s:()]+(?: [^\s:()]+)*) :\s+(?P<type>.+)", re.DOTALL)
 
 
 def _parse_goal(text: str) -> Sequent:

@@ -1,0 +1,382 @@
+import json
+import time
+from pathlib import Path
+
+import polars
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prover.environments import ProofClaim, ProofState, open_environment
+from prover.theorem_text import TheoremTextError, check_name, read_source, read_statement
+from prover.theorems import BUILTIN_NAMES, Theorem, TheoremFileError, TheoremSet
+
+PROOFS = Path(__file__).with_name("theorem_set_proofs.jsonl")
+
+
+def _file(folder: Path, name: str, content: str | bytes) -> Path:
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def _jsonl(folder: Path, *rows: object) -> Path:
+    return _file(folder, "set.jsonl", "\n".join(json.dumps(row) for row in rows))
+
+
+# ---------------------------------------------------------------------------------------------------------- statements
+@pytest.mark.parametrize(
+    ("text", "statement"),
+    [
+        ("(p : Prop) : p → p", "(p : Prop) : p → p"),
+        (": True", ": True"),
+        ("True", ": True"),
+        ("∀ p q : Prop, p → q → p", ": ∀ p q : Prop, p → q → p"),
+        ("∀ (p : Prop), p → p", ": ∀ (p : Prop), p → p"),
+        ("∃ n : Nat, n = n", ": ∃ n : Nat, n = n"),
+        ("(True → False) → False", ": (True → False) → False"),
+        ("(p : Prop) → p → p", ": (p : Prop) → p → p"),
+        ("(2 : Nat) + 2 = 4", ": (2 : Nat) + 2 = 4"),
+        ("∀ x, (x : Nat) = x", ": ∀ x, (x : Nat) = x"),
+        ("{p : Prop} [Decidable p] (h : p) : p", "{p : Prop} [Decidable p] (h : p) : p"),
+        ("n : n = n", "n : n = n"),
+        (".{u} (α : Type u) (a : α) : a = a", ".{u} (α : Type u) (a : α) : a = a"),
+        ("theorem foo (p : Prop) : p → p := by", "(p : Prop) : p → p"),
+        ("theorem foo (p : Prop) : p → p := by sorry", "(p : Prop) : p → p"),
+        ("lemma foo (p : Prop) : p → p := fun h => h", "(p : Prop) : p → p"),
+        ("example (n : Nat := 3) : n = n := by\n  rfl", "(n : Nat := 3) : n = n"),
+        ("theorem foo : let n := 3; n = n := by rfl", ": let n := 3; n = n"),
+        ("theorem Nat.foo'.bar : True :=\n  trivial", ": True"),
+        ("  (p : Prop)\n    (h : p) :   \r\n  p  ", "(p : Prop)\n    (h : p) :\n  p"),
+        ("(p : Prop) : p -- said p\n → p /- and /- p -/ := -/", "(p : Prop) : p\n → p"),
+        ('(s : String) (h : s = ":= (--") : s = s', '(s : String) (h : s = ":= (--") : s = s'),
+        ("theorem_like → True", ": theorem_like → True"),
+    ],
+)
+def test_forms_of_statements(text: str, statement: str) -> None:
+    assert read_statement(text).statement == statement
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "is empty"),
+        ("   \n", "is empty"),
+        (":", "is empty"),
+        ("theorem foo := by sorry", "is empty"),
+        ("-- only a comment", "is empty"),
+        ("(p : Prop : p", "ends where `\\)` is expected"),
+        ("(p : Prop) : p)", "closing bracket expected is none"),
+        ("(p : Prop] : p", "closing bracket expected is `\\)`"),
+        ("theorem : True", "no Lean name after `theorem`"),
+        ("(p : Prop) : p\naxiom bad : False", "the command `axiom`"),
+        ("True\n#eval 1", "the command `#eval`"),
+        ("True\nend Foo", "the command `end`"),
+        ("True /- never closed", "comment that does not end"),
+        ("(p : Prop) :\x00 p", "U\\+0000"),
+        ("(p : Prop) : \u202ep", "U\\+202E"),
+        ("(p : Prop) : \u200bp", "U\\+200B"),
+    ],
+)
+def test_what_is_not_a_statement(text: str, complaint: str) -> None:
+    with pytest.raises(TheoremTextError, match=complaint):
+        read_statement(text)
+
+
+@given(st.text(max_size=80))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    try:
+        statement = read_statement(text).statement
+    except TheoremTextError:
+        return
+    assert statement.strip()
+    assert read_statement(statement).statement == statement
+
+
+def test_deep_and_long_statements_are_read_fast() -> None:
+    started = time.perf_counter()
+    deep = "(" * 100_000 + "True" + ")" * 100_000
+    assert read_statement(deep).statement == f": {deep}"
+    assert time.perf_counter() - started < 5
+
+
+@pytest.mark.parametrize(
+    "name", ["and_comm", "Nat.add_comm'", "foo₁", "α_β", "x!", "h?", "_x", "«a b».c", "été", "ℝ.foo"]
+)
+def test_lean_names(name: str) -> None:
+    check_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "1a",
+        "a b",
+        "a-b",
+        "a..b",
+        ".a",
+        "a.",
+        "../evil",
+        "a/b",
+        "a\\b",
+        "«../../evil»",
+        "«a/b»",
+        "«..»",
+        "a\n",
+        "a\x00",
+        "theorem",
+        "foo.end",
+        "_",
+        "λ",
+        "_root_.x",
+        "x" * 201,
+        "a\u202e",
+        "~",
+        "$HOME",
+        "con:",
+    ],
+)
+def test_what_is_not_a_lean_name(name: str) -> None:
+    with pytest.raises(TheoremTextError):
+        check_name(name)
+
+
+def test_source_gives_header_name_and_statement() -> None:
+    source = """import Mathlib
+set_option maxHeartbeats 400000
+/- a comment about theorem foo : False -/
+open Nat Real
+
+/-- What it says. -/
+@[simp] theorem foo.bar (x : ℝ) -- a real
+    (h : 0 < x) : x ≠ 0 := by sorry
+"""
+    declaration = read_source(source)
+    assert declaration.name == "foo.bar"
+    assert declaration.statement == "(x : ℝ)\n    (h : 0 < x) : x ≠ 0"
+    assert declaration.header == "import Mathlib\nset_option maxHeartbeats 400000\n\nopen Nat Real"
+
+
+def test_source_takes_the_last_theorem_and_keeps_what_it_needs() -> None:
+    declaration = read_source("def two := 2\ntheorem one : 1 = 1 := rfl\nprivate theorem t : two = 2 := by sorry")
+    assert (declaration.name, declaration.statement) == ("t", ": two = 2")
+    assert declaration.header == "def two := 2\ntheorem one : 1 = 1 := rfl"
+
+
+def test_source_without_a_theorem() -> None:
+    with pytest.raises(TheoremTextError, match="has no `theorem`"):
+        read_source("import Mathlib\ndef x := 1")
+
+
+# --------------------------------------------------------------------------------------------------------------- files
+def test_jsonl_with_all_fields(tmp_path: Path) -> None:
+    path = _jsonl(
+        tmp_path,
+        {
+            "name": "foo",
+            "statement": "(p : Prop) : p → p",
+            "header": "open Nat\n",
+            "split": "test",
+            "difficulty": 2,
+            "file_path": "A/B.lean",
+            "line_number": 7,
+            "extra": [1],
+        },
+        {"name": "bar", "source": "import Mathlib\ntheorem bar : True := by sorry"},
+        {"formal_statement": "theorem baz (p : Prop) : p → p := by\n"},
+    )
+    assert list(TheoremSet.load(path)) == [
+        Theorem("foo", "(p : Prop) : p → p", "open Nat", "test", 2, "A/B.lean", 7),
+        Theorem("bar", ": True", "import Mathlib"),
+        Theorem("baz", "(p : Prop) : p → p"),
+    ]
+
+
+def test_json_and_parquet_say_the_same(tmp_path: Path) -> None:
+    rows = [{"name": f"t{i}", "statement": f"(n : Nat) : n + {i} = n + {i}", "split": "train"} for i in range(5)]
+    jsonl = TheoremSet.load(_jsonl(tmp_path, *rows))
+    document = TheoremSet.load(_file(tmp_path, "a.json", json.dumps({"about": "[{", "theorems": rows}, indent=1)))
+    bare = TheoremSet.load(_file(tmp_path, "b.json", json.dumps(rows)))
+    polars.DataFrame(rows).with_columns(difficulty=polars.lit(None)).write_parquet(tmp_path / "c.parquet")
+    table = TheoremSet.load(tmp_path / "c.parquet")
+    assert jsonl.theorems == document.theorems == bare.theorems == table.theorems
+    assert len({s.digest for s in (jsonl, document, bare, table)}) == 1
+
+
+def _problems(path: Path) -> list[tuple[int | None, str | None]]:
+    with pytest.raises(TheoremFileError) as error:
+        TheoremSet.load(path)
+    assert all(problem.file == str(path) for problem in error.value.problems)
+    return [(problem.line, problem.field) for problem in error.value.problems]
+
+
+def test_every_fault_is_named_by_file_line_and_field(tmp_path: Path) -> None:
+    path = _jsonl(
+        tmp_path,
+        {"name": "good", "statement": "True"},
+        {"name": "good", "statement": "True"},
+        {"name": "../evil", "statement": "True"},
+        {"name": "a", "statement": "  "},
+        {"name": "b"},
+        {"name": "c", "statement": "True", "source": "theorem c : True"},
+        {"statement": "True"},
+        {"name": 3, "statement": "True"},
+        {"name": "d", "statement": ["True"]},
+        {"name": "e", "statement": "True", "difficulty": "hard"},
+        {"name": "f", "statement": "True", "line_number": -1},
+        {"name": "g", "source": "def x := 1"},
+        ["h", "True"],
+    )
+    assert _problems(path) == [
+        (2, "name"),
+        (3, "name"),
+        (4, "statement"),
+        (5, "statement"),
+        (6, "statement"),
+        (7, "name"),
+        (8, "name"),
+        (9, "statement"),
+        (10, "difficulty"),
+        (11, "line_number"),
+        (12, "source"),
+        (13, None),
+    ]
+
+
+def test_the_message_tells_where_and_what_to_do(tmp_path: Path) -> None:
+    path = _jsonl(tmp_path, {"name": "a b", "statement": "True"})
+    with pytest.raises(TheoremFileError) as error:
+        TheoremSet.load(path)
+    assert str(error.value) == (
+        f"{path}, line 1, field `name`: `a b` is not a Lean name; expected something like `and_comm` or `Nat.add_comm'`"
+    )
+
+
+def test_lines_of_a_json_document_are_those_of_its_theorems(tmp_path: Path) -> None:
+    text = """{"note": "theorems: [",
+ "theorems": [
+  {"name": "a", "statement": "True"},
+
+  {"name": "a",
+   "statement": "True"}, {"name": "1", "statement": "True"}
+ ]}"""
+    assert _problems(_file(tmp_path, "x.json", text)) == [(5, "name"), (6, "name")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line"),
+    [
+        ("a.jsonl", '{"name": "a", "statement": "True"}\n{"name": ', 2),
+        ("a.jsonl", b'{"name": "a", "statement": "True"}\n{"name": "\xff"}', 2),
+        ("a.jsonl", "", None),
+        ("a.json", '{"theorems": [\n{"name" "a"}]}', 2),
+        ("a.json", '{"lemmas": []}', None),
+        ("a.json", "[" * 100_000, None),
+        ("a.jsonl", "[" * 100_000, 1),
+        ("a.parquet", b"PAR1 is not what this is", None),
+        ("a.csv", "name,statement\n", None),
+    ],
+)
+def test_files_that_cannot_be_read(tmp_path: Path, name: str, content: str | bytes, line: int | None) -> None:
+    assert _problems(_file(tmp_path, name, content))[0][0] == line
+
+
+def test_rows_of_a_table_are_named(tmp_path: Path) -> None:
+    polars.DataFrame({"name": ["a", "b c"], "statement": ["True", "True"]}).write_parquet(tmp_path / "t.parquet")
+    with pytest.raises(TheoremFileError, match="row 2, field `name`"):
+        TheoremSet.load(tmp_path / "t.parquet")
+
+
+def test_many_faults_are_counted_not_listed(tmp_path: Path) -> None:
+    path = _jsonl(tmp_path, *({"name": "1", "statement": "True"} for _ in range(500)))
+    with pytest.raises(TheoremFileError, match="and 490 more") as error:
+        TheoremSet.load(path)
+    assert len(error.value.problems) == 500
+
+
+def test_a_hundred_thousand_theorems_load_in_seconds(tmp_path: Path) -> None:
+    line = '{{"name": "t{}", "statement": "(p q r : Prop) (h : p ∧ (q ∨ r)) : p ∧ q ∨ p ∧ r"}}\n'
+    path = _file(tmp_path, "big.jsonl", "".join(line.format(i) for i in range(100_000)))
+    started = time.process_time()
+    assert len(TheoremSet.load(path)) == 100_000
+    assert time.process_time() - started < 10
+
+
+def test_unknown_sources(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="did you mean `textbook`"):
+        TheoremSet.load("textbok")
+    with pytest.raises(FileNotFoundError, match="built in are propositional"):
+        TheoremSet.load(tmp_path / "missing.jsonl")
+
+
+# ---------------------------------------------------------------------------------------------------------------- sets
+def test_splits_and_limits(tmp_path: Path) -> None:
+    rows = [{"name": f"t{i}", "statement": "True", "split": "train" if i % 2 else "test"} for i in range(10)]
+    path = _jsonl(tmp_path, *rows)
+    theorems = TheoremSet.load(path)
+    assert theorems.splits == {"test": 5, "train": 5}
+    assert theorems.split("train").names == ("t1", "t3", "t5", "t7", "t9")
+    assert TheoremSet.load(f"{path}:test", limit=2).names == ("t0", "t2")
+    assert TheoremSet.load(path, split="test").digest == TheoremSet.load(f"{path}:test").digest
+    with pytest.raises(ValueError, match="no split `valid`; it has test, train"):
+        theorems.split("valid")
+    with pytest.raises(ValueError, match="give one of them"):
+        TheoremSet.load(f"{path}:test", split="train")
+    with pytest.raises(ValueError, match="limit = 0"):
+        theorems.limit(0)
+
+
+def test_lookup_by_name() -> None:
+    textbook = TheoremSet.load("textbook")
+    assert textbook["Textbook.and_comm"].statement == "(p q : Prop) : p ∧ q ↔ q ∧ p"
+    assert "Textbook.and_comm" in textbook
+    with pytest.raises(KeyError, match=r"the nearest are Textbook\.and_comm"):
+        textbook["Textbook.and_com"]
+
+
+def test_two_theorems_of_one_name_are_no_set() -> None:
+    with pytest.raises(ValueError, match="two theorems named `a`"):
+        TheoremSet("x", (Theorem("a", ": True"), Theorem("a", ": False")))
+
+
+def test_the_digest_depends_on_what_is_proved_alone() -> None:
+    base = TheoremSet("x", (Theorem("a", ": True"), Theorem("b", ": True")))
+    assert base.digest == TheoremSet("y", (Theorem("a", ": True", split="test"), Theorem("b", ": True"))).digest
+    others = [
+        (Theorem("b", ": True"), Theorem("a", ": True")),
+        (Theorem("a", ": True"), Theorem("b", ": False")),
+        (Theorem("a", ": True"), Theorem("b", ": True", header="open Nat")),
+        (Theorem("a", ": True"),),
+    ]
+    assert len({base.digest, *(TheoremSet("x", other).digest for other in others)}) == 5
+
+
+def test_division_by_name_is_stable() -> None:
+    theorems = TheoremSet.load("propositional")
+    most, some = theorems.divide(0.25)
+    assert {*most.names, *some.names} == set(theorems.names)
+    assert 0.18 < len(some) / len(theorems) < 0.32
+    fewer, few = theorems.limit(100).divide(0.25)
+    assert set(few.names) <= set(some.names)
+    assert set(fewer.names) <= set(most.names)
+    assert theorems.divide(0.25, salt="2")[1].names != some.names
+
+
+# ---------------------------------------------------------------------------------------------------- built-in, in Lean
+def test_every_built_in_statement_elaborates() -> None:
+    with open_environment() as lean:
+        for name in BUILTIN_NAMES:
+            theorems = list(TheoremSet.load(name))
+            roots = lean.start(theorems)
+            failed = [(t.name, r) for t, r in zip(theorems, roots, strict=True) if not isinstance(r, ProofState)]
+            assert failed == []
+
+
+def test_every_first_order_and_arithmetic_theorem_has_a_certified_proof() -> None:
+    scripts = {row["name"]: tuple(row["tactics"]) for row in map(json.loads, PROOFS.read_text("utf-8").splitlines())}
+    theorems = [*TheoremSet.load("first_order"), *TheoremSet.load("nng")]
+    assert {theorem.name for theorem in theorems} == set(scripts)
+    with open_environment() as lean:
+        certificates = lean.certify([ProofClaim(theorem, scripts[theorem.name]) for theorem in theorems])
+    assert [(c.claim.theorem.name, c.reason) for c in certificates if not c.certified] == []
