@@ -105,16 +105,19 @@ class SpectralNormLinear(nn.Module):
     @torch.no_grad()
     def _random_vectors(self) -> tuple[Tensor, Tensor]:
         weight = self.weight
-        u = functional.normalize(weight.new_empty(self.config.d_output).normal_(), dim=0, eps=self.config.eps)
-        v = functional.normalize(weight.new_empty(self.config.d_input).normal_(), dim=0, eps=self.config.eps)
+        u = self._unit(weight.new_empty(self.config.d_output).normal_())
+        v = self._unit(weight.new_empty(self.config.d_input).normal_())
         return u, v
 
     @torch.no_grad()
     def _iterate(self, u: Tensor, v: Tensor, n_iterations: int) -> tuple[Tensor, Tensor]:
         for _ in range(n_iterations):
-            u = functional.normalize(torch.mv(self.weight, v), dim=0, eps=self.config.eps)
-            v = functional.normalize(torch.mv(self.weight.t(), u), dim=0, eps=self.config.eps)
+            u = self._unit(torch.mv(self.weight, v))
+            v = self._unit(torch.mv(self.weight.t(), u))
         return u, v
+
+    def _unit(self, vector: Tensor) -> Tensor:
+        return vector / torch.linalg.vector_norm(vector).clamp_min(self.config.eps)
 
     def extra_repr(self) -> str:
         c = self.config

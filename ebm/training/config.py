@@ -40,8 +40,9 @@ class EBMTrainingConfig:
     """Steps between metrics; each is over all examples since the last."""
     checkpoint_interval: int = 5_000
     """Steps between checkpoints."""
-    eval_interval: int = 500
-    """Steps between evaluations on the held-out theorems, where there are any."""
+    eval_interval: int = 0
+    """Steps between evaluations on the held-out theorems, where there are any; 0 means a twentieth of `total_steps`,
+    500 at most."""
     early_stop_patience: int = 10
     """Evaluations without a lower held-out contrastive loss before training stops; 0 never stops early."""
     valid_examples: int = 512
@@ -55,14 +56,25 @@ class EBMTrainingConfig:
     def __post_init__(self) -> None:
         positive = (
             "lr temperature_lr_scale max_grad_norm total_steps batch_size k_negatives "
-            "log_interval checkpoint_interval eval_interval valid_examples"
+            "log_interval checkpoint_interval valid_examples"
         )
         for name in positive.split():
             if not getattr(self, name) > 0:
                 raise ValueError(f"EBMTrainingConfig.{name} must be positive, got {getattr(self, name)}")
-        for name in ["weight_decay", "warmup_steps", "depth_loss_weight", "early_stop_patience", "memory_limit_gib"]:
+        for name in [
+            "weight_decay",
+            "warmup_steps",
+            "depth_loss_weight",
+            "eval_interval",
+            "early_stop_patience",
+            "memory_limit_gib",
+        ]:
             if not getattr(self, name) >= 0:
                 raise ValueError(f"EBMTrainingConfig.{name} must not be negative, got {getattr(self, name)}")
+
+    @property
+    def steps_between_evaluations(self) -> int:
+        return self.eval_interval or min(500, max(1, self.total_steps // 20))
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -40,8 +40,9 @@ __all__ = [
 NEVER = np.int64(2**31 - 1)
 """Distance to QED of a state that no search completed."""
 
-_REDRAWS = 4
-"""Rounds in which negatives that repeat within an example are drawn again; small pools then keep the repeats."""
+_REDRAWS = 2
+"""Rounds in which negatives that repeat within an example are drawn again; then the next candidate is taken, K times
+over. What still repeats comes from a pool that is too small."""
 
 
 class NegativeKind(IntEnum):
@@ -96,8 +97,11 @@ class ContrastiveIndex:
     """
 
     def __init__(self, states: pl.DataFrame, theorems: Iterable[str] | None = None) -> None:
-        """`states`: a table of `STATE_SCHEMA`, whose row numbers are kept; `theorems`: use these alone."""
-        self.states = merge_labels(states)
+        """`states`: a table of `STATE_SCHEMA`, labels merged, whose row numbers are kept; `theorems`: use these alone.
+
+        Other tables and records go through `from_states` and `build`.
+        """
+        self.states = states
         names = self.states["theorem_name"].unique().sort().to_list()
         self.theorem_names: list[str] = names
         self.theorem = _codes(self.states["theorem_name"], names)  # (N,) int64
@@ -107,7 +111,7 @@ class ContrastiveIndex:
         first = self.states.select(pl.struct("theorem_name", "state_key").is_first_distinct()).to_series().to_numpy()
         self.key_code = self.states["state_key"].rank("dense").to_numpy().astype(np.int64)
 
-        used = first & (self.label != UNKNOWN)
+        used = first & (self.label != UNKNOWN) & ~self.states["is_proof_complete"].to_numpy()
         if theorems is not None:
             wanted = set(theorems)
             used &= np.array([name in wanted for name in names], dtype=bool)[self.theorem]
@@ -159,17 +163,17 @@ class ContrastiveIndex:
 
     def _parent_groups(self) -> np.ndarray:
         """(N,) int64: equal for states of one theorem below the same parent state; -1 without a parent."""
-        node = ["source", "theorem_name", "state_id"]
+        node = ["search_id", "theorem_name", "state_id"]
         parents = self.states.select(*node, parent_key="state_key").unique(node, keep="first")
         joined = self.states.join(
             parents,
-            left_on=["source", "theorem_name", "parent_state_id"],
+            left_on=["search_id", "theorem_name", "parent_state_id"],
             right_on=node,
             how="left",
             maintain_order="left",
         )
         # A parent without a row of its own is known by its number in its search.
-        orphan = pl.concat_str(pl.lit("#"), "source", pl.lit("#"), pl.col("parent_state_id").cast(pl.String))
+        orphan = pl.concat_str(pl.lit("#"), "search_id", pl.lit("#"), pl.col("parent_state_id").cast(pl.String))
         parent = pl.when(pl.col("parent_state_id").is_not_null()).then(pl.coalesce("parent_key", orphan))
         groups = joined.select(pl.struct("theorem_name", parent.alias("parent")).rank("dense"), none=parent.is_null())
         code = groups.to_series(0).to_numpy().astype(np.int64)
@@ -178,9 +182,14 @@ class ContrastiveIndex:
     @classmethod
     def build(cls, records: Sequence[ProofStateRecord]) -> Self:
         """Index of records; its rows are their positions. Labels of one state are merged, unknown ones not used."""
-        return cls(states_of(records))
+        return cls.from_states(states_of(records))
 
     from_records = build
+
+    @classmethod
+    def from_states(cls, states: pl.DataFrame) -> Self:
+        """Index of a table of `STATE_SCHEMA`; its rows are those of the table. Labels are merged."""
+        return cls(merge_labels(states))
 
     def restricted_to(self, theorems: Iterable[str]) -> "ContrastiveIndex":
         """The same rows, with positives and negatives from these theorems alone."""
@@ -301,14 +310,15 @@ class ContrastiveSampler:
         skip = index.own_count[at]
 
         offset = (rng.random((n, k)) * count).astype(np.int64)
-        negatives = index.candidates[start + offset + skip * (offset >= skip_from)]
-        for _ in range(_REDRAWS):
+        for attempt in range(_REDRAWS + k):
+            negatives = index.candidates[start + offset + skip * (offset >= skip_from)]
             repeated = _repeats_earlier(index.key_code[negatives])
             if not repeated.any():
                 break
-            offset = (rng.random(int(repeated.sum())) * count[repeated]).astype(np.int64)
-            offset += skip[repeated] * (offset >= skip_from[repeated])
-            negatives[repeated] = index.candidates[start[repeated] + offset]
+            if attempt < _REDRAWS:
+                offset[repeated] = (rng.random(int(repeated.sum())) * count[repeated]).astype(np.int64)
+            else:
+                offset[repeated] = (offset[repeated] + 1) % count[repeated]
         rows = index.anchors[anchor]
         return Draw(rows, negatives, index.remaining_depth[rows], kind)
 

@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import polars as pl
 import torch
 
 from ebm.checkpoint import EncoderDescription
@@ -60,6 +59,44 @@ class DatasetSummary:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """Trajectory files as read."""
+
+    files: list[Path]
+    index: ContrastiveIndex
+
+    @classmethod
+    def load(cls, trajectories: Sequence[str | Path] | str | Path) -> "TrainingData":
+        """Read files and merge their labels.
+
+        Raises:
+            FileNotFoundError, TrajectorySchemaError: a file is missing or has another schema.
+            TrainingDataError: nothing to learn from, e.g. no positive state.
+        """
+        files = [Path(path) for path in ([trajectories] if isinstance(trajectories, str | Path) else trajectories)]
+        index = ContrastiveIndex.from_states(load_states(files))
+        if not len(index.anchors):
+            raise no_examples_error(len(index), len(index.positives), len(index.negatives))
+        return cls(files, index)
+
+    def digests(self) -> list[dict[str, str]]:
+        return [{"name": path.name, "sha256": file_digest(path)} for path in self.files]
+
+    def summary(self, held_out: Sequence[str]) -> DatasetSummary:
+        index = self.index
+        return DatasetSummary(
+            files=len(self.files),
+            rows=len(index),
+            rows_unknown=int((index.label == UNKNOWN).sum()),
+            positives=len(index.positives),
+            negatives=len(index.negatives),
+            theorems=len(index.theorem_names),
+            eligible_theorems=len(index.eligible_theorems),
+            valid_theorems=len(held_out),
+        )
+
+
 @dataclass(slots=True)
 class TrainResult:
     """What `train_from_files` made."""
@@ -85,7 +122,7 @@ class TrainResult:
 
 
 def train_from_files(
-    trajectories: Sequence[str | Path] | str | Path,
+    trajectories: TrainingData | Sequence[str | Path] | str | Path,
     encoder: Any,
     output: str | Path,
     config: EBMTrainingConfig | None = None,
@@ -113,31 +150,32 @@ def train_from_files(
         head_config: shape of the head; default `EnergyHeadConfig(width of the encoder)`. Not used when resuming.
         cache: embedding cache of this encoder; None encodes into a temporary one.
         valid_fraction: share of the eligible theorems that are held out for evaluation and early stopping; 0 for none.
-        valid_theorems: hold out these instead.
+        valid_theorems: hold out these instead. A resumed run goes on with those it had.
         resume_from: folder of an earlier, unfinished run on the same files.
         on_summary, on_encode(done, total), on_metrics(step, metrics): for progress displays and tracking.
 
     Raises:
-        FileNotFoundError, TrajectorySchemaError: a trajectory file is missing or has another schema.
-        TrainingDataError: nothing to learn from, e.g. no positive state.
+        as `TrainingData.load`, and
         WidthMismatchError: the head resumed from, or `head_config`, has another width than the encoder.
         TrainingDivergedError: the loss became NaN or infinite.
     """
-    files = [Path(path) for path in ([trajectories] if isinstance(trajectories, str | Path) else trajectories)]
+    data = trajectories if isinstance(trajectories, TrainingData) else TrainingData.load(trajectories)
+    index = data.index
     backend = encoder if isinstance(encoder, EncoderBackend) else EncoderBackend(encoder)
     resume = None if resume_from is None else resume_from_checkpoint(resume_from)
     if config is None:
         config = EBMTrainingConfig() if resume is None else resume.config
     _check_width(backend, head_config, resume, resume_from)
+    if resume is not None and valid_theorems is None:
+        valid_theorems = resume.data.get("valid_theorems")
 
-    states = load_states(files)
-    index = ContrastiveIndex(states)
+    digests = data.digests()
+    if resume is not None and resume.data and resume.data["trajectories"] != digests:
+        logger.warning("the trajectories are not those of the run resumed from: it goes on with the new ones")
     held_out = _held_out(index, valid_fraction, valid_theorems, config.seed)
-    summary = _summarise(files, states, index, held_out)
+    summary = data.summary(held_out)
     if on_summary is not None:
         on_summary(summary)
-    if not len(index.anchors):
-        raise no_examples_error(len(states), len(index.positives), len(index.negatives))
 
     with ExitStack() as stack:
         if cache is None:
@@ -165,7 +203,7 @@ def train_from_files(
             should_stop=should_stop,
             description={
                 "encoder": EncoderDescription.of(backend).to_dict(),
-                "data": _data_description(files, summary, held_out),
+                "data": {"trajectories": digests, "summary": summary.to_dict(), "valid_theorems": held_out},
             },
         )
     return _result(result, Path(output), summary, encoded, encode_seconds, held_out)
@@ -194,7 +232,7 @@ def _held_out(index: ContrastiveIndex, fraction: float, named: Collection[str] |
         order = np.random.default_rng([seed, len(eligible)]).permutation(len(eligible))
         chosen = sorted(eligible[i] for i in order[: round(fraction * len(eligible))])
     if len(chosen) < MIN_VALID_THEOREMS or len(chosen) == len(eligible):
-        if fraction or named:
+        if named or (named is None and fraction):
             logger.warning(
                 "%d of %d eligible theorems would be held out: too few or too many, so none is and nothing stops early",
                 len(chosen),
@@ -202,21 +240,6 @@ def _held_out(index: ContrastiveIndex, fraction: float, named: Collection[str] |
             )
         return []
     return chosen
-
-
-def _summarise(
-    files: Sequence[Path], states: pl.DataFrame, index: ContrastiveIndex, held_out: Sequence[str]
-) -> DatasetSummary:
-    return DatasetSummary(
-        files=len(files),
-        rows=len(states),
-        rows_unknown=int((index.label == UNKNOWN).sum()),
-        positives=len(index.positives),
-        negatives=len(index.negatives),
-        theorems=len(index.theorem_names),
-        eligible_theorems=len(index.eligible_theorems),
-        valid_theorems=len(held_out),
-    )
 
 
 def _texts(index: ContrastiveIndex) -> dict[str, str]:
@@ -233,14 +256,6 @@ def _sampler(index: ContrastiveIndex, config: EBMTrainingConfig) -> ContrastiveS
 def _new_head(head_config: EnergyHeadConfig, config: EBMTrainingConfig) -> EnergyHead:
     with seeded(config.seed, torch.device("cpu")):
         return EnergyHead(head_config)
-
-
-def _data_description(files: Sequence[Path], summary: DatasetSummary, held_out: Sequence[str]) -> dict[str, Any]:
-    return {
-        "trajectories": [{"name": path.name, "sha256": file_digest(path)} for path in files],
-        "summary": summary.to_dict(),
-        "valid_theorems": list(held_out),
-    }
 
 
 def _result(

@@ -38,6 +38,8 @@ class ResumeState:
     progress: dict[str, Any]
     """Early-stopping counters."""
     config: EBMTrainingConfig
+    data: dict[str, Any]
+    """What config.json says of the data; empty where the run was not made from files."""
     folder: Path
 
 
@@ -73,5 +75,6 @@ def resume_from_checkpoint(folder: str | Path) -> ResumeState:
         best=load_tensors(best_path) if best_path.is_file() else None,
         progress=progress,
         config=EBMTrainingConfig.from_dict(progress["config"]),
+        data=stored.get("data", {}),
         folder=folder,
     )

@@ -145,6 +145,9 @@ def train(
         loop.description = dict(description or {})
         if resume is not None:
             loop.restore(resume)
+        elif loop.output is not None and step_folders(loop.output):
+            logger.warning("an unfinished run in %s is given up: this one starts anew", loop.output)
+            shutil.rmtree(loop.output / "checkpoints")
         return loop.run(lambda: interrupted.is_set() or (should_stop is not None and should_stop()))
 
 
@@ -184,6 +187,7 @@ class _Loop:
         self.best_loss = math.inf
         self.evaluations_without_gain = 0
         self.last_checkpoint: Path | None = None
+        self.warned: set[tuple[str, str]] = set()
 
     def run(self, should_stop: Callable[[], bool]) -> TrainingResult:
         config, started = self.config, time.perf_counter()
@@ -194,7 +198,7 @@ class _Loop:
             if self.step % config.log_interval == 0 or self.step == config.total_steps:
                 self._log()
             if self.valid_draw is not None and (
-                self.step % config.eval_interval == 0 or self.step == config.total_steps
+                self.step % config.steps_between_evaluations == 0 or self.step == config.total_steps
             ):
                 self._evaluate()
                 if config.early_stop_patience and self.evaluations_without_gain >= config.early_stop_patience:
@@ -258,7 +262,10 @@ class _Loop:
     def _report(self, metrics: EBMMetrics) -> None:
         self.history.push(self.step, metrics)
         for warning in metrics.health_check():
-            logger.warning("step %d (%s): %s", self.step, metrics.split, warning)
+            kind = (metrics.split, warning.split(":")[0])
+            if kind not in self.warned:  # the metrics go on saying it; the log says it once
+                self.warned.add(kind)
+                logger.warning("step %d (%s): %s", self.step, metrics.split, warning)
         if self.on_metrics is not None:
             self.on_metrics(self.step, metrics)
 
@@ -391,7 +398,8 @@ class _Loop:
 
 @contextmanager
 def _interruptible() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C inside into an event, so that a step is finished and saved; a second one interrupts."""
+    """Turn the first Ctrl-C or termination signal into an event, so that the step is finished and saved; a second one
+    interrupts at once."""
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event
@@ -402,8 +410,9 @@ def _interruptible() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         event.set()
 
-    previous = signal.signal(signal.SIGINT, handle)
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield event
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

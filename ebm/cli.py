@@ -1,0 +1,270 @@
+"""The energy model's commands. Exit codes as in `prover.cli`: 0 fine, 1 trouble, 2 bad input, 130 interrupted."""
+
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from ebm.training.from_files import DatasetSummary, TrainResult
+    from ebm.training.metrics import EBMMetrics
+
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+_out = Console(highlight=False)
+_LINE_EVERY_S = 15.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the `prover` command line (entry point group `prover.commands`)."""
+    app.command("train-ebm")(train_ebm)
+
+
+def train_ebm(
+    trajectories: Annotated[
+        list[str], typer.Option(help="Trajectory files, comma-separated or with the option repeated.")
+    ],
+    output: Annotated[Path, typer.Option(help="Folder of the checkpoint.")],
+    llm_path: Annotated[
+        str | None, typer.Option(help="Policy: a folder in Hugging Face format or a hub id. Default: the shipped one.")
+    ] = None,
+    pooling: Annotated[
+        str | None, typer.Option(help="How hidden states become one vector. [default: mean+max+early]")
+    ] = None,
+    resume_from: Annotated[
+        Path | None, typer.Option(help="Go on with the unfinished run in this folder, with its settings.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Gradient steps. [default: 50000]")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate. [default: 0.0001]")] = None,
+    warmup_steps: Annotated[int | None, typer.Option(min=0, help="Steps of linear warm-up. [default: 1000]")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Positives a step. [default: 32]")] = None,
+    k_negatives: Annotated[int | None, typer.Option(min=1, help="Negatives of each positive. [default: 4]")] = None,
+    depth_loss_weight: Annotated[float | None, typer.Option(min=0, help="Of the depth loss. [default: 0.3]")] = None,
+    valid_fraction: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share of theorems held out for early stopping; 0 for none.")
+    ] = 0.1,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of initialisation, sampling and dropout. [default: 0]")
+    ] = None,
+    checkpoint_interval: Annotated[
+        int | None, typer.Option(min=1, help="Steps between checkpoints. [default: 5000]")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="JSON file with training settings by name; options here go before it.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda. [default: a GPU if there is one]")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads on a CPU. [default: all cores]")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Give up an unfinished run in the output folder.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
+) -> None:
+    """Train the energy model on trajectories, and write its checkpoint."""
+    from prover.cli import INTERRUPTED, TROUBLE, data_folder
+
+    options = {
+        "total_steps": steps,
+        "lr": lr,
+        "warmup_steps": warmup_steps,
+        "batch_size": batch_size,
+        "k_negatives": k_negatives,
+        "depth_loss_weight": depth_loss_weight,
+        "seed": seed,
+        "checkpoint_interval": checkpoint_interval,
+    }
+    files = [name.strip() for given in trajectories for name in given.split(",") if name.strip()]
+    with _as_usage_problems(OSError, ValueError):
+        settings = _settings(config, options, resume_from)
+        _probe(output, overwrite=overwrite or resume_from is not None)
+
+    import torch
+
+    from ebm.checkpoint import CheckpointError, checkpoint_id
+    from ebm.embeddings import EmbeddingCache, EmbeddingError
+    from ebm.training import TrainingDataError, TrainingDivergedError, WidthMismatchError, train_from_files
+    from ebm.training.from_files import TrainingData
+    from prover.policy import DEFAULT_POOLING, load_policy
+    from prover.policy.weights import PolicyLoadError
+
+    torch.set_num_threads(threads or os.cpu_count() or 1)
+    chosen_device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    with _as_usage_problems(OSError, TrainingDataError):
+        data = TrainingData.load(files)  # before the policy: a large one takes minutes to load
+    with _as_usage_problems(OSError, ValueError, PolicyLoadError):
+        policy = load_policy(llm_path, pooling=pooling or DEFAULT_POOLING, device=chosen_device)
+        cache = EmbeddingCache(
+            data_folder() / "embeddings", policy.encoder_fingerprint, policy.encoding_width, pooling=policy.pooling
+        )
+    try:
+        with (
+            _as_usage_problems(OSError, WidthMismatchError, CheckpointError, EmbeddingError),
+            cache,
+            _TrainingView(settings.total_steps) as view,
+        ):
+            result = train_from_files(
+                data,
+                policy,
+                output,
+                settings,
+                cache=cache,
+                valid_fraction=valid_fraction,
+                device=chosen_device,
+                resume_from=resume_from,
+                on_summary=view.summary,
+                on_encode=view.encode,
+                on_metrics=view.metrics,
+            )
+    except TrainingDivergedError as error:
+        _err.print(str(error))
+        raise typer.Exit(TROUBLE) from error
+    _show(result, as_json)
+    if result.status == "interrupted":
+        again = [part for part in sys.argv[1:] if part != "--overwrite"]
+        if resume_from is None:
+            again += ["--resume-from", str(output)]
+        _err.print(
+            f"Interrupted at step {result.step}, which is saved; go on with\n    {shlex.join(['prover', *again])}"
+        )
+        raise typer.Exit(INTERRUPTED)
+    if not as_json:
+        _out.print(f"{checkpoint_id(result.checkpoint)} is in {result.checkpoint}")
+
+
+def _settings(config: Path | None, options: dict[str, Any], resume_from: Path | None) -> Any:
+    """Training settings: the defaults or those resumed from, then the file's, then the options'."""
+    from ebm.training.config import EBMTrainingConfig
+
+    values: dict[str, Any] = {}
+    if resume_from is not None:
+        from ebm.training.resume import resume_from_checkpoint
+
+        values = resume_from_checkpoint(resume_from).config.to_dict()
+    if config is not None:
+        try:
+            given = json.loads(config.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{config} is not a JSON file: {error}") from error
+        if not isinstance(given, dict):
+            raise ValueError(f"{config} must hold an object of training settings, got {type(given).__name__}")
+        values |= given
+    values |= {name: value for name, value in options.items() if value is not None}
+    return EBMTrainingConfig.from_dict(values)
+
+
+def _probe(output: Path, *, overwrite: bool) -> None:
+    """Say before the work, not after it, that the output folder cannot be written, or holds an unfinished run."""
+    from ebm.checkpoint import latest_step_folder
+
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"--output {output} is a file; give a folder")
+    output.mkdir(parents=True, exist_ok=True)
+    probe = output / f".probe.{os.getpid()}"
+    probe.write_bytes(b"")
+    probe.unlink()
+    unfinished = latest_step_folder(output)
+    if unfinished is not None and not overwrite:
+        raise ValueError(
+            f"{output} holds an unfinished run ({unfinished.name}): go on with it by --resume-from {output}, give it "
+            "up by --overwrite, or choose another folder"
+        )
+
+
+@contextmanager
+def _as_usage_problems(*kinds: type[Exception]) -> Iterator[None]:
+    """Errors whose message says what is wrong with the input end the command with exit code 2 and that message."""
+    from prover.cli import UsageProblem
+
+    try:
+        yield
+    except kinds as error:
+        raise UsageProblem(str(error)) from error
+
+
+class _TrainingView:
+    """The dataset summary, then bars of states encoded and of steps with their metrics; lines where no terminal is."""
+
+    def __init__(self, total_steps: int) -> None:
+        self.total_steps = total_steps
+        self.live = _err.is_terminal
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[figures]}"),
+        )
+        self.bar = Progress(*columns, console=_err, refresh_per_second=4)
+        self.tasks: dict[str, Any] = {}
+        self.last_line = time.monotonic()
+
+    def __enter__(self) -> Self:
+        if self.live:
+            self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.live:
+            self.bar.stop()
+
+    def summary(self, summary: "DatasetSummary") -> None:
+        (self.bar.console if self.live else _err).print(str(summary))
+
+    def encode(self, done: int, total: int) -> None:
+        self._show("states encoded", done, total, "")
+
+    def metrics(self, step: int, metrics: "EBMMetrics") -> None:
+        if metrics.split == "train":
+            self._show("steps", step, self.total_steps, metrics.display())
+
+    def _show(self, what: str, done: int, total: int, figures: str) -> None:
+        if self.live:
+            if what not in self.tasks:
+                self.tasks[what] = self.bar.add_task(what, total=total, figures="")
+            self.bar.update(self.tasks[what], completed=done, total=total, figures=figures)
+        elif time.monotonic() - self.last_line >= _LINE_EVERY_S or done == total:
+            self.last_line = time.monotonic()
+            print(f"{done}/{total} {what} {figures}".rstrip(), file=sys.stderr, flush=True)
+
+
+def _show(result: "TrainResult", as_json: bool) -> None:
+    from ebm.checkpoint import checkpoint_id
+
+    table = Table(show_header=False, box=None)
+    table.add_row("ended", f"{result.status} after {result.step} steps in {result.train_seconds:.1f} s")
+    table.add_row("encoded", f"{result.encoded.encoded} states in {result.encode_seconds:.1f} s")
+    table.add_row("last training metrics", str(result.metrics or "none"))
+    if result.valid_metrics is not None:
+        table.add_row(f"held-out theorems, step {result.best_step}", str(result.valid_metrics))
+    (_err if as_json else _out).print(table)
+    for warning in result.warnings:
+        _err.print(f"warning: {warning}", style="yellow")
+    if as_json:
+        figures = {
+            "status": result.status,
+            "step": result.step,
+            "best_step": result.best_step,
+            "checkpoint": str(result.checkpoint),
+            "ebm_id": checkpoint_id(result.checkpoint),
+            "summary": result.summary.to_dict(),
+            "metrics": None if result.metrics is None else asdict(result.metrics),
+            "valid_metrics": None if result.valid_metrics is None else asdict(result.valid_metrics),
+            "warnings": result.warnings,
+            "encoded": asdict(result.encoded),
+            "encode_seconds": round(result.encode_seconds, 3),
+            "train_seconds": round(result.train_seconds, 3),
+        }
+        print(json.dumps(figures), flush=True)

@@ -1,0 +1,226 @@
+"""The embedding cache: by content, append-only, refusing bad vectors, bounded in memory."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from ebm.embeddings import EmbeddingCache, EmbeddingError
+from ebm.model import EncoderBackend
+
+FINGERPRINT = "ab" * 32
+
+
+def vectors_of(n: int, width: int = 8, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(n, width)).astype(np.float32)
+
+
+@pytest.fixture
+def cache(tmp_path) -> EmbeddingCache:
+    return EmbeddingCache(tmp_path, FINGERPRINT, 8, pooling="mean/1")
+
+
+def test_add_and_gather(cache):
+    vectors = vectors_of(5)
+    assert cache.add(list("abcde"), vectors) == 5
+    np.testing.assert_array_equal(cache.gather(["d", "a", "d"]), vectors[[3, 0, 3]])
+    np.testing.assert_array_equal(cache.gather(cache.rows_of(["e", "b"])), vectors[[4, 1]])
+    assert "a" in cache
+    assert "z" not in cache
+    assert cache.missing(["a", "z", "y", "z"]) == ["z", "y"]
+    assert cache.gather([]).shape == (0, 8)
+
+
+def test_a_known_key_is_kept_as_it_is(cache):
+    first = vectors_of(2)
+    cache.add(["a", "b"], first)
+    assert cache.add(["b", "c", "c"], vectors_of(3, seed=1)) == 1
+    np.testing.assert_array_equal(cache.gather(["b"]), first[1:])
+    np.testing.assert_array_equal(cache.gather(["c"]), vectors_of(3, seed=1)[1:2])
+
+
+def test_vectors_outlive_the_process(tmp_path, cache):
+    vectors = vectors_of(5)
+    cache.add(list("abc"), vectors[:3])
+    cache.flush()
+    cache.add(list("de"), vectors[3:])
+    cache.close()
+    again = EmbeddingCache(tmp_path, FINGERPRINT, 8, pooling="mean/1")
+    assert len(again) == 5
+    np.testing.assert_array_equal(again.gather(list("abcde")), vectors)
+
+
+def test_row_numbers_stay_when_rows_are_written(tmp_path, cache):
+    other = EmbeddingCache(tmp_path, FINGERPRINT, 8, pooling="mean/1")
+    vectors = vectors_of(6)
+    cache.add(["a", "b"], vectors[:2])
+    other.add(["c"], vectors[2:3])
+    other.flush()
+    cache.refresh()  # a part of another process between rows that are only in memory here
+    cache.add(["d", "e"], vectors[3:5])
+    rows = cache.rows_of(list("abcde"))
+    before = cache.gather(rows)
+    cache.flush()
+    np.testing.assert_array_equal(cache.rows_of(list("abcde")), rows)
+    np.testing.assert_array_equal(cache.gather(rows), before)
+    cache.add(["f"], vectors[5:])
+    np.testing.assert_array_equal(cache.gather(list("abcdef")), vectors)
+
+
+def test_many_small_additions_become_few_files(tmp_path):
+    with EmbeddingCache(tmp_path, FINGERPRINT, 8, flush_rows=100) as cache:
+        vectors = vectors_of(250)
+        for i in range(250):
+            cache.add([f"k{i}"], vectors[i : i + 1])
+    assert len(list(cache.folder.glob("*.npy"))) == 3
+    np.testing.assert_array_equal(cache.gather([f"k{i}" for i in range(250)]), vectors)
+
+
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [
+        (np.zeros((2, 8)), "2 zero"),
+        (np.vstack([np.ones(8), np.zeros(8)]), r"1 zero vector\(s\) of 2, e.g. of 'b'"),
+        (np.vstack([np.ones(8), np.full(8, np.nan)]), "1 non-finite"),
+        (np.vstack([np.ones(8), np.full(8, np.inf)]), "1 non-finite"),
+        (np.full((2, 8), 1e300), "2 non-finite"),  # beyond float32
+        (np.ones((2, 7)), r"\(2, 7\)"),
+        (np.ones((3, 8)), r"\(3, 8\) for 2 keys"),
+        (np.ones(8), r"\(8,\)"),
+        (np.full((2, 8), "x"), "type"),
+    ],
+)
+def test_bad_vectors_are_refused_and_never_stored(tmp_path, cache, vectors, message):
+    with pytest.raises(EmbeddingError, match=message):
+        cache.add(["a", "b"], vectors)
+    cache.close()
+    assert len(EmbeddingCache(tmp_path, FINGERPRINT, 8, pooling="mean/1")) == 0
+
+
+def test_bad_keys_are_refused(cache):
+    for key in ("", "a\nb"):
+        with pytest.raises(EmbeddingError, match="key"):
+            cache.add([key], vectors_of(1))
+
+
+def test_missing_vectors_are_counted(cache):
+    cache.add(["a"], vectors_of(1))
+    with pytest.raises(KeyError, match="2 of 3 states have no cached embedding, e.g. 'x'"):
+        cache.gather(["a", "x", "y"])
+    with pytest.raises(IndexError, match=r"\[0, 1\)"):
+        cache.gather(np.array([1]))
+
+
+def test_another_encoder_has_another_folder(tmp_path, cache):
+    cache.add(["a"], vectors_of(1))
+    cache.flush()
+    assert "a" not in EmbeddingCache(tmp_path, "cd" * 32, 8, pooling="mean/1")
+
+
+@pytest.mark.parametrize(("width", "pooling", "named"), [(9, "mean/1", "width"), (8, "max/1", "pooling")])
+def test_another_width_or_pooling_under_one_fingerprint_is_refused(tmp_path, cache, width, pooling, named):
+    with pytest.raises(EmbeddingError, match=named):
+        EmbeddingCache(tmp_path, FINGERPRINT, width, pooling=pooling)
+
+
+def test_a_torn_part_is_not_read(tmp_path, cache):
+    """Killed between the two files of a part: the vectors are not there, and are encoded again."""
+    cache.add(["a"], vectors_of(1))
+    cache.flush()
+    next(cache.folder.glob("*.keys")).unlink()
+    again = EmbeddingCache(tmp_path, FINGERPRINT, 8, pooling="mean/1")
+    assert again.missing(["a"]) == ["a"]
+    again.add(["a"], vectors_of(1, seed=1))
+    again.close()
+    np.testing.assert_array_equal(
+        EmbeddingCache(tmp_path, FINGERPRINT, 8, pooling="mean/1").gather(["a"]), vectors_of(1, seed=1)
+    )
+
+
+def test_a_part_of_the_wrong_length_is_named(tmp_path, cache):
+    cache.add(["a", "b"], vectors_of(2))
+    cache.flush()
+    keys = next(cache.folder.glob("*.keys"))
+    keys.write_text("a\n")
+    with pytest.raises(EmbeddingError, match=r"\.npy holds \(2, 8\)"):
+        EmbeddingCache(tmp_path, FINGERPRINT, 8, pooling="mean/1")
+
+
+def test_encode_missing_encodes_only_what_is_missing(tmp_path, policy):
+    cache = EmbeddingCache(tmp_path, policy.encoder_fingerprint, 64)
+    texts = {f"key{i}": f"⊢ {'p ' * (i % 5)}{i}" for i in range(10)}
+    seen = []
+    counts = cache.encode_missing(
+        policy, texts, batch_size=4, on_progress=lambda done, total: seen.append((done, total))
+    )
+    assert (counts.requested, counts.cached, counts.encoded) == (10, 0, 10)
+    assert seen == [(4, 10), (8, 10), (10, 10)]
+    texts["new"] = "⊢ new"
+    counts = cache.encode_missing(EncoderBackend(policy), texts)
+    assert (counts.requested, counts.cached, counts.encoded) == (11, 10, 1)
+    assert len(policy.encoded) == 11
+    np.testing.assert_array_equal(cache.gather(["key3"])[0], policy.encode_only([texts["key3"]])[0])
+
+
+def test_encode_missing_keeps_finished_batches_when_a_later_one_is_refused(tmp_path, policy):
+    class SometimesZero(type(policy)):
+        def encode_only(self, states):
+            vectors = super().encode_only(states)
+            vectors[["broken" in state for state in states]] = 0
+            return vectors
+
+    cache = EmbeddingCache(tmp_path, FINGERPRINT, 64)
+    with pytest.raises(EmbeddingError, match="'bad'"):
+        cache.encode_missing(SometimesZero(), {"good": "⊢ p", "bad": "⊢ broken state"}, batch_size=1)
+    again = EmbeddingCache(tmp_path, FINGERPRINT, 64)
+    assert "good" in again
+    assert "bad" not in again
+
+
+def test_several_processes_may_append(tmp_path):
+    script = (
+        "import sys, numpy as np; from ebm.embeddings import EmbeddingCache\n"
+        f"cache = EmbeddingCache(sys.argv[1], {FINGERPRINT!r}, 8, flush_rows=10)\n"
+        "name = sys.argv[2]\n"
+        "for i in range(100):\n"
+        "    cache.add([f'{name}{i}', f'both{i}'], np.full((2, 8), i + 1.0))\n"
+        "cache.close()\n"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path), name]) for name in ("x", "y")]
+    assert [process.wait() for process in running] == [0, 0]
+    cache = EmbeddingCache(tmp_path, FINGERPRINT, 8)
+    assert len(cache) == 300
+    for i in range(100):
+        np.testing.assert_array_equal(cache.gather([f"x{i}", f"both{i}", f"y{i}"]), np.full((3, 8), i + 1.0))
+
+
+def test_meta_describes_the_cache(cache):
+    meta = json.loads((cache.folder / "meta.json").read_text())
+    assert meta["encoder_fingerprint"] == FINGERPRINT
+    assert meta["width"] == 8
+    assert meta["pooling"] == "mean/1"
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="reads resident memory from /proc")
+def test_resident_memory_stays_bounded(tmp_path):
+    """Reading 2 GiB through the memory map leaves no more than the bound, and some slack, in this process."""
+    width, n = 4096, 131_072
+    cache = EmbeddingCache(tmp_path, FINGERPRINT, width)
+    name = cache.folder / "part-sparse"
+    np.lib.format.open_memmap(name.with_suffix(".npy"), mode="w+", dtype=np.float32, shape=(n, width))  # sparse
+    name.with_suffix(".keys").write_text("".join(f"{i}\n" for i in range(n)))
+    cache.refresh()
+
+    def resident() -> int:
+        with open("/proc/self/statm") as handle:
+            return int(handle.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    before, most = resident(), 0
+    order = np.random.default_rng(0).permutation(n)[:32_768]
+    for start in range(0, len(order), 512):
+        cache.gather(order[start : start + 512])
+        most = max(most, resident())
+    assert most - before < 400 * 2**20
