@@ -273,6 +273,31 @@ def summary(
     _show(summarize(files), as_json)
 
 
+@app.command()
+def certify(
+    file: Annotated[Path, typer.Argument(help="Trajectory file, or JSON / JSONL of theorems with a `proof` each.")],
+    lean: Annotated[str | None, typer.Option(help="embedded | lean | project | repl.")] = None,
+    lean_project: Annotated[Path | None, typer.Option(help="Lake project in which Lean runs.")] = None,
+    lean_workers: Annotated[int | None, typer.Option(min=1, help="Lean processes at a time.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
+) -> None:
+    """Check proofs again: each whole, against its statement, in a fresh Lean. Exit code 1 if one does not hold."""
+    from prover.proofs import read_claims
+
+    claims = read_claims(file)
+    with _open_lean(lean, lean_project, lean_workers) as environment:
+        certificates = environment.certify(claims)
+    failed = {
+        certificate.claim.theorem.name: certificate.reason for certificate in certificates if not certificate.certified
+    }
+    for name, reason in failed.items():
+        _err.print(f"{name}: {reason}", markup=False)
+    figures = {"claims": len(claims), "certified": len(claims) - len(failed), "failed": failed}
+    print(json.dumps(figures) if as_json else f"{figures['certified']} of {figures['claims']} proofs certified")
+    if failed:
+        raise typer.Exit(TROUBLE)
+
+
 # -- plugins and the way out --------------------------------------------------------------------------------------
 
 
@@ -316,10 +341,12 @@ def run(target: typer.Typer, arguments: list[str] | None = None) -> int:
 def _exit_code(error: Exception) -> int | None:
     """For an error whose message says what was wrong and what to do; None for one that deserves a traceback."""
     from prover.environments.embedded import LeanUnavailable
+    from prover.proofs import ProofFileError
     from prover.search import MemoError, SearchConfigError
+    from prover.theorems import TheoremFileError
     from prover.trajectory import OutputError, TrajectoryError
 
-    if isinstance(error, SearchConfigError | OutputError | TrajectoryError):
+    if isinstance(error, SearchConfigError | OutputError | TrajectoryError | ProofFileError | TheoremFileError):
         return BAD_INPUT
     return TROUBLE if isinstance(error, LeanUnavailable | MemoError) else None
 

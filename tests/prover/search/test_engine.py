@@ -93,7 +93,8 @@ def test_model_and_lean_are_asked_in_batches():
     world, policy, scorer = HashWorld(complete=0.0), HashPolicy(), HashScorer()
     search(theorems(40), world, policy, SearchConfig(cohorts=1, max_expansions=8), scorer=scorer)
     assert [len(batch) for batch in world.starts] == [40]
-    assert len(world.steps) == len(policy.batches) == len(scorer.batches) == 8
+    assert len(world.steps) == len(policy.batches) == 8
+    assert len(scorer.batches) == 9  # the roots, and what each expansion made
 
 
 def test_only_open_theorems_are_held_and_all_are_searched():
