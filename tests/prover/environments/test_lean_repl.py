@@ -17,6 +17,7 @@ import pytest
 
 pytest.importorskip("lean_interact", reason="the extra [lean] (lean-interact) is not installed")
 
+from prover.environments import open_environment
 from prover.environments.base import (
     Complete,
     Crashed,
@@ -32,6 +33,7 @@ from prover.environments.embedded import LeanUnavailable
 from prover.environments.lean_repl import LeanReplEnvironment
 from prover.environments.lean_repl_pool import PoolClosed
 from prover.environments.lean_repl_worker import ReplLimits
+from prover.environments.lean_script import LeanLimits
 from prover.theorems import Theorem
 
 HERE = Path(__file__).parent
@@ -450,6 +452,19 @@ def test_what_is_missing_is_said_with_what_to_do(standin, tmp_path, monkeypatch)
     monkeypatch.setitem(sys.modules, "lean_interact", None)
     with pytest.raises(LeanUnavailable, match=r"pip install 'lean-expert-iteration\[lean\]'"):
         standin.open()
+
+
+def test_it_is_opened_by_kind(standin, monkeypatch):
+    """With `lake` on the PATH and a local REPL named in the environment, nothing is downloaded."""
+    monkeypatch.setenv("PATH", f"{standin.folder}:{os.environ['PATH']}")
+    monkeypatch.setenv("PROVER_LEAN_REPL", str(standin.folder / "repl"))
+    with open_environment(
+        "repl", lean_project=standin.project, workers=1, limits=ReplLimits(tactic_s=5)
+    ) as environment:
+        assert isinstance(environment, LeanReplEnvironment)
+        assert root(environment).text == "⊢ p"
+    with pytest.raises(ValueError, match="ReplLimits, not LeanLimits"):
+        open_environment("repl", lean_project=standin.project, limits=LeanLimits())
 
 
 def test_a_server_that_does_not_start_says_why(standin):

@@ -1,9 +1,12 @@
 """The worker and the pool, against a server in memory: these run without lean-interact."""
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
@@ -312,3 +315,12 @@ def test_closing_interrupts_and_drops_what_waits():
         with pytest.raises(PoolClosed):
             pool.submit(lambda clerk: clerk.name, lambda _: 0)
         assert clerks[0].closed
+
+
+# The documentation
+
+
+def test_the_documented_limits_are_the_defaults():
+    text = (Path(__file__).parents[3] / "docs" / "lean-repl.md").read_text("utf-8")
+    documented = dict(re.findall(r"^\| `(\w+)` \| (\d+) \|", text, re.MULTILINE))
+    assert {name: float(value) for name, value in documented.items()} == asdict(ReplLimits())
