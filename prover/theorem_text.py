@@ -53,6 +53,8 @@ _LANDMARK = re.compile(
 _COMMENT_OR_LITERAL = re.compile(r"""--[^\n]*|/-|"(?:\\.|[^"\\])*"|(?<![\w'])'(?:\\.|[^'\\])'|«[^»\n]*»""", re.DOTALL)
 _COMMENT_EDGE = re.compile(r"/-|-/")
 _THEOREM = re.compile(r"(?<![\w.'])(theorem|lemma|example)(?![\w.'])")
+_UNIVERSES = re.compile(r"\.\{([^{}]*)\}\s*")
+_UNIVERSE_LINE = re.compile(r"^universe\s+([^\n]*)$", re.MULTILINE)
 _MODIFIERS = re.compile(r"(?:(?:@\[[^\]]*\]|private|protected|nonrec|noncomputable|public)\s*)+\Z")
 
 
@@ -62,7 +64,10 @@ class TheoremTextError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """A theorem as read from Lean text: `header` stands above it, `name` is None for an `example`."""
+    """A theorem as read from Lean text. `name` is None for an `example`.
+
+    `header` stands above it. `.{u, v}` after a name becomes `universe u v` in the header: an `example` cannot have it.
+    """
 
     name: str | None
     statement: str
@@ -104,6 +109,10 @@ def _read_cleaned(text: str) -> Declaration:
             if found is None:
                 raise TheoremTextError(f"has no Lean name after `{keyword[1]}`: {_show(text)}")
             name, text = found.group(), text[found.end() :].lstrip()
+    universes: list[str] = []
+    if (levels := _UNIVERSES.match(text)) is not None:
+        universes = levels[1].replace(",", " ").split()
+        text = text[levels.end() :]
     colon, end = _landmarks(text)
     text = text[:end].rstrip()
     if not text or text == ":":
@@ -112,7 +121,8 @@ def _read_cleaned(text: str) -> Declaration:
     if command is not None:
         raise TheoremTextError(f"has the command `{command.group()}` in it; expected one proposition: {_show(text)}")
     is_signature = colon is not None and _are_binders(text[:colon])
-    return Declaration(name, text if is_signature else f": {text}")
+    header = f"universe {' '.join(universes)}" if universes else ""
+    return Declaration(name, text if is_signature else f": {text}", header)
 
 
 def read_source(text: str) -> Declaration:
@@ -123,7 +133,20 @@ def read_source(text: str) -> Declaration:
         raise TheoremTextError(f"has no `theorem` in it: {_show(text)}")
     declaration = _read_cleaned(text[starts[-1] :])
     header = _MODIFIERS.sub("", text[: starts[-1]]).strip()
-    return Declaration(declaration.name, declaration.statement, header)
+    return Declaration(declaration.name, declaration.statement, join_headers(header, declaration.header))
+
+
+def join_headers(first: str, second: str) -> str:
+    """Both headers, one below the other, without a `universe` line of the second that names what the first declares."""
+    declared = {name for line in _UNIVERSE_LINE.findall(first) for name in line.split()}
+    lines = [first.strip()]
+    for line in second.strip().split("\n"):
+        match = _UNIVERSE_LINE.fullmatch(line)
+        if match is None:
+            lines.append(line)
+        elif new := [name for name in match[1].split() if name not in declared]:
+            lines.append(f"universe {' '.join(new)}")
+    return "\n".join(lines).strip()
 
 
 def _begins_command(text: str, position: int) -> bool:
@@ -215,7 +238,7 @@ def _are_binders(text: str) -> bool:
         elif depth == 0:
             outside.append(character)
     words = "".join(outside).split()
-    return all((_NAME.fullmatch(word) is not None and word not in _KEYWORDS) or word == "." for word in words)
+    return all(_NAME.fullmatch(word) is not None and word not in _KEYWORDS for word in words)
 
 
 def _show(text: str, limit: int = 80) -> str:

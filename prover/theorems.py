@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from prover.theorem_text import Declaration, TheoremTextError, check_name, read_source, read_statement
+from prover.theorem_text import Declaration, TheoremTextError, check_name, join_headers, read_source, read_statement
 
 BUILTIN_FOLDER = Path(__file__).resolve().parent / "theorem_sets"
 BUILTIN_NAMES = ("propositional", "textbook", "first_order", "nng")
@@ -365,7 +365,7 @@ def _theorem(entry: Any) -> Theorem:
     return Theorem(
         name=name,
         statement=declaration.statement,
-        header=declaration.header if header is None else header.strip(),
+        header=join_headers(header or "", declaration.header),
         split=_optional(entry, "split", str),
         difficulty=_optional(entry, "difficulty", int),
         file_path=_optional(entry, "file_path", str),

@@ -40,7 +40,7 @@ def _jsonl(folder: Path, *rows: object) -> Path:
         ("∀ x, (x : Nat) = x", ": ∀ x, (x : Nat) = x"),
         ("{p : Prop} [Decidable p] (h : p) : p", "{p : Prop} [Decidable p] (h : p) : p"),
         ("n : n = n", "n : n = n"),
-        (".{u} (α : Type u) (a : α) : a = a", ".{u} (α : Type u) (a : α) : a = a"),
+        (".{u} (α : Type u) (a : α) : a = a", "(α : Type u) (a : α) : a = a"),
         ("theorem foo (p : Prop) : p → p := by", "(p : Prop) : p → p"),
         ("theorem foo (p : Prop) : p → p := by sorry", "(p : Prop) : p → p"),
         ("lemma foo (p : Prop) : p → p := fun h => h", "(p : Prop) : p → p"),
@@ -162,6 +162,19 @@ def test_source_takes_the_last_theorem_and_keeps_what_it_needs() -> None:
     declaration = read_source("def two := 2\ntheorem one : 1 = 1 := rfl\nprivate theorem t : two = 2 := by sorry")
     assert (declaration.name, declaration.statement) == ("t", ": two = 2")
     assert declaration.header == "def two := 2\ntheorem one : 1 = 1 := rfl"
+
+
+def test_universe_parameters_go_to_the_header(tmp_path: Path) -> None:
+    statement = "theorem foo.{u, v} (α : Type u) (β : Type v) (f : α → β) : f = f"
+    path = _jsonl(tmp_path, {"statement": statement, "header": "open Nat\nuniverse v"})
+    (theorem,) = TheoremSet.load(path)
+    assert theorem == Theorem(
+        "foo", "(α : Type u) (β : Type v) (f : α → β) : f = f", "open Nat\nuniverse v\nuniverse u"
+    )
+    with open_environment() as lean:
+        (root,) = lean.start([Theorem("foo", theorem.statement, "universe u v")])
+    assert isinstance(root, ProofState)
+    assert root.text.endswith("⊢ f = f")
 
 
 def test_source_without_a_theorem() -> None:
