@@ -17,25 +17,39 @@ from prover_assets.schedules import nightly_iteration
 from prover_assets.sensors import chain_iterations, close_cancelled_mlflow_runs, close_failed_mlflow_runs
 from prover_assets.tracking import MlflowResource
 
-defs = dg.Definitions(
-    assets=[
-        theorems,
-        champion_ebm,
-        trajectories,
-        state_embeddings,
-        ebm_checkpoint,
-        guided_trajectories,
-        baseline_trajectories,
-        iteration_report,
-    ],
-    jobs=[first_iteration_job, iteration_job, baseline_job],
-    schedules=[nightly_iteration],
-    sensors=[chain_iterations, close_failed_mlflow_runs, close_cancelled_mlflow_runs],
-    resources={
-        "data": DataResource(),
-        "lean": LeanResource(),
-        "policy": PolicyResource(),
-        "mlflow": MlflowResource(),
-    },
-    executor=iteration_executor,
+ASSETS = (
+    theorems,
+    champion_ebm,
+    trajectories,
+    state_embeddings,
+    ebm_checkpoint,
+    guided_trajectories,
+    baseline_trajectories,
+    iteration_report,
 )
+
+
+def definitions_with(
+    *,
+    data: DataResource | None = None,
+    lean: LeanResource | None = None,
+    policy: PolicyResource | None = None,
+    mlflow: MlflowResource | None = None,
+) -> dg.Definitions:
+    """The project, with the resources given; the others are as configured in the Launchpad and the environment."""
+    return dg.Definitions(
+        assets=ASSETS,
+        jobs=[first_iteration_job, iteration_job, baseline_job],
+        schedules=[nightly_iteration],
+        sensors=[chain_iterations, close_failed_mlflow_runs, close_cancelled_mlflow_runs],
+        resources={
+            "data": data or DataResource(),
+            "lean": lean or LeanResource(),
+            "policy": policy or PolicyResource(),
+            "mlflow": mlflow or MlflowResource(),
+        },
+        executor=iteration_executor,
+    )
+
+
+defs = definitions_with()

@@ -1,13 +1,14 @@
-"""Figures of the assets and the report. Each function takes plain numbers and returns a matplotlib Figure.
+"""Figures of the assets and the report. Each function takes plain numbers, draws with matplotlib and returns a PNG.
 
 Only `matplotlib.figure.Figure` is used, never pyplot: no global state, no display, and nothing to close.
 """
 
 import base64
+import functools
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec
 
 import dagster as dg
 
@@ -20,16 +21,34 @@ POSITIVE, NEGATIVE, NEUTRAL = "#2e7d32", "#c0392b", "#9aa5ad"
 COLOURS = {"policy": POLICY, "guided": GUIDED, "random": CONTROL, "energy": "#7b4fa3", "combined": GUIDED}
 
 
-def png(figure: "Figure") -> bytes:
-    """The figure as PNG bytes."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A figure as PNG bytes: drawn once, shown in Dagster, in MLflow and in the report."""
+
+    png: bytes
+
+    @property
+    def data_uri(self) -> str:
+        return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
+
+    def markdown(self, title: str) -> dg.MetadataValue:
+        """As Markdown metadata: Dagster shows it behind "Show Markdown"."""
+        return dg.MetadataValue.md(f"![{title}]({self.data_uri})")
 
 
-def as_markdown(figure: "Figure", title: str) -> dg.MetadataValue:
-    """The figure as Markdown metadata: Dagster shows it behind "Show Markdown"."""
-    return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(png(figure)).decode()})")
+P = ParamSpec("P")
+
+
+def _picture(draw: Callable[P, "Figure"]) -> Callable[P, Picture]:
+    """Makes a function that draws a figure return it as a picture."""
+
+    @functools.wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> Picture:
+        buffer = io.BytesIO()
+        draw(*args, **kwargs).savefig(buffer, format="png", dpi=110)
+        return Picture(buffer.getvalue())
+
+    return drawn
 
 
 def _axes(width: float = 6.4, height: float = 3.6) -> tuple["Figure", "Axes"]:
@@ -41,6 +60,7 @@ def _axes(width: float = 6.4, height: float = 3.6) -> tuple["Figure", "Axes"]:
     return figure, axes
 
 
+@_picture
 def solve_curves(curves: Mapping[str, Sequence[int | None]], *, highest: int, title: str) -> "Figure":
     """Share of theorems proved within a budget, against the budget (expansions, log scale).
 
@@ -60,6 +80,7 @@ def solve_curves(curves: Mapping[str, Sequence[int | None]], *, highest: int, ti
     return figure
 
 
+@_picture
 def histograms(groups: Mapping[str, Sequence[float]], *, xlabel: str, title: str) -> "Figure":
     """Overlaid histograms of several groups of numbers, each normalised to its own size."""
     figure, axes = _axes()
@@ -80,6 +101,7 @@ def histograms(groups: Mapping[str, Sequence[float]], *, xlabel: str, title: str
     return figure
 
 
+@_picture
 def grouped_bars(table: Mapping[str, Mapping[str, tuple[float, float, float]]], *, ylabel: str, title: str) -> "Figure":
     """Bars in groups: group -> series -> (value, low, high), with the interval as a whisker."""
     figure, axes = _axes()
@@ -104,6 +126,7 @@ def grouped_bars(table: Mapping[str, Mapping[str, tuple[float, float, float]]], 
     return figure
 
 
+@_picture
 def lines(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, xlabel: str, title: str) -> "Figure":
     """One small panel a series, on a common x axis: name -> (x, y)."""
     from matplotlib.figure import Figure
@@ -120,6 +143,7 @@ def lines(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, xlab
     return figure
 
 
+@_picture
 def stacked_bar(parts: Mapping[str, float], *, xlabel: str, title: str) -> "Figure":
     """One horizontal bar of named parts, e.g. where the time of a search went."""
     figure, axes = _axes(height=1.8)
@@ -147,6 +171,7 @@ class TreeNode:
     energy: float | None = None
 
 
+@_picture
 def search_tree(nodes: Sequence[TreeNode], *, title: str, most: int = 120) -> "Figure":
     """A search as a tree, root at the left: the proved path in green with its tactics, energies on its nodes.
 

@@ -1,15 +1,11 @@
 """The report of an iteration as a page of its own: one HTML file with its figures inside, readable without a server."""
 
-import base64
 import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from prover_assets.plots import png
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from prover_assets.plots import Picture
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1d2529; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
@@ -25,12 +21,12 @@ img { max-width: 100%; height: auto; } pre { background: #f4f6f7; padding: .6rem
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of the report: a title, then whatever of text, tables, figures and code there is, in this order."""
+    """A part of the report: a title, then whatever of text, tables, pictures and code there is, in this order."""
 
     title: str
     text: str = ""
     tables: Sequence[tuple[Sequence[str], Sequence[Sequence[Any]]]] = ()
-    figures: Sequence[tuple[str, "Figure"]] = ()
+    pictures: Sequence[tuple[str, Picture]] = ()
     code: str = ""
 
 
@@ -46,10 +42,7 @@ def render(title: str, verdict: str, promoted: bool, sections: Sequence[Section]
         if section.text:
             parts.append(f"<p>{html.escape(section.text)}</p>")
         parts += [_table(header, rows) for header, rows in section.tables]
-        parts += [
-            f'<img alt="{html.escape(name)}" src="data:image/png;base64,{base64.b64encode(png(figure)).decode()}">'
-            for name, figure in section.figures
-        ]
+        parts += [f'<img alt="{html.escape(name)}" src="{picture.data_uri}">' for name, picture in section.pictures]
         if section.code:
             parts.append(f"<pre>{html.escape(section.code)}</pre>")
     parts.append("<h2>Made from</h2>" + _table(["what", "value"], list(facts.items())) + "</body></html>\n")

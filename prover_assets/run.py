@@ -124,15 +124,23 @@ def _close_mlflow(data: DataFolder, dagster_run_id: str, status: str) -> None:
 
 def _print_failure(result: "dg.ExecuteInProcessResult") -> None:
     """Which step failed and why, innermost cause first; the whole trace is in Dagster's UI."""
+    failed_checks = [found for found in result.get_asset_check_evaluations() if found.blocking and not found.passed]
+    for found in failed_checks:
+        print(
+            f"error: {found.asset_key.to_user_string()} did not pass {found.check_name}: {found.description}",
+            file=sys.stderr,
+        )
     for event in result.all_events:
-        if not event.is_step_failure:
+        if failed_checks or not event.is_step_failure:
             continue
         error = event.step_failure_data.error
         while error is not None and error.cause is not None:
             error = error.cause
         metadata = event.step_failure_data.user_failure_data
         reason = metadata.description if metadata is not None else (error.message if error is not None else "unknown")
-        print(f"error: {event.step_key} failed: {str(reason).strip()}", file=sys.stderr)
+        words = str(reason).strip()
+        words = words.partition(": ")[2] if error is not None and words.startswith(f"{error.cls_name}") else words
+        print(f"error: {event.step_key} failed: {words}", file=sys.stderr)
     print("`make run` tries again from this step; `make ui` shows the whole trace", file=sys.stderr)
 
 

@@ -7,6 +7,7 @@ runs in one process do not disturb each other. mlflow is imported inside the fun
 import fcntl
 import math
 import os
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,8 +22,9 @@ from prover_assets.layout import DataFolder
 from prover_assets.partitions import iteration_number
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from mlflow import MlflowClient
+
+    from prover_assets.plots import Picture
 
 DAGSTER_RUN_TAG = "dagster.run_id"
 PARTITION_TAG = "dagster.partition"
@@ -223,10 +225,13 @@ class TrackedRun:
         if self.client is not None:
             _log_metrics(self.client, self.parent_id, [(self.iteration, values)])
 
-    def figure(self, figure: "Figure", name: str) -> None:
-        """Keep a figure as `plots/NAME.png`."""
+    def picture(self, picture: "Picture", name: str) -> None:
+        """Keep a picture as `plots/NAME.png`."""
         if self.client is not None:
-            self.client.log_figure(self.run_id, figure, f"plots/{name}.png")
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / f"{name}.png"
+                path.write_bytes(picture.png)
+                self.client.log_artifact(self.run_id, str(path), "plots")
 
     def artifact(self, path: Path, folder: str = "", *, on_parent: bool = False) -> None:
         """Keep a copy of a file or of a folder's content."""

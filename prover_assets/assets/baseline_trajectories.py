@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from prover_assets.assets.common import HEALS, LEAN_POOL, OWNERS, step
+from prover_assets.assets.common import LEAN_POOL, OWNERS, step
 from prover_assets.assets.searches import (
     BLOCKING,
     describe_search,
@@ -25,7 +25,6 @@ from prover_assets.work.searching import search_baseline
     kinds={"lean", "parquet"},
     tags={"cost": "minutes"},
     pool=LEAN_POOL,
-    retry_policy=HEALS,
     code_version=f"{code_version('prover', 'prover_assets/work/searching.py')}-{policy_version()}",
     check_specs=search_check_specs("baseline_trajectories"),
 )

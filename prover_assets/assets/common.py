@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from prover_assets.layout import DataFolder, DataFolderError, IterationFolder
+from prover_assets.layout import DataFolder, IterationFolder
 from prover_assets.progress import Reporter, reporter_for
 from prover_assets.resources import DataResource
 from prover_assets.tracking import MlflowResource, TrackedRun
@@ -15,8 +15,9 @@ from prover_assets.tracking import MlflowResource, TrackedRun
 OWNERS = ["team:provers"]
 LEAN_POOL, GPU_POOL = "lean", "gpu"
 
-HEALS = dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL)
-"""For steps that talk to Lean or a model server: a crash there may heal. Bad input is raised as final, see `step`."""
+TRANSIENT = (ConnectionError, TimeoutError)
+"""What may heal: a model server or a Lean that does not answer. Everything else fails at once, with its reason."""
+MAX_RETRIES, RETRY_AFTER_S = 2, 10.0
 
 
 @dataclass
@@ -57,7 +58,7 @@ class Step:
 def step(
     context: dg.AssetExecutionContext, data: DataResource, mlflow: MlflowResource, settings: dg.Config | None = None
 ) -> Iterator[Step]:
-    """Opens an asset's work. What will not heal by itself (bad input, no space) is raised as final: no retry."""
+    """Opens an asset's work. Asks for a retry of what may heal (`TRANSIENT`), and of nothing else."""
     try:
         folder = data.folder()
         held = context.partition_key if context.has_partition_key else "baseline"
@@ -66,8 +67,8 @@ def step(
                 name = context.asset_key.to_user_string()
                 run.params(settings.model_dump(mode="json"), parent_prefix=name)
             yield Step(context, folder, run, reporter_for(context))
-    except (ValueError, TypeError, FileNotFoundError, DataFolderError) as error:
-        raise dg.Failure(description=str(error), allow_retries=False) from error
+    except TRANSIENT as error:
+        raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=RETRY_AFTER_S) from error
 
 
 def check(

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import dagster as dg
 
 from prover_assets import plots
-from prover_assets.assets.common import GPU_POOL, HEALS, OWNERS, check, step
+from prover_assets.assets.common import GPU_POOL, OWNERS, check, step
 from prover_assets.configs import TrainingConfig
 from prover_assets.findings import markdown_table
 from prover_assets.layout import digest_of, write_json
@@ -32,7 +32,6 @@ CURVES = ("contrastive_loss", "energy_gap", "rank_accuracy", "energy_std")
     kinds={"pytorch"},
     tags={"cost": "minutes"},
     pool=GPU_POOL,
-    retry_policy=HEALS,
     code_version=f"{code_version('ebm', 'prover/search', 'prover_assets/work/training.py')}-{policy_version()}",
     check_specs=[
         dg.AssetCheckSpec(FINITE, asset="ebm_checkpoint", blocking=True, description="The last loss is a number."),
@@ -89,7 +88,7 @@ def ebm_checkpoint(
             xlabel="step",
             title="training",
         )
-        work.run.figure(curves, "training")
+        work.run.picture(curves, "training")
         metadata = {
             "ebm_id": trained.ebm_id,
             "steps": trained.steps,
@@ -97,7 +96,7 @@ def ebm_checkpoint(
             **{name: value for name, value in trained.metrics.items() if value is not None and math.isfinite(value)},
             **{f"trained_on_{name}": value for name, value in trained.data.items() if isinstance(value, int)},
             "warnings": dg.MetadataValue.md("\n".join(f"- {text}" for text in trained.warnings) or "none"),
-            "curves": plots.as_markdown(curves, "training curves"),
+            "curves": curves.markdown("training curves"),
             "path": dg.MetadataValue.path(str(work.iteration.checkpoint)),
         }
         if evidence is not None:

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from prover_assets import plots
-from prover_assets.assets.common import OWNERS, Step, check, step
+from prover_assets.assets.common import OWNERS, check, step
 from prover_assets.configs import ReportConfig
 from prover_assets.findings import markdown_table
 from prover_assets.layout import digest_of, write_json
@@ -19,7 +19,7 @@ from prover_assets.tracking import MlflowResource
 from prover_assets.versions import code_version
 from prover_assets.work.champions import crown
 from prover_assets.work.comparing import GUIDED, POLICY, Compared, compare
-from prover_assets.work.reporting import figures_of, write_page
+from prover_assets.work.reporting import pictures_of, write_page
 
 NOT_WORSE, ABOVE_NOISE = "not_below_policy", "above_random_energy"
 
@@ -77,10 +77,10 @@ def iteration_report(
             "beta": evidence.beta,
             "mlflow_run": work.run.parent_id,
         }
-        figures = figures_of(work.data, work.iteration, compared)
-        page = write_page(work.iteration, report, figures, compared)
-        for name, figure in figures.items():
-            work.run.figure(figure, name)
+        pictures = pictures_of(work.data, work.iteration, compared)
+        page = write_page(work.iteration, report, pictures, compared)
+        for name, picture in pictures.items():
+            work.run.picture(picture, name)
         work.run.artifact(page, on_parent=True)
         numbers = _numbers(compared)
         work.run.summary({**numbers, "promoted": float(decision.promoted)})
@@ -88,7 +88,7 @@ def iteration_report(
         write_json(work.iteration.report_file, report)  # last: with it the iteration is finished
         return work.result(
             data_version=digest_of([report["comparison"]["modes"][m]["solved"] for m in (POLICY, GUIDED)]),
-            metadata=_metadata(work, report, figures, numbers, decision.reason, page),
+            metadata=_metadata(report, pictures, numbers, decision.reason, page),
             checks=_checks(compared),
         )
 
@@ -167,9 +167,8 @@ def _checks(compared: Compared) -> list[dg.AssetCheckResult]:
 
 
 def _metadata(
-    work: Step,
     report: dict[str, Any],
-    figures: dict[str, Any],
+    pictures: dict[str, plots.Picture],
     numbers: dict[str, float | None],
     reason: str,
     page: Any,
@@ -180,9 +179,9 @@ def _metadata(
         "promotion": ("promoted: " if report["promotion"]["promoted"] else "not promoted: ") + reason,
         "solved": dg.MetadataValue.md(f"{solved}\n\n{lines}"),
         **{name: value for name, value in numbers.items() if value is not None and value == value},
-        **{name: plots.as_markdown(figure, name.replace("_", " ")) for name, figure in figures.items()},
+        **{name: picture.markdown(name.replace("_", " ")) for name, picture in pictures.items()},
         **(
-            {"rank1": dg.MetadataValue.md(markdown_table(*rank1_table(report["ranking"])))}
+            {"rank1_by_depth": dg.MetadataValue.md(markdown_table(*rank1_table(report["ranking"])))}
             if report["ranking"] is not None
             else {}
         ),

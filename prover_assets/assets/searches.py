@@ -112,8 +112,8 @@ def describe_search(work: Step, files: SearchFiles, manifest: Manifest, *, title
     highest = int(summary["max_expansions"].max() or 1)  # type: ignore[arg-type]
     curve = plots.solve_curves({title: list(expansions.values())}, highest=highest, title=f"{title}: theorems proved")
     spent = plots.stacked_bar(time_parts(counts), xlabel="seconds, summed over theorems", title="where the time went")
-    work.run.figure(curve, "solve_curve")
-    work.run.figure(spent, "time")
+    work.run.picture(curve, "solve_curve")
+    work.run.picture(spent, "time")
     work.run.metrics({**counts, "seconds": manifest.seconds})
     work.run.params(
         {
@@ -137,17 +137,17 @@ def describe_search(work: Step, files: SearchFiles, manifest: Manifest, *, title
         "candidates_from_memo": manifest.candidates_known,
         "dagster/column_schema": column_schema(nodes, COLUMN_NOTES),
         "preview": preview(nodes, NODE_COLUMNS),
-        "solve_curve": plots.as_markdown(curve, "theorems proved against budget"),
-        "time": plots.as_markdown(spent, "where the time went"),
+        "solve_curve": curve.markdown("theorems proved against budget"),
+        "time": spent.markdown("where the time went"),
         "path": dg.MetadataValue.path(str(files.nodes)),
     }
     found = a_proof(files)
     if found is not None:
         name, proof = found
         tree = plots.search_tree(tree_of(files, name), title=f"search of {name}")
-        work.run.figure(tree, "search_tree")
+        work.run.picture(tree, "search_tree")
         metadata["a_proof"] = dg.MetadataValue.md(proof)
-        metadata["a_search_tree"] = plots.as_markdown(tree, f"search of {name}")
+        metadata["a_search_tree"] = tree.markdown(f"search of {name}")
     invalid = invalid_theorems(summary)
     if invalid:
         metadata["invalid_theorems"] = dg.MetadataValue.md(markdown_table(["theorem", "Lean says"], invalid))

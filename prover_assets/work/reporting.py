@@ -1,7 +1,7 @@
 """The figures and the page of an iteration's report."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prover_assets import plots
 from prover_assets.findings import a_proof, tree_of
@@ -10,27 +10,24 @@ from prover_assets.report import Section, render
 from prover_assets.report_tables import memo_line, paired_lines, rank1_table, solved_table
 from prover_assets.work.comparing import GUIDED, POLICY, RANDOM, Compared
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
-
-def figures_of(data: DataFolder, iteration: IterationFolder, compared: Compared) -> dict[str, "Figure"]:
-    """The figures of the report, by name: those for which there is something to draw."""
+def pictures_of(data: DataFolder, iteration: IterationFolder, compared: Compared) -> dict[str, plots.Picture]:
+    """The pictures of the report, by name: those for which there is something to draw."""
     main = compared.main
     curves = {mode.name: list(mode.expansions.values()) for mode in (main.first, main.second)}
     if compared.control is not None:
         curves[RANDOM] = list(compared.control.second.expansions.values())
-    figures = {
+    pictures = {
         "solve_curve": plots.solve_curves(
             curves, highest=max(main.budgets), title=f"{iteration.key}: {main.first.theorems} held-out theorems"
         )
     }
     if compared.energies:
-        figures["energies"] = plots.histograms(
+        pictures["energies"] = plots.histograms(
             compared.energies, xlabel="energy (lower is better)", title="energies of held-out states"
         )
     if compared.ranking is not None:
-        figures["rank1"] = plots.grouped_bars(
+        pictures["rank1"] = plots.grouped_bars(
             {
                 bucket: {name: (value.mean, value.low, value.high) for name, value in signals.items()}
                 for bucket, signals in compared.ranking.rank1.items()
@@ -41,8 +38,8 @@ def figures_of(data: DataFolder, iteration: IterationFolder, compared: Compared)
     name = _telling_theorem(compared)
     if name is not None:
         for label, files in ((POLICY, data.baseline), (GUIDED, iteration.guided)):
-            figures[f"tree_{label}"] = plots.search_tree(tree_of(files, name), title=f"{name}, {label}")
-    return figures
+            pictures[f"tree_{label}"] = plots.search_tree(tree_of(files, name), title=f"{name}, {label}")
+    return pictures
 
 
 def _telling_theorem(compared: Compared) -> str | None:
@@ -55,19 +52,19 @@ def _telling_theorem(compared: Compared) -> str | None:
 
 
 def write_page(
-    iteration: IterationFolder, report: dict[str, Any], figures: dict[str, "Figure"], compared: Compared
+    iteration: IterationFolder, report: dict[str, Any], pictures: dict[str, plots.Picture], compared: Compared
 ) -> Path:
-    """Write `report/index.html`, whole, and its figures as PNG files beside it."""
+    """Write `report/index.html`, whole, and its pictures as PNG files beside it."""
     promotion = report["promotion"]
     verdict = ("Promoted: " if promotion["promoted"] else "Not promoted: ") + promotion["reason"] + "."
     found = a_proof(iteration.guided, _telling_theorem(compared))
-    shown = {name: (name.replace("_", " "), figure) for name, figure in figures.items()}
+    shown = {name: (name.replace("_", " "), picture) for name, picture in pictures.items()}
     sections = [
         Section(
             "Held-out theorems proved",
             "Each theorem has the same budget in every search. A proof counts once a fresh Lean process certified it.",
             tables=[solved_table(report["comparison"], report["control"])],
-            figures=[shown["solve_curve"]],
+            pictures=[shown["solve_curve"]],
         ),
         Section(
             "The same theorems, pair by pair",
@@ -83,7 +80,7 @@ def write_page(
                 "Of the new states that one expansion leads to, is the best-scored one on the way to a proof? "
                 "Energy: lower is better.",
                 tables=[rank1_table(report["ranking"])],
-                figures=[shown[name] for name in ("rank1", "energies") if name in shown],
+                pictures=[shown[name] for name in ("rank1", "energies") if name in shown],
             )
         )
     trees = [shown[name] for name in (f"tree_{POLICY}", f"tree_{GUIDED}") if name in shown]
@@ -92,7 +89,7 @@ def write_page(
             Section(
                 "One theorem, searched both ways",
                 "The proved path in green with its tactics; numbers are energies where the search used them.",
-                figures=trees,
+                pictures=trees,
                 code=found[1].strip("`").removeprefix("lean\n").split("```")[0] if found is not None else "",
             )
         )
@@ -107,8 +104,8 @@ def write_page(
         "MLflow run": report["mlflow_run"],
     }
     iteration.report.mkdir(parents=True, exist_ok=True)
-    for name, (_, figure) in shown.items():
-        (iteration.report / f"{name}.png").write_bytes(plots.png(figure))
+    for name, (_, picture) in shown.items():
+        (iteration.report / f"{name}.png").write_bytes(picture.png)
     page = iteration.report / "index.html"
     text = render(f"Report of {iteration.key}", verdict, promotion["promoted"], sections, facts)
     temporary = page.with_suffix(".tmp")

@@ -1,0 +1,238 @@
+"""A small world to run the whole asset graph in: theorems are corridors with a right turn at every step.
+
+Everything is decided by hashes, so runs repeat. The policy likes wrong turns about as much as right ones, and its
+hidden vectors tell corridor from dead end, so that an energy model has something to learn and something to gain.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pytest
+from pydantic import Field
+from search_fakes import HashWorld, chance
+
+from prover.environments.base import Complete, Failure, Outcome, Progress, ProofState, Rejected
+from prover.policy.base import TacticCandidate
+from prover.theorems import Theorem
+from prover_assets.resources import LeanResource, PolicyResource
+
+WIDTH = 16
+
+
+class MazeWorld(HashWorld):
+    """`⊢ NAME good I` leads on with the right tactic, to `⊢ NAME bad I N` with others; dead ends lead to dead ends."""
+
+    name = "maze"
+
+    def __init__(self, **shares: float) -> None:
+        super().__init__(**shares)
+        self.fingerprint = f"maze-{sorted(shares.items())}"
+
+    @staticmethod
+    def _root(theorem: Theorem) -> ProofState | Failure:
+        if "bad" in theorem.statement:
+            return Rejected("unknown identifier 'bad'", 1.0)
+        return ProofState(theorem, (), f"⊢ {theorem.name} good 0")
+
+    def _outcome(self, state: ProofState, tactic: str) -> Outcome:
+        name, kind, place = state.text.removeprefix("⊢ ").split(" ")[:3]
+        path = (*state.tactics, tactic)
+        if kind == "good" and tactic == right_turn(name, place):
+            if int(place) + 1 == corridor(name):
+                return Complete(path, 1.0)
+            return Progress(ProofState(state.theorem, path, f"⊢ {name} good {int(place) + 1}"), 1.0)
+        if tactic == "t4" or (kind == "bad" and chance("stuck", state.text, tactic) < 0.5):
+            return Rejected(f"{tactic} does not apply", 1.0)
+        return Progress(ProofState(state.theorem, path, f"⊢ {name} bad {int(place) + 1} {len(path)}{tactic}"), 1.0)
+
+
+def corridor(name: str) -> int:
+    """Length of a theorem's proof, 2 to 6 tactics."""
+    return 2 + int(5 * chance("length", name))
+
+
+def right_turn(name: str, place: str) -> str:
+    return f"t{int(4 * chance('turn', name, place))}"
+
+
+class MazePolicy:
+    """Proposes t0 ... t4, the right turn a little likelier than others; its vectors tell good states from bad."""
+
+    hidden_size = WIDTH
+    encoding_width = WIDTH
+    policy_id = "maze-policy"
+    fingerprint = "maze-policy-1"
+    encoder_fingerprint = "e" * 64
+    pooling = "mean/1"
+
+    def __init__(self) -> None:
+        self.encoded: list[str] = []
+        self.asked: list[str] = []
+
+    def generate(self, states: Sequence[str], n_candidates: int) -> list[list[TacticCandidate]]:
+        self.asked += states
+        found = []
+        for state in states:
+            name, kind, place = state.removeprefix("⊢ ").split(" ")[:3]
+            hint = right_turn(name, place) if kind == "good" else ""
+            drawn = sorted(
+                ((-3 * chance("lp", state, i) - (0.05 if f"t{i}" == hint else 0.8), f"t{i}") for i in range(5)),
+                reverse=True,
+            )
+            found.append([TacticCandidate(tactic, log_prob, 1) for log_prob, tactic in drawn[:n_candidates]])
+        return found
+
+    def encode_only(self, states: Sequence[str]) -> np.ndarray:
+        self.encoded += states
+        return np.stack([self._vector(state) for state in states])
+
+    @staticmethod
+    def _vector(state: str) -> np.ndarray:
+        seed = int.from_bytes(hashlib.blake2b(state.encode(), digest_size=8).digest(), "big")
+        vector = np.random.default_rng(seed).normal(0.0, 0.5, WIDTH)
+        vector[0 if " good " in state else 1] += 1.0
+        return vector.astype(np.float32)
+
+
+class MazeLean(LeanResource):
+    """Lends the maze instead of a Lean. `shares`: of crashes, time limits and claims that do not certify."""
+
+    shares: dict[str, float] = Field(default_factory=dict)
+
+    @contextmanager
+    def environment(self):
+        yield MazeWorld(**self.shares)
+
+
+_POLICY = MazePolicy()
+
+
+class MazePolicyResource(PolicyResource):
+    def load(self) -> Any:
+        return _POLICY
+
+
+@dataclass
+class Project:
+    """A project over the maze: data folder, Dagster instance, and a way to materialize assets."""
+
+    root: Path
+    instance: dg.DagsterInstance
+    shares: dict[str, float] = field(default_factory=dict)
+    track: bool = False
+    config: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Changes to the run configuration, by asset."""
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data"
+
+    def run_config(self, selection: Sequence[str]) -> dict[str, Any]:
+        ops: dict[str, dict[str, Any]] = {
+            "theorems": {split: str(self.root / f"{split}.jsonl") for split in ("train", "valid", "test")},
+            "baseline_trajectories": {"max_expansions": 16, "n_candidates": 5},
+            "trajectories": {"n_theorems": 24, "max_expansions": 24, "n_candidates": 5},
+            "ebm_checkpoint": {
+                "total_steps": 120,
+                "batch_size": 32,
+                "warmup_steps": 10,
+                "d_hidden1": 16,
+                "d_hidden2": 8,
+                "calibration_expansions": 16,
+                "betas": [0.0, 1.0],
+            },
+            "iteration_report": {"budgets": [4, 8, 16]},
+        }
+        for name, changes in self.config.items():
+            ops[name] = {**ops.get(name, {}), **changes}
+        return {"ops": {name: {"config": values} for name, values in ops.items() if name in selection}}
+
+    def run(self, *selection: str, partition: str | None = None, raises: bool = True) -> dg.ExecuteInProcessResult:
+        """Materialize assets by name (all seven where none is named)."""
+        from prover_assets.definitions import definitions_with
+        from prover_assets.jobs import BASELINE_ASSETS, ITERATION_ASSETS, first_iteration_job
+        from prover_assets.resources import DataResource
+        from prover_assets.tracking import MlflowResource
+
+        chosen = selection or (*BASELINE_ASSETS, *ITERATION_ASSETS)
+        if partition is not None:
+            self.instance.add_dynamic_partitions("iteration", [partition])
+        project = definitions_with(
+            data=DataResource(root=str(self.data)),
+            lean=MazeLean(shares=self.shares),
+            policy=MazePolicyResource(),
+            mlflow=MlflowResource(enabled=self.track),
+        )
+        return project.resolve_job_def(first_iteration_job.name).execute_in_process(
+            instance=self.instance,
+            partition_key=partition,
+            asset_selection=[dg.AssetKey(name) for name in chosen],
+            run_config={
+                **self.run_config(chosen),
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            },
+            raise_on_error=raises,
+        )
+
+    def latest(self, asset: str, partition: str | None = None) -> dg.AssetMaterialization:
+        """The latest materialization of an asset."""
+        wanted = dg.AssetRecordsFilter(
+            asset_key=dg.AssetKey(asset), asset_partitions=[partition] if partition is not None else None
+        )
+        found = self.instance.fetch_materializations(wanted, limit=1).records[0].asset_materialization
+        assert found is not None
+        return found
+
+    def metadata(self, asset: str, partition: str | None = None) -> Mapping[str, Any]:
+        return {name: value.value for name, value in self.latest(asset, partition).metadata.items()}
+
+
+def write_theorems(folder: Path, counts: Mapping[str, int]) -> None:
+    for split, count in counts.items():
+        lines = [json.dumps({"name": f"{split}{i}", "statement": f": statement {split} {i}"}) for i in range(count)]
+        (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _projects(folder: Path):
+    with ExitStack() as stack:
+
+        def make(**settings: Any) -> Project:
+            write_theorems(folder, {"train": 40, "valid": 8, "test": 12})
+            return Project(folder, stack.enter_context(dg.instance_for_test()), **settings)
+
+        yield make
+
+
+@pytest.fixture
+def new_project(tmp_path: Path):
+    """Makes a project."""
+    with _projects(tmp_path) as make:
+        yield make
+
+
+@pytest.fixture
+def project(new_project: Callable[..., Project]) -> Project:
+    return new_project()
+
+
+@pytest.fixture(scope="module")
+def module_project(tmp_path_factory: pytest.TempPathFactory):
+    """A project that the tests of a file share."""
+    with _projects(tmp_path_factory.mktemp("project")) as make:
+        yield make()
+
+
+@pytest.fixture
+def policy() -> MazePolicy:
+    """The policy that projects run with, its counters emptied."""
+    _POLICY.encoded.clear()
+    _POLICY.asked.clear()
+    return _POLICY
