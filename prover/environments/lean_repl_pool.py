@@ -11,7 +11,7 @@ W = TypeVar("W", bound="Closable")
 T = TypeVar("T")
 
 LOOK_AHEAD = 64
-"""How many waiting jobs a free worker chooses among; the oldest wins among equals, so none waits for ever."""
+"""How many waiting jobs a free worker chooses among; the oldest wins among equals."""
 
 
 class Closable(Protocol):

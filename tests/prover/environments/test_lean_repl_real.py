@@ -1,9 +1,10 @@
 """The REPL environment with a real Lean at the other end: the embedded one, speaking the REPL's protocol."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("lean_interact", reason="the extra [lean] (lean-interact) is not installed")
@@ -13,6 +14,8 @@ from prover.environments import open_environment
 from prover.environments.base import Complete, Progress, ProofClaim, ProofState, Rejected, StepRequest
 from prover.environments.lean_repl import LeanReplEnvironment
 from prover.environments.lean_repl_worker import ReplLimits
+from prover.policy.base import TacticCandidate
+from prover.search import SearchConfig, search
 from prover.theorems import Theorem
 
 HERE = Path(__file__).parent
@@ -70,6 +73,29 @@ def test_a_proof_is_found_and_certified(environment):
     assert good.axioms == ()
     assert not wrong.certified
     assert "unsolved goals" in wrong.reason
+
+
+class Propositional:
+    """Proposes the same few steps everywhere, in an order of its own."""
+
+    hidden_size = 1
+    policy_id = fingerprint = "a-few-steps"
+    STEPS = ("intro h", "exact h.1", "exact h.2")
+
+    def generate(self, states: Sequence[str], n_candidates: int) -> list[list[TacticCandidate]]:
+        return [
+            [TacticCandidate(s, -0.1 * (i + 1), 2) for i, s in enumerate(self.STEPS[:n_candidates])] for _ in states
+        ]
+
+    def encode_only(self, states: Sequence[str]) -> np.ndarray:
+        return np.zeros((len(states), 1), dtype=np.float32)
+
+
+def test_a_search_finds_certified_proofs_through_the_repl(environment):
+    goals = [Theorem("imp_repl", "(p q : Prop) : p ∧ q → q"), Theorem("no_repl", "(p q : Prop) : p → q")]
+    found, missed = search(goals, environment, Propositional(), SearchConfig(max_expansions=4)).results
+    assert found.proof == ("intro h", "exact h.2")
+    assert missed.proof is None
 
 
 def test_a_false_statement_is_not_certified_by_quoting_itself(environment):
