@@ -8,6 +8,8 @@ from prover.policy.base import TacticCandidate, TacticGenerator
 from prover.search.memo import SearchMemo
 from prover.theorems import Theorem
 
+_RECENT_PROMPTS = 20_000
+
 
 @dataclass(slots=True)
 class Known:
@@ -56,6 +58,9 @@ class Knowledge:
         self._k = n_candidates
         self._fingerprint: str | None = getattr(policy, "fingerprint", None)
         self._prompt_key: Callable[[str], str] = getattr(policy, "prompt_key", _identity)
+        # Besides saving calls, this keeps ties: a model's last digits vary with the batch, and the same prompt met
+        # twice must not get two log-probs.
+        self._recent: dict[str, list[TacticCandidate]] = {}
 
     def candidates(self, states: Sequence[tuple[Known, ProofState]]) -> list[bool]:
         """Fill in the candidates of each state; a prompt that several states share is generated once.
@@ -66,16 +71,20 @@ class Knowledge:
             state.text: self._prompt_key(state.text) for known, state in states if state.text not in known.candidates
         }
         texts = {key: text for text, key in reversed(keys.items())}
-        by_key: dict[str, list[TacticCandidate]] = {}
-        if self._memo is not None and self._fingerprint is not None and texts:
-            by_key = self._memo.candidates(self._fingerprint, list(texts), self._k)
-        new = [key for key in texts if key not in by_key]
+        by_key = {key: self._recent[key] for key in texts if key in self._recent}
+        unknown = [key for key in texts if key not in by_key]
+        if self._memo is not None and self._fingerprint is not None and unknown:
+            by_key |= self._memo.candidates(self._fingerprint, unknown, self._k)
+        new = [key for key in unknown if key not in by_key]
         fresh: dict[str, list[TacticCandidate]] = {}
         if new:
             fresh = dict(zip(new, self._policy.generate([texts[key] for key in new], self._k), strict=True))
             by_key |= fresh
             if self._memo is not None and self._fingerprint is not None:
                 self._memo.store_candidates(self._fingerprint, self._k, fresh)
+        self._recent |= by_key
+        while len(self._recent) > _RECENT_PROMPTS:
+            del self._recent[next(iter(self._recent))]
         asked = []
         for known, state in states:
             asked.append(state.text not in known.candidates and keys[state.text] in fresh)
