@@ -3,7 +3,8 @@
     python benchmarks/search_throughput.py --theorems propositional:test --limit 60 --budget 64
 
 Every row is the same search; `same trees` counts the theorems whose tree has the same states and tactics as in the
-first row (a model's last digits vary with the batch, which may turn a near tie). `again` repeats the last, its memo filled.
+first row (a model's last digits vary with the batch, which may turn a near tie). `again` repeats the last row with its
+memo filled.
 CPU time is that of this process and everything it started, so another program's load shows as lower `cores busy`.
 """
 
