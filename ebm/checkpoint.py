@@ -60,10 +60,11 @@ class EncoderDescription:
         return asdict(self)
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write a safetensors file atomically."""
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], step: int) -> None:
+    """Write a safetensors file atomically. The same tensors give the same bytes: two metadata keys would not, their
+    order is random."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomic(path, lambda temporary: save_file(contiguous, str(temporary), metadata=dict(metadata or {})))
+    write_atomic(path, lambda temporary: save_file(contiguous, str(temporary), metadata={"step": str(step)}))
 
 
 def write_checkpoint(
@@ -77,10 +78,10 @@ def write_checkpoint(
         others: file name -> tensors, e.g. the optimizer's.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    step = str(config["training"]["step"])
+    step = int(config["training"]["step"])
     for name, tensors in others.items():
-        save_tensors(folder / name, tensors, {"step": step})
-    save_tensors(folder / MODEL_FILE, model, {"format": FORMAT, "step": step})
+        save_tensors(folder / name, tensors, step)
+    save_tensors(folder / MODEL_FILE, model, step)
     digests = {MODEL_FILE: {"sha256": file_digest(folder / MODEL_FILE)}}
     write_json_atomic(folder / CONFIG_FILE, {"format": FORMAT, **config, "files": digests})
 

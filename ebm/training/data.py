@@ -310,15 +310,22 @@ class ContrastiveSampler:
         skip = index.own_count[at]
 
         offset = (rng.random((n, k)) * count).astype(np.int64)
+        negatives = index.candidates[start + offset + skip * (offset >= skip_from)]
+        repeated = _repeats_earlier(index.key_code[negatives])
+        rows = np.arange(n)
         for attempt in range(_REDRAWS + k):
-            negatives = index.candidates[start + offset + skip * (offset >= skip_from)]
-            repeated = _repeats_earlier(index.key_code[negatives])
-            if not repeated.any():
+            still = repeated.any(axis=1)
+            if not still.any():
                 break
+            rows, repeated = rows[still], repeated[still]
+            pool, place = count[rows][repeated], offset[rows]
             if attempt < _REDRAWS:
-                offset[repeated] = (rng.random(int(repeated.sum())) * count[repeated]).astype(np.int64)
+                place[repeated] = (rng.random(len(pool)) * pool).astype(np.int64)
             else:
-                offset[repeated] = (offset[repeated] + 1) % count[repeated]
+                place[repeated] = (place[repeated] + 1) % pool
+            offset[rows] = place
+            negatives[rows] = index.candidates[start[rows] + place + skip[rows] * (place >= skip_from[rows])]
+            repeated = _repeats_earlier(index.key_code[negatives[rows]])
         rows = index.anchors[anchor]
         return Draw(rows, negatives, index.remaining_depth[rows], kind)
 

@@ -108,7 +108,7 @@ def test_bad_keys_are_refused(cache):
 
 def test_missing_vectors_are_counted(cache):
     cache.add(["a"], vectors_of(1))
-    with pytest.raises(KeyError, match="2 of 3 states have no cached embedding, e.g. 'x'"):
+    with pytest.raises(KeyError, match=r"2 of 3 states have no cached embedding, e\.g\. 'x'"):
         cache.gather(["a", "x", "y"])
     with pytest.raises(IndexError, match=r"\[0, 1\)"):
         cache.gather(np.array([1]))
@@ -153,9 +153,7 @@ def test_encode_missing_encodes_only_what_is_missing(tmp_path, policy):
     cache = EmbeddingCache(tmp_path, policy.encoder_fingerprint, 64)
     texts = {f"key{i}": f"⊢ {'p ' * (i % 5)}{i}" for i in range(10)}
     seen = []
-    counts = cache.encode_missing(
-        policy, texts, batch_size=4, on_progress=lambda done, total: seen.append((done, total))
-    )
+    counts = cache.encode_missing(policy, texts, batch_size=4, on_progress=lambda *done: seen.append(done))
     assert (counts.requested, counts.cached, counts.encoded) == (10, 0, 10)
     assert seen == [(4, 10), (8, 10), (10, 10)]
     texts["new"] = "⊢ new"

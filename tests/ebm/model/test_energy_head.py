@@ -43,7 +43,7 @@ def test_temperature_scaling():
     head = small_head().eval()
     x = torch.randn(4, 32)
     before = head(x)
-    assert float(head.log_temperature) == 0.0
+    assert head.log_temperature.item() == 0.0
     with torch.no_grad():
         head.log_temperature.fill_(math.log(2))
     torch.testing.assert_close(head(x), before / 2)

@@ -276,7 +276,7 @@ def test_bad_settings_are_refused(records, arguments, message):
 
 def test_no_positives_says_what_to_do():
     records = [state("t", f"s{i}", "negative", state_id=i) for i in range(812)]
-    with pytest.raises(TrainingDataError, match=r"0 of 812 states are positive: prove at least one theorem first, e\.g\."):
+    with pytest.raises(TrainingDataError, match="0 of 812 states are positive: prove at least one theorem first"):
         ContrastiveSampler(ContrastiveIndex.build(records))
     with pytest.raises(TrainingDataError, match="0 of 1 states are negative"):
         ContrastiveSampler(ContrastiveIndex.build([state("t", "a", "positive", 1)]))

@@ -1,0 +1,147 @@
+"""Trajectory files in, checkpoint out."""
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from ebm.checkpoint import load_head, read_config
+from ebm.embeddings import EmbeddingCache
+from ebm.model import EnergyHeadConfig
+from ebm.training import EBMTrainingConfig, TrainingDataError, WidthMismatchError, train_from_files
+
+
+def settings(**changes) -> EBMTrainingConfig:
+    return EBMTrainingConfig(**{"total_steps": 60, "lr": 1e-3, "batch_size": 8, "log_interval": 20} | changes)
+
+
+@pytest.fixture
+def files(tmp_path, new_records, write):
+    write(tmp_path / "a.parquet", new_records(8))
+    write(tmp_path / "b.parquet", new_records(12)[60:])
+    return [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+
+
+def test_train_from_files(tmp_path, files, policy):
+    summaries, encoded, seen = [], [], []
+    result = train_from_files(
+        files,
+        policy,
+        tmp_path / "ebm",
+        settings(),
+        valid_fraction=0.25,
+        on_summary=summaries.append,
+        on_encode=lambda *done: encoded.append(done),
+        on_metrics=lambda step, metrics: seen.append((step, metrics.split)),
+    )
+    assert result.status == "finished"
+    assert result.checkpoint == tmp_path / "ebm"
+    assert result.summary.rows == 8 * 15 + 8 * 15
+    assert (result.summary.positives, result.summary.negatives) == (60, 120)
+    assert (result.summary.theorems, result.summary.eligible_theorems, result.summary.valid_theorems) == (12, 12, 3)
+    assert summaries == [result.summary]
+    assert encoded[-1] == (180, 180)
+    assert (result.encoded.requested, result.encoded.encoded) == (180, 180)
+    assert len(policy.encoded) == 180, "each state is encoded once, although most are in both files"
+    assert (60, "train") in seen
+    assert (60, "valid") in seen
+    assert result.valid_metrics.split == "valid"
+    assert result.metrics.energy_gap > 0
+    config = read_config(tmp_path / "ebm")
+    assert config["encoder"] == {
+        "fingerprint": "f" * 64,
+        "width": 64,
+        "pooling": "mean/1",
+        "policy_id": "fake:ffffffff",
+    }
+    assert [entry["name"] for entry in config["data"]["trajectories"]] == ["a.parquet", "b.parquet"]
+    assert config["data"]["valid_theorems"] == result.valid_theorems
+    assert config["calibration"] is None
+    assert load_head(tmp_path / "ebm").has_feature_statistics
+
+
+def test_nothing_is_encoded_twice(tmp_path, files, policy):
+    with EmbeddingCache(tmp_path / "cache", policy.encoder_fingerprint, 64) as cache:
+        train_from_files(files, policy, tmp_path / "one", settings(), cache=cache)
+        policy.encoded.clear()
+        result = train_from_files(files, policy, tmp_path / "two", settings(), cache=cache)
+    assert policy.encoded == []
+    assert result.encoded.cached == 180
+    first, second = load_head(tmp_path / "one"), load_head(tmp_path / "two")
+    assert torch.equal(first.sn_linear1.weight, second.sn_linear1.weight)
+
+
+def test_named_theorems_are_held_out(tmp_path, files, policy):
+    result = train_from_files(
+        files, policy, tmp_path / "ebm", settings(), valid_theorems=["thm_1", "thm_2", "unheard_of"]
+    )
+    assert result.valid_theorems == ["thm_1", "thm_2"]
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.05])
+def test_too_few_theorems_to_hold_out(tmp_path, files, policy, fraction, caplog):
+    result = train_from_files(files, policy, tmp_path / "ebm", settings(), valid_fraction=fraction)
+    assert result.valid_theorems == []
+    assert result.valid_metrics is None
+    assert ("too few or too many" in caplog.text) == (fraction > 0)
+
+
+def test_resume_goes_on_with_the_held_out_theorems(tmp_path, files, policy):
+    whole = train_from_files(files, policy, tmp_path / "whole", settings(), valid_fraction=0.25)
+    steps = iter(range(1, 1000))
+    cut = train_from_files(
+        files, policy, tmp_path / "cut", settings(), valid_fraction=0.25, should_stop=lambda: next(steps) == 30
+    )
+    assert cut.status == "interrupted"
+    resumed = train_from_files(files, policy, tmp_path / "cut", resume_from=tmp_path / "cut", valid_fraction=0.0)
+    assert resumed.valid_theorems == whole.valid_theorems
+    assert (tmp_path / "cut" / "model.safetensors").read_bytes() == (
+        tmp_path / "whole" / "model.safetensors"
+    ).read_bytes()
+
+
+def test_resuming_on_other_data_is_said(tmp_path, files, policy, caplog):
+    train_from_files(files, policy, tmp_path / "ebm", settings())
+    train_from_files(files[:1], policy, tmp_path / "ebm", resume_from=tmp_path / "ebm")
+    assert "not those of the run resumed from" in caplog.text
+
+
+def test_width_mismatches_are_said_before_anything_is_encoded(tmp_path, files, policy, new_policy):
+    with pytest.raises(WidthMismatchError, match="head_config takes vectors of width 32, the encoder's have width 64"):
+        train_from_files(files, policy, tmp_path / "ebm", settings(), head_config=EnergyHeadConfig(32))
+    train_from_files(files, policy, tmp_path / "ebm", settings())
+    other = new_policy(hidden_size=32)
+    with pytest.raises(WidthMismatchError, match=r"the head of .* width 64, the encoder's have width 32"):
+        train_from_files(files, other, tmp_path / "ebm", resume_from=tmp_path / "ebm")
+    assert other.encoded == []
+
+
+def test_no_positives(tmp_path, policy, new_records, write):
+    write(tmp_path / "a.parquet", [record for record in new_records() if record.label == "negative"])
+    with pytest.raises(TrainingDataError, match="0 of 40 states are positive"):
+        train_from_files(tmp_path / "a.parquet", policy, tmp_path / "ebm", settings())
+    assert policy.encoded == []
+    assert not (tmp_path / "ebm").exists()
+
+
+def test_finished_proofs_are_not_encoded(tmp_path, policy, new_records, write):
+    write(tmp_path / "a.parquet", new_records())
+    frame = pl.read_parquet(tmp_path / "a.parquet")
+    done = frame.filter(pl.col("state_id") == 4).with_columns(
+        state_pp=pl.lit(""),
+        is_proof_complete=pl.lit(True),
+        remaining_depth=pl.lit(0, dtype=pl.Int32),
+        parent_state_id=pl.lit(4, dtype=pl.UInt64),
+        state_id=pl.lit(500, dtype=pl.UInt64),
+    )
+    pl.concat([frame, done]).write_parquet(tmp_path / "a.parquet")
+    train_from_files(tmp_path / "a.parquet", policy, tmp_path / "ebm", settings())
+    assert "" not in policy.encoded
+
+
+def test_features_larger_than_the_limit_stay_in_the_cache(tmp_path, files, policy):
+    with EmbeddingCache(tmp_path / "cache", policy.encoder_fingerprint, 64) as cache:
+        in_memory = train_from_files(files, policy, tmp_path / "one", settings(), cache=cache)
+        mapped = train_from_files(files, policy, tmp_path / "two", settings(memory_limit_gib=0.0), cache=cache)
+    x = torch.from_numpy(np.random.default_rng(0).normal(size=(4, 64)).astype(np.float32))
+    assert torch.equal(in_memory.head(x), mapped.head(x))
