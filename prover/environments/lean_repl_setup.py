@@ -22,6 +22,7 @@ from prover.environments.sandbox import ProcessLimits, lean_user
 if TYPE_CHECKING:
     from lean_interact import LeanREPLConfig
 
+LEAN_INTERACT_VERSION = "0.11.6"
 REPL_VARIABLE = "PROVER_LEAN_REPL"
 _BINARY = Path(".lake", "build", "bin", "repl")
 _LAUNCHER = Path(__file__).parent / "lean_repl_launch.py"
@@ -47,6 +48,12 @@ def configure(
             "run: pip install 'lean-expert-iteration[lean]'"
         ) from error
 
+    installed = importlib.metadata.version("lean-interact")
+    if installed != LEAN_INTERACT_VERSION:  # `lean_repl_server` replaces methods of this one
+        raise LeanUnavailable(
+            f"lean-interact {installed} is installed, and this needs {LEAN_INTERACT_VERSION}; "
+            "run: pip install 'lean-expert-iteration[lean]'"
+        )
     lake = shutil.which(lake_path)
     if lake is None:
         raise LeanUnavailable(
@@ -109,7 +116,7 @@ def fingerprint(config: "LeanREPLConfig", rules: Sequence[object]) -> str:
     binary = Path(config.cache_repl_dir) / _BINARY
     facts = {
         "rules": rules,
-        "lean-interact": importlib.metadata.version("lean-interact"),
+        "lean-interact": LEAN_INTERACT_VERSION,
         "lean": config.lean_version,
         "repl": binary.stat().st_size if binary.is_file() else None,
         "project": _digest_sources(Path(config.working_dir)) if config.project is not None else None,

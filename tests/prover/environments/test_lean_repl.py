@@ -1,5 +1,6 @@
 """The REPL environment over lean-interact's real client, against stand-in servers: recorded, toy, hostile."""
 
+import importlib.metadata
 import json
 import os
 import re
@@ -449,6 +450,9 @@ def test_what_is_missing_is_said_with_what_to_do(standin, tmp_path, monkeypatch)
         standin.open(workers=0)
     with pytest.raises(ValueError, match=r"ReplLimits.tactic_s is 0"):
         ReplLimits(tactic_s=0)
+    monkeypatch.setattr(importlib.metadata, "version", lambda _: "0.12.0")
+    with pytest.raises(LeanUnavailable, match=r"lean-interact 0.12.0 is installed, and this needs 0.11.6"):
+        standin.open()
     monkeypatch.setitem(sys.modules, "lean_interact", None)
     with pytest.raises(LeanUnavailable, match=r"pip install 'lean-expert-iteration\[lean\]'"):
         standin.open()
