@@ -41,8 +41,13 @@ class PromptTemplate(Protocol):
         """The tactic in a completion, in the state's own names; None if there is none in it."""
         ...
 
+    @property
+    def end(self) -> str | None:
+        """What a completion ends with in training; None: the tokenizer's end-of-sequence token."""
+        ...
+
     def completion(self, tactic: str, state: str) -> str:
-        """What the model should have said to propose `tactic`: the inverse of `tactic`, for training."""
+        """What the model should have said to propose `tactic`, without its end: the inverse of `tactic`."""
         ...
 
     def encoding_text(self, state: str) -> str:
@@ -101,6 +106,7 @@ class StateTactic:
     name = "state-tactic/1"
     stop: tuple[str, ...] = ()
     add_special_tokens = False
+    end = None
 
     @staticmethod
     @lru_cache(maxsize=4096)
@@ -135,6 +141,9 @@ class PlainTemplate:
     wrap: Callable[[str], str]
     stop: tuple[str, ...]
     add_special_tokens: bool
+    indent: str = ""
+    """What stands before the tactic on its line."""
+    end: str | None = "\n"
 
     def prompt(self, state: str) -> str:
         return self.wrap(main_goal(state))
@@ -144,7 +153,7 @@ class PlainTemplate:
         return None if not line or line.startswith(("--", "/-", "```")) else line
 
     def completion(self, tactic: str, state: str) -> str:
-        return tactic
+        return self.indent + tactic
 
     def encoding_text(self, state: str) -> str:
         return normalise(state)
@@ -183,13 +192,17 @@ _TEMPLATES: dict[str, PromptTemplate] = {
         StateTactic(),
         # DeepSeek-Prover-V2 (7B, 671B), the model card's format without a proof plan: the turn markers are the
         # tokenizer's own, and the answer is opened up to the place where the first tactic stands.
-        PlainTemplate("deepseek-prover-v2/1", _deepseek_prover_v2, ("```",), add_special_tokens=False),
+        PlainTemplate("deepseek-prover-v2/1", _deepseek_prover_v2, ("```",), add_special_tokens=False, indent="  "),
         # The format of models fine-tuned on (state, tactic) pairs in the manner of GPT-f and llmstep.
         PlainTemplate(
-            "goal-proofstep/1", "[GOAL]{}[PROOFSTEP]".format, ("[GOAL]", "[PROOFSTEP]"), add_special_tokens=True
+            "goal-proofstep/1",
+            "[GOAL]{}[PROOFSTEP]".format,
+            ("[GOAL]", "[PROOFSTEP]"),
+            add_special_tokens=True,
+            end=None,
         ),
         # Any code model that was never trained on states: the state as a comment above the next line of a proof.
-        PlainTemplate("state-comment/1", "/- Lean 4 proof state:\n{}\n-/\n".format, (), add_special_tokens=True),
+        PlainTemplate("state-comment/1", "/- Lean 4 proof state:\n{}\n-/\n".format, (), True, indent="  "),
     )
 }
 

@@ -59,9 +59,12 @@ def proof_pairs(
             state = print_state(goals)
             yield TrainingPair(number, state, tactic)
             if rng.random() < legal_share:
-                others = [other for other in legal_tactics(goals[0]) if other != tactic]
-                if others:
-                    yield TrainingPair(number, state, rng.choice(others))
+                kinds: dict[str, list[str]] = {}  # `apply` is as likely as `left`, however many hypotheses there are
+                for other in legal_tactics(goals[0]):
+                    if other != tactic:
+                        kinds.setdefault(_kind(other), []).append(other)
+                if kinds:
+                    yield TrainingPair(number, state, rng.choice(kinds[rng.choice(sorted(kinds))]))
             goals = apply_tactic(goals, tactic)
 
 
@@ -77,6 +80,11 @@ def legal_tactics(goal: Sequent) -> list[str]:
         tried += [f"rcases {name} with ⟨{one}, {two}⟩", f"rcases {name} with {one} | {one}"]
         tried += [f"have {one} := {name} {other}" for other in names]
     return [tactic for tactic in tried if _applies(goal, tactic)]
+
+
+def _kind(tactic: str) -> str:
+    words = tactic.split(" ")
+    return f"{words[0]} {words[-1] if words[-1] == '?_' else ''}"
 
 
 def _applies(goal: Sequent, tactic: str) -> bool:
@@ -97,10 +105,8 @@ def load_pairs(
     seed: int, n_theorems: int, legal_share: float, cache: Path, config: GeneratorConfig = EASY
 ) -> list[TrainingPair]:
     """`proof_pairs`, kept in `cache` as JSONL, and checked against the held-out sets."""
-    name = hashlib.sha256(f"{seed} {n_theorems} {legal_share} {config} {sorted(shipped_forms())}".encode()).hexdigest()[
-        :16
-    ]
-    file = cache / f"pairs-{name}.jsonl"
+    what = f"{seed} {n_theorems} {legal_share} {config} {sorted(shipped_forms())}"
+    file = cache / f"pairs-{hashlib.sha256(what.encode()).hexdigest()[:16]}.jsonl"
     if not file.is_file():
         log.info("making %d easy theorems", n_theorems)
         cache.mkdir(parents=True, exist_ok=True)
