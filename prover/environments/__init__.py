@@ -74,10 +74,14 @@ def open_environment(
         return LeanReplEnvironment(lean_project, workers=workers, limits=limits)
     if limits is not None and not isinstance(limits, LeanLimits):
         raise ValueError(f"environment {kind!r} takes LeanLimits, not {type(limits).__name__}")
-    workers = workers or default_workers()
     if kind == "embedded":
         from prover.environments.lean_script_process import EmbeddedRunner
 
         limits = limits or LeanLimits()
-        return LeanScript(EmbeddedRunner(workers, limits.process), limits)
-    raise NotImplementedError(kind)
+        return LeanScript(EmbeddedRunner(workers or default_workers(), limits.process), limits)
+    from prover.environments.lean_script import MATHLIB_LIMITS
+    from prover.environments.lean_script_installed import InstalledRunner, default_project_workers
+
+    limits = limits or MATHLIB_LIMITS
+    project = lean_project if kind == "project" else None
+    return LeanScript(InstalledRunner(workers or default_project_workers(), limits.process, project), limits)

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 
 from prover.environments.base import Certificate, ProofClaim
 from prover.environments.lean_script_process import LeanRunner, RunResult
-from prover.environments.lean_script_source import file_head, has_imports, indented
+from prover.environments.lean_script_source import file_head, has_imports, indented, uses_sorry
 from prover.environments.refusal import refuse_header, refuse_name, refuse_statement, refuse_tactic
 from prover.theorems import Theorem
 
@@ -66,7 +66,7 @@ def judge(claim: ProofClaim, result: RunResult) -> tuple[str, tuple[str, ...]]:
     errors = [str(message["data"]) for message in result.messages if message.get("severity") == "error"]
     if errors:
         return f"Lean reports an error: {errors[0]}", ()
-    if any(message.get("kind") == "hasSorry" or "uses `sorry`" in str(message["data"]) for message in result.messages):
+    if any(uses_sorry(message) for message in result.messages):
         return "the proof uses `sorry`", ()
     found = _AXIOMS.match(str(result.messages[-1]["data"])) if result.messages else None
     if found is None or found["name"] != claim.theorem.name.replace("«", "").replace("»", ""):

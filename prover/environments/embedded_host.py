@@ -20,14 +20,12 @@ import importlib.util
 import json
 import os
 import resource
-import select
-import signal
 import socket
 import sys
 import time
+from dataclasses import asdict
 from typing import Any
 
-_PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _LINE_BUFFERED = 1  # _IOLBF of glibc and Darwin
 _SETUP_FAILED = 77  # exit status of a child that could not be limited: Lean never started
@@ -59,8 +57,7 @@ def _become_lean(library, libc, sandbox, limits, request: dict, stdout: int, std
         os.dup2(stderr, 2)
         os.closerange(3, 1024)
         os.chdir(request["folder"])
-        if sys.platform.startswith("linux"):
-            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        sandbox.die_with_parent()
         # Line-buffered: what was printed before a process is killed is kept.
         libc.setvbuf(ctypes.c_void_p.in_dll(libc, "stdout" if sys.platform != "darwin" else "__stdoutp"), None,
                      _LINE_BUFFERED, 0)  # fmt: skip
@@ -74,34 +71,6 @@ def _become_lean(library, libc, sandbox, limits, request: dict, stdout: int, std
         os.write(2, f"embedded Lean could not start: {error!r}\n".encode())
     finally:
         os._exit(status & 0xFF)
-
-
-def _wait(pid: int, deadline: float, peer: socket.socket) -> tuple[int, bool, int]:
-    """(wait status, timed out, peak resident KiB) of the child; ends it at the deadline or when the peer is gone."""
-    timed_out = False
-    pidfd = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else -1
-    poll = select.poll()
-    if pidfd >= 0:
-        poll.register(pidfd, select.POLLIN)
-    poll.register(peer, 0)  # hang-up is always reported
-    try:
-        while True:
-            done, status, usage = os.wait4(pid, os.WNOHANG)
-            if done:
-                scale = 1 if sys.platform != "darwin" else 1024
-                return status, timed_out, usage.ru_maxrss // scale
-            left = deadline - time.monotonic()
-            if left <= 0:
-                timed_out = True
-                os.kill(pid, signal.SIGKILL)
-            events = poll.poll(max(0, min(left, 3600 if pidfd >= 0 else 0.005)) * 1000 if left > 0 else 50)
-            if any(fd == peer.fileno() for fd, _ in events):
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-                os._exit(0)
-    finally:
-        if pidfd >= 0:
-            os.close(pidfd)
 
 
 def serve(library_path: str, socket_fd: int, config: dict) -> None:
@@ -128,9 +97,10 @@ def serve(library_path: str, socket_fd: int, config: dict) -> None:
             _become_lean(library, libc, sandbox, limits, request, *descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
-        status, timed_out, max_rss_kib = _wait(pid, started + request["wall_s"], peer)
-        reply = {"status": status, "timed_out": timed_out, "max_rss_kib": max_rss_kib,
-                 "wall_s": time.monotonic() - started}  # fmt: skip
+        ending = sandbox.supervise(pid, started + request["wall_s"], peer.fileno())
+        if ending is None:
+            return
+        reply = {**asdict(ending), "wall_s": time.monotonic() - started}
         peer.sendall(json.dumps(reply).encode() + b"\n")
 
 

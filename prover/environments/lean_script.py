@@ -28,8 +28,9 @@ from prover.environments.base import (
     TimedOut,
 )
 from prover.environments.certify import certify_claims
-from prover.environments.lean_script_process import LeanRunner, RunResult
+from prover.environments.lean_script_process import RunResult, StepRunner
 from prover.environments.lean_script_source import (
+    COPY_LEMMA,
     HEAD,
     PREFIX,
     Slot,
@@ -51,9 +52,9 @@ from prover.environments.sandbox import ProcessLimits
 from prover.theorems import Theorem
 
 METHOD_VERSION = "prefix-replay/1"
+UNEXPLAINED = "Lean did not accept this tactic in this state"
 _TRIAL_SIZE = 40  # candidates in one `example`: more are slower each, and take memory
 _FILE_SIZE = 2000  # candidates in one process: bounds its memory
-_SPLIT_SIZE = 96  # candidates below which a second process does not pay for itself
 _SHARED_ROUNDS = 3  # after so many tries, candidates that lose their neighbours get an `example` each
 
 
@@ -92,7 +93,9 @@ class LeanScript:
     `elapsed_ms` of an outcome is its share of its file's wall time.
     """
 
-    def __init__(self, runner: LeanRunner, limits: LeanLimits | None = None) -> None:
+    def __init__(self, runner: StepRunner, limits: LeanLimits | None = None, *, explain: bool = False) -> None:
+        """`explain`: ask Lean once more for the error messages of rejected tactics; else they get a general one."""
+        self.explain = explain
         self.limits = limits or LeanLimits()
         self._runner = runner
         self.name = runner.name
@@ -129,6 +132,9 @@ class LeanScript:
         trials: list[Trial] = []
         for row, request in enumerate(requests):
             slots = []
+            if not request.state.text:
+                outcomes[row] = [Rejected("the proof is complete: no goal is left", 0.0) for _ in request.tactics]
+                continue
             refused_theorem = self._refuse_theorem(request.state.theorem)
             for column, tactic in enumerate(request.tactics):
                 refused = refused_theorem or refuse_tactic(tactic.replace("\r\n", "\n"))
@@ -148,6 +154,8 @@ class LeanScript:
 
             self._each(try_file, range(len(files)))
             trials = [trial for later in again for trial in later]
+        if self.explain:
+            self._explain(requests, outcomes)
         return [[o if o is not None else Crashed("no answer from Lean", 0.0) for o in row] for row in outcomes]
 
     def certify(self, claims: Sequence[ProofClaim]) -> list[Certificate]:
@@ -196,7 +204,7 @@ class LeanScript:
     def _shares(self, items: list, weight) -> list[list]:
         """Consecutive shares of `items` for separate processes: about equal, few enough to pay, small enough to fit."""
         total = sum(weight(item) for item in items)
-        wanted = max(1, min(self._runner.workers, total // _SPLIT_SIZE), -(-total // _FILE_SIZE))
+        wanted = max(1, min(self._runner.workers, total // self._runner.split_size), -(-total // _FILE_SIZE))
         bound = total / wanted
         shares: list[list] = [[]]
         filled = 0.0
@@ -279,6 +287,36 @@ class LeanScript:
             self._counts.update(retried=sum(len(trial.slots) for trial in again), **{f"ended_{run.ended}": 1})
         return again
 
+    # -- reasons --------------------------------------------------------------------------------------------------
+
+    def _explain(self, requests: Sequence[StepRequest], outcomes: list[list[Outcome | None]]) -> None:
+        """Fill in Lean's messages for candidates that it turned down without one. Best effort: verdicts stand."""
+        trials = []
+        for row, request in enumerate(requests):
+            silent = [
+                Slot(row, column, tactic)
+                for column, (tactic, outcome) in enumerate(zip(request.tactics, outcomes[row], strict=True))
+                if isinstance(outcome, Rejected) and outcome.message == UNEXPLAINED
+            ]
+            for first in range(0, len(silent), _TRIAL_SIZE):
+                chunk = tuple(silent[first : first + _TRIAL_SIZE])
+                trials.append(Trial(request.state.theorem, request.state.tactics, chunk))
+        if trials:
+            self._each(lambda file: self._explain_file(file, outcomes), self._files(trials))
+
+    def _explain_file(self, trials: list[Trial], outcomes: list[list[Outcome | None]]) -> None:
+        head = file_head(self._runner.preamble, trials[0].theorem.header, self.limits.max_heartbeats)
+        wave = WaveText([*head, COPY_LEMMA])
+        for trial in trials:
+            wave.add_explained(trial)
+        run = self._run(wave, sum(len(trial.slots) for trial in trials))
+        for trial, answer in zip(trials, wave.read(run.messages)[0], strict=True):
+            for position, slot in enumerate(trial.slots):
+                said = answer.first_error(position).split("\n\n")[0].strip()
+                outcome = outcomes[slot.row][slot.column]
+                if said and isinstance(outcome, Rejected):
+                    outcomes[slot.row][slot.column] = replace(outcome, message=said)
+
     def _write(self, trial: Trial, outcomes: list[list[Outcome | None]], outcome: Outcome) -> None:
         for slot in trial.slots:
             if outcomes[slot.row][slot.column] is None:
@@ -321,7 +359,7 @@ class LeanScript:
                 outcome = Rejected(error, elapsed)
                 cut = not traces
             else:
-                outcome = Rejected("Lean did not accept this tactic in this state", elapsed)
+                outcome = Rejected(UNEXPLAINED, elapsed)
             if outcome is None:
                 lost.append(slot)
             else:

@@ -60,6 +60,13 @@ class LeanRunner(Protocol):
     def close(self) -> None: ...
 
 
+class StepRunner(LeanRunner, Protocol):
+    """A runner for stepping too."""
+
+    split_size: int
+    """Candidates in a wave below which a second process does not pay for itself."""
+
+
 def scratch_folder() -> Path:
     """A new folder that the user Lean runs as can reach, and cannot write to."""
     uid = lean_user()
@@ -102,7 +109,8 @@ def parse_messages(data: bytes) -> list[Message]:
     return messages
 
 
-def _read_back(file: IO[bytes]) -> bytes:
+def read_back(file: IO[bytes]) -> bytes:
+    """What a process wrote into a file that we opened for it, up to a limit."""
     file.seek(0)
     return file.read(_OUTPUT_LIMIT)
 
@@ -128,6 +136,7 @@ class EmbeddedRunner:
     """The embedded Lean through `workers` warm hosts, started when first needed; thread-safe."""
 
     takes_imports = False
+    split_size = 96  # fewer candidates than this do not pay for a second process
 
     def __init__(self, workers: int, limits: ProcessLimits, lean: EmbeddedLean | None = None) -> None:
         self._lean = lean or embedded_lean()
@@ -175,7 +184,7 @@ class EmbeddedRunner:
                         host = None
                         if attempt == 2:
                             return RunResult([], "died", str(error), 0.0, 0)
-                return self._result(reply, _read_back(stdout), _read_back(stderr))
+                return self._result(reply, read_back(stdout), read_back(stderr))
         finally:
             pool.put(host)
 

@@ -24,10 +24,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from prover.theorem_text import join_headers
 from prover.theorems import Theorem
 
 HEAD, PREFIX, TAIL = -1, -2, -3
 """Slots of a trial's lines that belong to no candidate."""
+
+COPY_LEMMA = "def proverCopy.{x} {α : Sort x} (a _ : α) : α := a"
+"""Turns one goal into two equal ones."""
 
 _RUNTIME_LIMIT = re.compile(r"\(deterministic\) timeout|maximum number of heartbeats|maximum recursion depth")
 _IMPORT = re.compile(r"^\s*(?:public\s+)?(?:meta\s+)?import\s", re.MULTILINE)
@@ -74,6 +78,13 @@ def hit_limit(message: str) -> bool:
     return _RUNTIME_LIMIT.search(message) is not None
 
 
+def uses_sorry(message: dict[str, Any]) -> bool:
+    """Whether this is Lean's warning about `sorry` (older versions quote the word and do not name the kind)."""
+    return (
+        message.get("kind") == "hasSorry" or re.match(r"declaration uses ['`]sorry", str(message["data"])) is not None
+    )
+
+
 def clean(tactic: str) -> str:
     """Tactic text as it is pasted: Unix line ends, no blank lines around it, no trailing blanks."""
     lines = [line.rstrip() for line in tactic.replace("\r\n", "\n").split("\n")]
@@ -96,9 +107,7 @@ def has_imports(header: str) -> bool:
 
 def file_head(preamble: str, header: str, max_heartbeats: int) -> list[str]:
     """First lines of a file: the Lean's preamble, the theorems' header, the limit unless the header sets its own."""
-    lines = preamble.splitlines()
-    if header.strip():
-        lines += header.strip("\n").splitlines()
+    lines = join_headers(preamble, header).splitlines()  # both may declare the same universe
     if not _SETS_HEARTBEATS.search(header):
         lines.append(f"set_option maxHeartbeats {max_heartbeats}")
     return lines
@@ -125,10 +134,7 @@ class WaveText:
 
     def add(self, trial: Trial) -> None:
         """A trial that steps candidates."""
-        self._open(f"example {trial.theorem.statement} := by")
-        self._mark(PREFIX)
-        for tactic in trial.prefix:
-            self._lines += indented(tactic, 2)
+        self._replay(trial)
         for position, slot in enumerate(trial.slots):
             self._mark(position)
             body = indented(slot.tactic, 7)
@@ -138,12 +144,32 @@ class WaveText:
             self._lines.append("      fail) | skip")
         self._close()
 
+    def add_explained(self, trial: Trial) -> None:
+        """A trial whose candidates are all known to fail: each on a copy of the main goal, so that Lean reports why.
+
+        Needs `COPY_LEMMA` above. A failing block of the focusing dot logs its error and lets the next block go on.
+        """
+        self._replay(trial)
+        n_copies = len(trial.slots)
+        self._lines.append(f"  refine {'proverCopy ?_ (' * n_copies}?_{')' * n_copies}")
+        for position, slot in enumerate(trial.slots):
+            self._mark(position)
+            body = indented(slot.tactic, 5)
+            self._lines += [f"  · ({body[0][5:]}", *body[1:], "    )"]
+        self._close()
+
     def add_root(self, theorem: Theorem) -> None:
         """A trial that only states the theorem, under its own name, and prints its first state."""
         self._open(f"{theorem.declaration} := by")
         self._mark(0)
         self._trace(2, 0)
         self._close()
+
+    def _replay(self, trial: Trial) -> None:
+        self._open(f"example {trial.theorem.statement} := by")
+        self._mark(PREFIX)
+        for tactic in trial.prefix:
+            self._lines += indented(tactic, 2)
 
     def _open(self, declaration: str) -> None:
         self._mark(HEAD)
@@ -176,6 +202,6 @@ class WaveText:
                 else:
                     answers[trial].errors.setdefault(slot, []).append(data)
                     answers[trial].finished = True
-            elif severity == "warning" and line in self._head_lines and message.get("kind") == "hasSorry":
+            elif severity == "warning" and line in self._head_lines and uses_sorry(message):
                 answers[self._head_lines[line]].finished = True
         return answers, head_errors

@@ -13,25 +13,22 @@ MAX_LENGTH = 20_000
 MAX_NESTING = 200
 
 # Anywhere in the text, even inside a longer word: none has a use in a proof.
-_FRAGMENTS = (
-    "sorry", "native", "run_tac", "run_cmd", "run_elab", "run_meta", "unsafe", "implemented_by", "lcProof", "lcAny",
-    "lcErased", "lcVoid", "ofReduceBool", "ofReduceNat", "trustCompiler", "reduceBool", "reduceNat", "by_elab",
-    "include_str", "include_bytes", "dbg_trace", "dbgTrace", "unsafeCast", "unsafeIO", "skipKernelTC",
-    "declare_syntax_cat", "builtin_", "initialize",
-)  # fmt: skip
+_FRAGMENTS = """
+    sorry native run_tac run_cmd run_elab run_meta unsafe implemented_by lcProof lcAny lcErased lcVoid
+    ofReduceBool ofReduceNat trustCompiler reduceBool reduceNat by_elab include_str include_bytes dbg_trace
+    dbgTrace unsafeCast unsafeIO skipKernelTC declare_syntax_cat builtin_ initialize
+""".split()
 
 # Words: commands, and tactics that close goals without proof. Lean's own keywords among them can be no one's name.
-_WORDS = (
-    "admit", "stop", "axiom", "axioms", "constant", "theorem", "lemma", "def", "abbrev", "opaque", "example",
-    "instance", "inductive", "coinductive", "structure", "class", "deriving", "mutual", "macro", "macro_rules", "elab",
-    "elab_rules", "syntax", "notation", "notation3", "infix", "infixl", "infixr", "prefix", "postfix", "unif_hint",
-    "simproc", "dsimproc", "binder_predicate", "set_option", "extern", "export", "import", "prelude", "module", "namespace",
-    "section", "end", "variable", "variables", "universe", "universes", "attribute", "private", "protected",
-    "noncomputable", "nonrec", "partial", "local", "scoped", "public", "meta", "omit", "include", "init_quot", "exit",
-    "seal", "unseal", "register_option", "register_simp_attr", "add_decl_doc", "library_note", "gen_injective_theorems",
-    "proof_wanted", "alias", "irreducible_def", "suppress_compilation", "csimp", "IO", "Elab", "Meta", "MetaM",
-    "TacticM", "TermElabM", "CommandElabM", "CoreM",
-)  # fmt: skip
+_WORDS = """
+    admit stop axiom axioms constant theorem lemma def abbrev opaque example instance inductive coinductive
+    structure class deriving mutual macro macro_rules elab elab_rules syntax notation notation3 infix infixl
+    infixr prefix postfix unif_hint simproc dsimproc binder_predicate set_option extern export import prelude
+    module namespace section end variable variables universe universes attribute private protected noncomputable
+    nonrec partial local scoped public meta omit include init_quot exit seal unseal register_option
+    register_simp_attr add_decl_doc library_note gen_injective_theorems proof_wanted alias irreducible_def
+    suppress_compilation csimp IO Elab Meta MetaM TacticM TermElabM CommandElabM CoreM
+""".split()
 
 _IDENT = r"A-Za-z0-9_'!?.₀-₉α-ωΑ-Ω\u2100-\u214f\u1d400-\u1d7ff"
 _WORD = re.compile(rf"(?<![{_IDENT}«#@])(?:{'|'.join(map(re.escape, _WORDS))})(?![A-Za-z0-9_'!?₀-₉])")

@@ -17,11 +17,19 @@ import errno
 import os
 import platform
 import resource
+import select
+import signal
 import struct
 import sys
+import time
 from dataclasses import dataclass
 
 NOBODY = 65534
+_PR_SET_PDEATHSIG = 1
+_PR_SET_KEEPCAPS = 8
+_PR_SET_CHILD_SUBREAPER = 36
+_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 47, 2
+_CAPABILITY_VERSION_3, _CAP_DAC_READ_SEARCH = 0x20080522, 2
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_SET_SECCOMP = 22
 _CLONE_NEWNET = 0x40000000
@@ -118,14 +126,28 @@ def leave_network() -> bool:
     return _libc().unshare(_CLONE_NEWNET) == 0
 
 
-def drop_user(uid: int) -> None:
-    """Become `uid` for good, without supplementary groups. Raises SandboxError when still able to be root."""
+def drop_user(uid: int, *, read_all: bool = False) -> None:
+    """Become `uid` for good, without supplementary groups. Raises SandboxError when still able to be root.
+
+    `read_all` (Linux) keeps one capability, to read files and enter folders of others, over the change and over what
+    this process becomes: for a toolchain in root's own home folder.
+    """
+    keep = read_all and sys.platform.startswith("linux")
+    libc = _libc()
+    if keep:
+        libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
     try:
         os.setgroups([])
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
     except PermissionError as error:
         raise SandboxError(f"cannot become user {uid}: {error}") from error
+    if keep:
+        header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
+        mask = 1 << _CAP_DAC_READ_SEARCH
+        if libc.capset(header, struct.pack("6I", mask, mask, mask, 0, 0, 0)) != 0:
+            raise SandboxError(ctypes.get_errno(), "capset failed")
+        libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _CAP_DAC_READ_SEARCH, 0, 0)
     if os.geteuid() == 0 or os.getresuid() != (uid, uid, uid):
         raise SandboxError(f"still root after changing to user {uid}")
 
@@ -234,3 +256,76 @@ def deny_system_calls(*, allow_exec: bool = False, allow_fork: bool = False) -> 
     if _libc().prctl(_PR_SET_SECCOMP, 2, header, 0, 0) != 0:
         raise SandboxError(ctypes.get_errno(), "seccomp filter refused by the kernel")
     return True
+
+
+def die_with_parent() -> None:
+    """Linux: the kernel ends this process when the one that forked it ends."""
+    if sys.platform.startswith("linux"):
+        _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def adopt_orphans() -> None:
+    """Linux: descendants whose parents end become children of this process, so that `end_descendants` finds them."""
+    if sys.platform.startswith("linux"):
+        _libc().prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _children() -> list[int]:
+    found = []
+    for name in os.listdir("/proc") if os.path.isdir("/proc/self") else []:
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    if int(file.read().rsplit(b")", 1)[1].split()[1]) == os.getpid():
+                        found.append(int(name))
+            except (OSError, IndexError):
+                continue  # ended meanwhile
+    return found
+
+
+def end_descendants() -> None:
+    """End every process below this one; needs `adopt_orphans` before they were started."""
+    while children := _children():
+        for pid in children:
+            os.kill(pid, signal.SIGKILL)
+        for pid in children:
+            os.waitpid(pid, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a child ended: `status` as from waitpid; `max_rss_kib`: its peak resident memory."""
+
+    status: int
+    timed_out: bool
+    max_rss_kib: int
+
+
+def supervise(pid: int, deadline: float, control: int) -> Ending | None:
+    """Wait for child `pid`; end it at `deadline` (monotonic seconds).
+
+    `control` is a descriptor whose other end our caller holds: when it hangs up, the child is ended and None returned.
+    """
+    timed_out = False
+    pidfd = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else -1
+    poll = select.poll()
+    if pidfd >= 0:
+        poll.register(pidfd, select.POLLIN)
+    poll.register(control, 0)  # a hang-up is always reported
+    try:
+        while True:
+            done, status, usage = os.wait4(pid, os.WNOHANG)
+            if done:
+                return Ending(status, timed_out, usage.ru_maxrss // (1024 if sys.platform == "darwin" else 1))
+            left = deadline - time.monotonic()
+            if left <= 0:
+                timed_out = True
+                os.kill(pid, signal.SIGKILL)
+            events = poll.poll(1000 * min(left, 60 if pidfd >= 0 else 0.005) if left > 0 else 50)
+            if any(descriptor == control for descriptor, _ in events):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                return None
+    finally:
+        if pidfd >= 0:
+            os.close(pidfd)
