@@ -13,81 +13,22 @@ import json
 import random
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from prover.logic.arena import FALSE_ID, Arena
 from prover.logic.canonical import antecedents, canonical_form, canonical_statement, curried
-from prover.logic.formulas import (
-    FALSE,
-    TRUE,
-    And,
-    Formula,
-    Hypothesis,
-    Iff,
-    Imp,
-    Not,
-    Or,
-    Sequent,
-    Var,
-    print_statement,
-    rename,
-)
+from prover.logic.formulas import Formula, Sequent, Var, print_statement
 from prover.logic.g4ip import Decider, StepLimitError
 from prover.logic.proofs import ScriptLimitError, find_script
+from prover.logic.sampling import GeneratorConfig, Sampler, tidy
 from prover.logic.truth import is_tautology
 from prover.theorems import Theorem
 
-VARIABLES = ("p", "q", "r", "s", "t")
 THEOREM_SETS = Path(__file__).resolve().parent.parent / "theorem_sets"
 SHIPPED_FILE = THEOREM_SETS / "propositional.jsonl"
 TEXTBOOK_FILE = THEOREM_SETS / "textbook.jsonl"
-
-
-@dataclass(frozen=True, slots=True)
-class GeneratorConfig:
-    """What statements look like. Weights need not sum to one."""
-
-    min_steps: int = 6
-    """Fewest elementary tactic steps of the shortest script."""
-    max_steps: int = 16
-    """Most elementary tactic steps of the shortest script."""
-    min_variables: int = 3
-    """Fewest propositions that a statement may use."""
-    max_variables: int = 5
-    """Most propositions that a statement may use, at most 5."""
-    min_leaves: int = 5
-    """Fewest occurrences of propositions in a statement."""
-    max_leaves: int = 12
-    """Most occurrences of propositions in a statement."""
-    max_hypotheses: int = 4
-    """Most hypotheses drawn; some statements have them as antecedents of the goal instead."""
-    closed_share: float = 0.4
-    """Share of statements whose hypotheses become antecedents of the goal."""
-    conjoined_share: float = 0.25
-    """Share of those whose antecedents are joined into one conjunction."""
-    negation: float = 0.2
-    """Chance that a formula of two or more leaves is negated; a single leaf is negated half as often."""
-    constant: float = 0.02
-    """Chance that a leaf is `True` or `False`."""
-    connectives: tuple[tuple[str, float], ...] = (("imp", 0.40), ("and", 0.22), ("or", 0.30), ("iff", 0.08))
-    """Weights of the binary connectives."""
-    max_waste: int = 1
-    """Most parts of a statement that could be anything without harm; they are what a proof must see past."""
-    plain_share: float = 0.25
-    """Chance to keep a theorem whose script only takes apart, picks sides and closes; without this most would."""
-    node_limit: int = 4_000
-    """Bound on the search for a shortest script; a statement that hits it is dropped."""
-
-    def __post_init__(self) -> None:
-        for low, high in (("min_steps", "max_steps"), ("min_variables", "max_variables"), ("min_leaves", "max_leaves")):
-            if not 1 <= getattr(self, low) <= getattr(self, high):
-                raise ValueError(
-                    f"{low} = {getattr(self, low)} and {high} = {getattr(self, high)}: expected 1 <= {low} <= {high}"
-                )
-        if self.max_variables > len(VARIABLES):
-            raise ValueError(f"max_variables = {self.max_variables}: expected at most {len(VARIABLES)}")
 
 
 DEMO = GeneratorConfig()
@@ -103,80 +44,6 @@ EASY = GeneratorConfig(
     node_limit=1_000,
 )
 """Training material of the shipped policy: 1 to 7 steps."""
-
-_LEAVES = {name: Var(name) for name in VARIABLES}
-_BUILD: dict[str, Callable[[Formula, Formula], Formula]] = {"and": And, "or": Or, "imp": Imp, "iff": Iff}
-
-
-class _Sampler:
-    """Random sequents; all randomness comes from one `random.Random`, through `random()` alone."""
-
-    def __init__(self, rng: random.Random, config: GeneratorConfig) -> None:
-        self.rng = rng
-        self.config = config
-        self.total_weight = sum(weight for _, weight in config.connectives)
-
-    def below(self, n: int) -> int:
-        return int(self.rng.random() * n)
-
-    def between(self, low: int, high: int) -> int:
-        return low + self.below(high - low + 1)
-
-    def sequent(self) -> Sequent:
-        """A random statement, provable or not, whose propositions are not declared yet (see `tidy`)."""
-        config = self.config
-        variables = VARIABLES[: self.between(config.min_variables, config.max_variables)]
-        leaves = self.between(max(config.min_leaves, len(variables)), max(config.max_leaves, len(variables)))
-        n_hypotheses = min(self.between(0, config.max_hypotheses), leaves - 1)
-        sizes = [1] * (n_hypotheses + 1)
-        for _ in range(leaves - len(sizes)):
-            sizes[self.below(len(sizes))] += 1
-        formulas = [self.formula(size, variables) for size in sizes]
-        goal = formulas.pop()
-        if formulas and self.rng.random() < config.closed_share:
-            if self.rng.random() >= self.config.conjoined_share:
-                for formula in reversed(formulas):
-                    goal = Imp(formula, goal)
-            else:
-                antecedent = formulas[-1]
-                for formula in reversed(formulas[:-1]):
-                    antecedent = And(formula, antecedent)
-                goal = Imp(antecedent, goal)
-            formulas = []
-        hypotheses = tuple(Hypothesis(f"h{i}", formula) for i, formula in enumerate(formulas, start=1))
-        return Sequent(hypotheses, goal)
-
-    def formula(self, leaves: int, variables: tuple[str, ...]) -> Formula:
-        if leaves == 1:
-            if self.rng.random() < self.config.constant:
-                return TRUE if self.rng.random() < 0.3 else FALSE
-            leaf = _LEAVES[variables[self.below(len(variables))]]
-            return Not(leaf) if self.rng.random() < self.config.negation / 2 else leaf
-        if self.rng.random() < self.config.negation:
-            return Not(self._binary(leaves, variables))
-        return self._binary(leaves, variables)
-
-    def _binary(self, leaves: int, variables: tuple[str, ...]) -> Formula:
-        draw = self.rng.random() * self.total_weight
-        op = self.config.connectives[-1][0]
-        for name, weight in self.config.connectives:
-            draw -= weight
-            if draw < 0:
-                op = name
-                break
-        left = self.between(1, leaves - 1)
-        return _BUILD[op](self.formula(left, variables), self.formula(leaves - left, variables))
-
-
-def tidy(sequent: Sequent) -> Sequent:
-    """The sequent with its propositions renamed to p, q, r, ... in order of appearance, and only those declared."""
-    order: dict[str, str] = {}
-    for formula in (*sequent.formulas, sequent.goal):
-        for name in formula.variables():
-            if name not in order:
-                order[name] = VARIABLES[len(order)]
-    hypotheses = tuple(Hypothesis(h.name, rename(h.formula, order)) for h in sequent.hypotheses)
-    return Sequent(hypotheses, rename(sequent.goal, order), tuple(order.values()))
 
 
 def is_interesting(sequent: Sequent, max_waste: int = 1) -> bool:
@@ -266,13 +133,13 @@ def sequents(
 
     `exclude` holds canonical forms. The same arguments give the same stream.
     """
-    sampler = _Sampler(random.Random(seed), config)
+    sampler = Sampler(random.Random(seed), config)
     seen: set[str] = set()
     while True:
-        sequent = sampler.sequent()
-        if not is_tautology(sequent):  # most are not: this comes first because it is cheap
+        drawn = sampler.promising()
+        if drawn is None:
             continue
-        sequent = tidy(sequent)
+        sequent = tidy(drawn)
         if len(sequent.variables) < config.min_variables or not is_interesting(sequent, config.max_waste):
             continue
         form = canonical_form(sequent)
@@ -318,7 +185,7 @@ def easy_proofs(
 
 def false_propositional(seed: int, n: int) -> list[Theorem]:
     """`n` statements that look like the shipped ones and that a truth table refutes: nothing may ever prove them."""
-    sampler = _Sampler(random.Random(seed), DEMO)
+    sampler = Sampler(random.Random(seed), DEMO)
     found: dict[str, Theorem] = {}
     while len(found) < n:
         sequent = tidy(sampler.sequent())

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from prover.environments import ProofClaim, ProofState, open_environment
 from prover.theorem_text import TheoremTextError, check_name, read_source, read_statement
-from prover.theorems import BUILTIN_NAMES, Theorem, TheoremFileError, TheoremSet
+from prover.theorems import BUILTIN_FOLDER, BUILTIN_NAMES, Theorem, TheoremFileError, TheoremSet
 
 PROOFS = Path(__file__).with_name("theorem_set_proofs.jsonl")
 
@@ -393,3 +393,9 @@ def test_every_first_order_and_arithmetic_theorem_has_a_certified_proof() -> Non
     with open_environment() as lean:
         certificates = lean.certify([ProofClaim(theorem, scripts[theorem.name]) for theorem in theorems])
     assert [(c.claim.theorem.name, c.reason) for c in certificates if not c.certified] == []
+
+
+def test_the_sets_readme_counts_right() -> None:
+    readme = (BUILTIN_FOLDER / "README.md").read_text(encoding="utf-8")
+    for name in BUILTIN_NAMES:
+        assert f"| `{name}` | {len(TheoremSet.load(name))} " in readme

@@ -8,7 +8,7 @@ import pytest
 
 from prover.logic.formulas import Formula, Not, Sequent, parse, parse_statement
 from prover.logic.g4ip import StepLimitError, decide, provable
-from prover.logic.generate import GeneratorConfig, _Sampler, tidy
+from prover.logic.sampling import GeneratorConfig, Sampler, tidy
 from prover.logic.truth import is_tautology
 
 THEOREMS = [
@@ -62,7 +62,7 @@ def test_known_non_theorems(text: str) -> None:
 
 
 def _random_sequents(seed: int, n: int, **settings: int) -> list[Sequent]:
-    sampler = _Sampler(random.Random(seed), GeneratorConfig(**settings))
+    sampler = Sampler(random.Random(seed), GeneratorConfig(**settings))
     return [tidy(sampler.sequent()) for _ in range(n)]
 
 

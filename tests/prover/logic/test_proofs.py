@@ -7,8 +7,9 @@ import pytest
 from prover.environments import Progress, ProofClaim, ProofEnvironment, ProofState, StepRequest, open_environment
 from prover.logic.formulas import Sequent, parse_state, parse_statement, print_state
 from prover.logic.g4ip import decide
-from prover.logic.generate import DEMO, GeneratorConfig, _Sampler, easy_proofs, sequents, tidy
+from prover.logic.generate import DEMO, easy_proofs, sequents
 from prover.logic.proofs import ScriptLimitError, find_script
+from prover.logic.sampling import GeneratorConfig, Sampler, tidy
 from prover.logic.tactics import TacticError, apply_tactic, trace
 from prover.states import normalise
 from prover.theorems import Theorem, TheoremSet
@@ -58,7 +59,7 @@ def test_a_bound_is_an_error_never_an_answer() -> None:
 
 
 def test_everything_provable_has_a_script_and_nothing_else() -> None:
-    sampler = _Sampler(random.Random(7), GeneratorConfig(max_leaves=7, max_variables=3))
+    sampler = Sampler(random.Random(7), GeneratorConfig(max_leaves=7, max_variables=3))
     found = 0
     for _ in range(1500):
         sequent = tidy(sampler.sequent())
