@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from prover_assets.assets.common import Step
-from prover_assets.tracking import MlflowResource
+from prover_assets.tracking import MlflowResource, fluent_uri
 
 ALIAS = "champion"
 ID_TAG = "prover.ebm_id"
@@ -32,8 +32,7 @@ def register_version(mlflow: MlflowResource, work: Step, checkpoint: Path, ebm_i
         example = torch.zeros(2, head.config.d_encoder)
         with torch.no_grad():
             signature = infer_signature(example.numpy(), head(example).numpy())
-        mlflow_module.set_tracking_uri(mlflow.resolved_uri(work.data))
-        with mlflow_module.start_run(run_id=work.run.run_id):
+        with fluent_uri(mlflow.resolved_uri(work.data)), mlflow_module.start_run(run_id=work.run.run_id):
             info = mlflow_module.pytorch.log_model(
                 head,
                 name="energy_head",

@@ -78,13 +78,13 @@ class MlflowResource(dg.ConfigurableResource):
         store = Store(self.resolved_uri(data), self.experiment, data.mlflow / "artifacts")
         partition = context.run.tags.get("dagster/partition")
         name = context.asset_key.to_user_string()
-        parent = store.parent(context.run_id, partition)
+        parent = store.parent(context.run.run_id, partition)
         child = store.client.create_run(
             store.experiment_id,
             run_name=f"{partition}/{name}" if partition else name,
             tags={
                 "mlflow.parentRunId": parent,
-                DAGSTER_RUN_TAG: context.run_id,
+                DAGSTER_RUN_TAG: context.run.run_id,
                 KIND_TAG: "asset",
                 "prover.asset": name,
                 **({PARTITION_TAG: partition} if partition else {}),
@@ -129,6 +129,21 @@ def last_asset(context: dg.AssetExecutionContext) -> str:
     selected = context.run.asset_selection or graph.executable_asset_keys
     in_order = [key for level in graph.toposorted_asset_keys_by_level for key in sorted(level)]
     return [key for key in in_order if key in selected][-1].to_user_string()
+
+
+@contextmanager
+def fluent_uri(uri: str) -> Iterator[None]:
+    """Point MLflow's global functions at a store, and back: setting it writes to the environment of this process."""
+    import mlflow
+
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # documented as a string, and unsets on None
+        if before is not None:
+            os.environ["MLFLOW_TRACKING_URI"] = before
 
 
 class Store:

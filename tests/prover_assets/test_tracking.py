@@ -1,0 +1,148 @@
+"""MLflow: a parent for the iteration, children for assets, closed as what they were."""
+
+import os
+
+import dagster as dg
+import pytest
+
+from prover_assets.layout import DataFolder, read_json
+from prover_assets.sensors import close_failed_mlflow_runs
+from prover_assets.tracking import DAGSTER_RUN_TAG, KIND_TAG, MlflowResource, Store, flatten, fluent_uri
+
+SECRET = "hf_SECRETtoken0123456789"
+
+
+@pytest.fixture(scope="module")
+def tracked(module_project):
+    """A project whose first iteration was tracked."""
+    os.environ["HF_TOKEN"] = SECRET
+    try:
+        module_project.track = True
+        assert module_project.run(partition="iter_000").success
+    finally:
+        del os.environ["HF_TOKEN"]
+    return module_project
+
+
+@pytest.fixture(scope="module")
+def client(tracked):
+    return store_of(tracked).client
+
+
+def store_of(project) -> Store:
+    data = DataFolder(project.data)
+    return Store(MlflowResource().resolved_uri(data), "expert-iteration", data.mlflow / "artifacts")
+
+
+def runs_of(project) -> list:
+    store = store_of(project)
+    return list(store.client.search_runs([store.experiment_id]))
+
+
+def test_one_parent_with_a_child_for_each_asset(tracked):
+    runs = runs_of(tracked)
+    parents = [run for run in runs if run.data.tags[KIND_TAG] == "iteration"]
+    children = [run for run in runs if run.data.tags[KIND_TAG] == "asset"]
+    assert [run.info.run_name for run in parents] == ["iter_000"]
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parents[0].info.run_id}
+    assert {run.data.tags["prover.asset"] for run in children} == {
+        "theorems",
+        "baseline_trajectories",
+        "trajectories",
+        "state_embeddings",
+        "ebm_checkpoint",
+        "guided_trajectories",
+        "iteration_report",
+    }
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert {run.data.tags[DAGSTER_RUN_TAG] for run in runs} == {parents[0].data.tags[DAGSTER_RUN_TAG]}
+
+
+def test_the_parent_has_settings_versions_and_the_report_at_step_iteration(tracked, client):
+    (parent,) = [run for run in runs_of(tracked) if run.data.tags[KIND_TAG] == "iteration"]
+    params = parent.data.params
+    assert params["trajectories.max_expansions"] == "24"
+    assert params["ebm_checkpoint.lr"] == "0.001"
+    assert params["version.torch"].startswith("2.")
+    assert len(parent.data.tags["mlflow.source.git.commit"]) >= 7
+    for metric in ("guided_area", "policy_area", "area_gain", "train_solve_rate", "beta", "promoted"):
+        assert [point.step for point in client.get_metric_history(parent.info.run_id, metric)] == [0], metric
+    assert [f.path for f in client.list_artifacts(parent.info.run_id)] == ["index.html"]
+
+
+def test_the_training_curves_are_on_the_child(tracked, client):
+    (child,) = [run for run in runs_of(tracked) if run.data.tags.get("prover.asset") == "ebm_checkpoint"]
+    history = client.get_metric_history(child.info.run_id, "train_energy_gap")
+    assert [point.step for point in history] == [50, 100, 120]
+    assert {f.path for f in client.list_artifacts(child.info.run_id, "plots")} == {"plots/training.png"}
+
+
+def test_the_promoted_head_is_registered_with_the_alias_champion(tracked, client):
+    report = read_json(DataFolder(tracked.data).iteration("iter_000").report_file)
+    version = client.get_model_version_by_alias("energy-model", "champion")
+    assert version.tags["prover.ebm_id"] == report["promotion"]["champion"]
+    import mlflow
+
+    with fluent_uri(store_of(tracked).uri):
+        info = mlflow.models.get_model_info(version.source)
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+    assert info.signature is not None
+    assert info.saved_input_example_info is not None
+
+
+def test_a_token_in_the_environment_reaches_no_file_that_a_run_writes(tracked):
+    for path in [*tracked.data.rglob("*"), *tracked.root.rglob("*")]:
+        if path.is_file():
+            assert SECRET.encode() not in path.read_bytes(), path
+    for record in tracked.instance.all_logs(tracked.instance.get_runs()[0].run_id):
+        assert SECRET not in str(record)
+
+
+def test_the_asset_page_leads_to_the_run(tracked):
+    child = next(run for run in runs_of(tracked) if run.data.tags.get("prover.asset") == "trajectories")
+    url = tracked.metadata("trajectories", "iter_000")["mlflow_run"]
+    assert url.startswith("http://127.0.0.1:")
+    assert child.info.run_id in url
+
+
+def test_a_failed_asset_closes_its_runs_as_failed(new_project):
+    project = new_project(track=True)
+    assert not project.run("trajectories", partition="iter_000", raises=False).success
+    assert [run.info.status for run in runs_of(project)] == ["FAILED", "FAILED"]
+
+
+def test_a_blocking_check_closes_the_parent_as_failed_and_says_which(new_project):
+    project = new_project(track=True)
+    project.config = {"trajectories": {"max_expansions": 1}}
+    project.run("theorems", "trajectories", "state_embeddings", partition="iter_000", raises=False)
+    (parent,) = [run for run in runs_of(project) if run.data.tags[KIND_TAG] == "iteration"]
+    assert parent.info.status == "FAILED"
+    assert parent.data.tags["prover.failure"].startswith("both_labels: 0 positive")
+
+
+def test_the_failure_sensor_closes_what_a_killed_run_left_open(new_project):
+    project = new_project(track=True)
+    project.run("theorems", partition="iter_000")
+    store = store_of(project)
+    (dagster_run,) = project.instance.get_runs()
+    parent = store.parent(dagster_run.run_id, "iter_000")  # reopened, as a killed process leaves it
+    assert store.client.get_run(parent).info.status == "RUNNING"
+    from prover_assets.resources import DataResource
+
+    with dg.build_run_status_sensor_context(
+        sensor_name="close_failed_mlflow_runs",
+        dagster_instance=project.instance,
+        dagster_run=dagster_run,
+        dagster_event=next(e for e in _events(project, dagster_run.run_id) if e.event_type_value == "PIPELINE_SUCCESS"),
+        resources={"data": DataResource(root=str(project.data)), "mlflow": MlflowResource()},
+    ).for_run_failure() as context:
+        close_failed_mlflow_runs(context)
+    assert store.client.get_run(parent).info.status == "FAILED"
+
+
+def _events(project, run_id: str) -> list[dg.DagsterEvent]:
+    return [entry.dagster_event for entry in project.instance.all_logs(run_id) if entry.dagster_event is not None]
+
+
+def test_settings_are_flattened():
+    assert flatten({"a": {"b": 1, "c": {"d": [1, 2]}}, "e": None}) == {"a.b": "1", "a.c.d": "[1, 2]", "e": "None"}
