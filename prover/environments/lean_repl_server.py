@@ -3,14 +3,15 @@
 lean-interact's own client waits without limit where a Lean server can hang it: while it writes a long request, while it
 reads what a dead server left behind, and when the server fills its error pipe, which nobody empties. `ReplServer` keeps
 lean-interact's way of starting the server and its protocol, and replaces the exchange itself: one loop that writes,
-reads and watches clock and memory. It overrides three methods of lean-interact 0.11.6, which is why that version is
-pinned. POSIX only (`selectors` on pipes).
+reads and watches clock and memory. It overrides methods of lean-interact 0.11.6, which is why that version is pinned.
+POSIX only (`selectors` on pipes).
 """
 
 import contextlib
 import os
 import selectors
 import signal
+import subprocess
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -95,8 +96,16 @@ class ReplServer(LeanServer):
 
     def kill(self) -> None:
         """Kill the process tree at once and release its pipes."""
-        self.interrupt()
-        super().kill()
+        process, self._proc = self._proc, None
+        if process is None:
+            return
+        _kill_tree(process.pid)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(5)
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
 
     def get_stdout_stderr(self) -> tuple[str, str]:
         """What lean-interact puts in its messages. Never waits."""

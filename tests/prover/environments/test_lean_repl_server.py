@@ -27,7 +27,7 @@ def server(tmp_path: Path, program: str) -> ReplServer:
     return ReplServer(config, memory_bytes=256 << 20, reply_bytes=1 << 20)
 
 
-def test_only_the_three_methods_that_this_version_has_are_replaced():
+def test_the_methods_that_are_replaced_exist_in_this_version():
     for name in ("_execute_cmd_in_repl", "get_stdout_stderr", "kill", "start"):
         assert callable(getattr(LeanServer, name))
     assert LeanServer._execute_cmd_in_repl.__code__.co_varnames[:4] == ("self", "json_query", "verbose", "timeout")
