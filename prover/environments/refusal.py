@@ -2,56 +2,83 @@
 
 Tactic text is code, and it is pasted between lines of ours. So text passes only when it is lexically closed (it cannot
 end our block or swallow our next line), holds no word that declares, runs or fakes something, and no character that
-reads differently than it looks. This is the first of two layers; `sandbox` is the second and trusts nothing here.
+reads differently than it looks. Where Lean's lexer and the small one here could disagree, the text is refused.
+
+This is the first of two layers: `sandbox` is the second, and trusts nothing here. And a proof counts only when
+certified.
 """
 
 import re
 import unicodedata
+from collections.abc import Iterator
 
-REFUSAL_VERSION = "refusal/1"
+REFUSAL_VERSION = "refusal/2"
 MAX_LENGTH = 20_000
 MAX_NESTING = 200
 
-# Anywhere in the text, even inside a longer word: none has a use in a proof.
-_FRAGMENTS = """
-    sorry native run_tac run_cmd run_elab run_meta unsafe implemented_by lcProof lcAny lcErased lcVoid
-    ofReduceBool ofReduceNat trustCompiler reduceBool reduceNat by_elab include_str include_bytes dbg_trace
-    dbgTrace unsafeCast unsafeIO skipKernelTC declare_syntax_cat builtin_ initialize
-""".split()
+# Refused anywhere in the text, even inside a longer word: no proof has a use for them.
+_FRAGMENTS = ["sorry", "unsafe", "implemented_by", "ofReduceBool", "ofReduceNat", "trustCompiler", "skipKernelTC"]
+_FRAGMENTS += ["lcProof", "lcAny", "lcErased", "lcVoid", "include_str", "include_bytes", "dbg_trace", "dbgTrace"]
 
-# Words: commands, and tactics that close goals without proof. Lean's own keywords among them can be no one's name.
-_WORDS = """
-    admit stop axiom axioms constant theorem lemma def abbrev opaque example instance inductive coinductive
-    structure class deriving mutual macro macro_rules elab elab_rules syntax notation notation3 infix infixl
-    infixr prefix postfix unif_hint simproc dsimproc binder_predicate set_option extern export import prelude
-    module namespace section end variable variables universe universes attribute private protected noncomputable
-    nonrec partial local scoped public meta omit include init_quot exit seal unseal register_option
-    register_simp_attr add_decl_doc library_note gen_injective_theorems proof_wanted alias irreducible_def
-    suppress_compilation csimp IO Elab Meta MetaM TacticM TermElabM CommandElabM CoreM
-""".split()
+# Refused as a whole word. Closing goals without proof, running programs:
+_CHEATS = ["admit", "stop", "apply?", "rw?", "native", "native_decide", "reduceBool", "reduceNat"]
+_PROGRAMS = ["run_tac", "run_cmd", "run_elab", "run_meta", "by_elab", "eval", "elab", "elab_rules", "macro"]
+_PROGRAMS += ["macro_rules", "simproc", "dsimproc", "initialize", "builtin_initialize", "extern", "csimp"]
+# Commands, so that what follows a parse error cannot declare or change anything for its neighbours:
+_COMMANDS = ["axiom", "axioms", "constant", "theorem", "lemma", "def", "abbrev", "opaque", "example", "instance"]
+_COMMANDS += ["inductive", "coinductive", "structure", "class", "deriving", "mutual", "syntax", "notation", "notation3"]
+_COMMANDS += ["infix", "infixl", "infixr", "prefix", "postfix", "declare_syntax_cat", "unif_hint", "binder_predicate"]
+_COMMANDS += ["set_option", "export", "import", "prelude", "module", "namespace", "section", "end", "variable"]
+_COMMANDS += ["universe", "attribute", "private", "protected", "public", "meta", "noncomputable", "partial", "nonrec"]
+_COMMANDS += ["local", "scoped", "include", "omit", "init_quot", "exit", "seal", "unseal", "alias", "irreducible_def"]
+_COMMANDS += ["register_option", "register_simp_attr", "add_decl_doc", "library_note", "gen_injective_theorems"]
+_COMMANDS += ["proof_wanted", "suppress_compilation", "initialize_simps_projections", "add_aesop_rules"]
+_WORDS = frozenset([*_CHEATS, *_PROGRAMS, *_COMMANDS])
 
-_IDENT = r"A-Za-z0-9_'!?.₀-₉α-ωΑ-Ω\u2100-\u214f\u1d400-\u1d7ff"
-_WORD = re.compile(rf"(?<![{_IDENT}«#@])(?:{'|'.join(map(re.escape, _WORDS))})(?![A-Za-z0-9_'!?₀-₉])")
-_FRAGMENT = re.compile("|".join(map(re.escape, _FRAGMENTS)))
+# Refused as any part of a dotted name: effects, and the means of metaprograms (`simp`'s configuration is evaluated).
+_PARTS = frozenset(["IO", "EIO", "BaseIO", "RealWorld", "Elab", "Meta", "MetaM", "CoreM", "TacticM", "TermElabM"])
+
+# What Lean takes for an identifier, or less: a character missing here only makes more text refused.
+_LETTER = "A-Za-z_\u03b1-\u03ba\u03bc-\u03c9\u0391-\u039f\u03a1\u03a4-\u03a9\u2100-\u214f"
+_REST = _LETTER + "0-9'!?\u2080-\u2089"
+_PART = rf"[{_LETTER}][{_REST}]*"
+_NAME = re.compile(rf"{_PART}(?:\.{_PART})*")
+
 _HASH_COMMAND = re.compile(r"#\s*[A-Za-z_]")
 _PLAIN_STRING = re.compile(r'(?<![\w\'!#])"[A-Za-z0-9 _.,:;?=<>+*/]*"(?![\w\'"])')
-_PLAIN_QUOTED_NAME = re.compile(r"«[\w .,:<>=+*/!?'-]*»")
-_ODD_CHARACTER = re.compile(r"'(?:\\.[^']*|[\"()\[\]{}⟨⟩⟪⟫⟦⟧⌊⌋⌈⌉])'")
-_OPEN_WITHOUT_IN = re.compile(r"(?<![\w.«'])open\b(?!(?:[^\n]|\n(?=[ \t]))*?\bin\b)")
+_QUOTED_PART = re.compile(r"«[A-Za-z0-9_ .,:<>=+*/!?']*»")
+_BRACKET_CHARACTER = re.compile(r"'(?:\\.[^']*|[\"()\[\]{}⟨⟩⟪⟫⟦⟧⌊⌋⌈⌉])'")
+_OPEN_IN = re.compile(rf"open (?:scoped )?(?:{_PART}(?:\.{_PART})* )+in(?![{_REST}.])")
 _PAIRS = {")": "(", "]": "[", "}": "{", "⟩": "⟨", "⟫": "⟪", "⟧": "⟦", "⌋": "⌊", "⌉": "⌈", "⦄": "⦃", "»": "«"}
-_OPENERS = set(_PAIRS.values())
+_OPENERS = frozenset(_PAIRS.values())
 
 
 def _bad_character(text: str) -> str | None:
     for character in text:
-        category = unicodedata.category(character)
-        if category in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") and character not in "\n\t":
+        if character not in "\n\t" and unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"):
             return f"the character U+{ord(character):04X} (control, invisible, direction mark or not valid text)"
     return None
 
 
+def _names(text: str) -> Iterator[str]:
+    """The identifiers and keywords of a text, dotted ones whole. A digit never starts one, whatever it is glued to."""
+    for token in re.finditer(rf"{_NAME.pattern}|[0-9]+", text):
+        if not token.group()[0].isdigit():
+            yield token.group()
+
+
+def _bad_name(text: str) -> str | None:
+    for name in _names(text):
+        if name in _WORDS:
+            return name
+        bad = _PARTS.intersection(name.split("."))
+        if bad:
+            return min(bad)
+    return None
+
+
 def _unclosed(text: str) -> str | None:
-    """Why the brackets of `text` (no strings, no comments in it) do not pair up; None when they do."""
+    """Why the brackets of `text` do not pair up; None when they do."""
     stack: list[str] = []
     for character in text:
         if character in _OPENERS:
@@ -73,20 +100,23 @@ def _refusal(text: str, what: str) -> str | None:
         return f"the {what} holds {bad}"
     if "/-" in text or "-/" in text:
         return f"the {what} holds a block comment; only `--` comments are let through"
-    found = _FRAGMENT.search(text) or _WORD.search(text)
-    if found:
-        return f"the {what} holds `{found.group()}`"
+    fragment = next((fragment for fragment in _FRAGMENTS if fragment in text), None)
+    if fragment:
+        return f"the {what} holds `{fragment}`"
     if _HASH_COMMAND.search(text):
         return f"the {what} holds a `#` command"
-    if _OPEN_WITHOUT_IN.search(text):
+    bare = _QUOTED_PART.sub("x", _PLAIN_STRING.sub(" ", text))
+    name = _bad_name(bare)
+    if name:
+        return f"the {what} holds `{name}`"
+    if "open" in _names(_OPEN_IN.sub(" ", bare)):
         return f"the {what} holds an `open` without `in`"
-    bare = _PLAIN_STRING.sub(" ", text)
-    bare = _PLAIN_QUOTED_NAME.sub("x", bare)
-    if _ODD_CHARACTER.search(bare):
+    if _BRACKET_CHARACTER.search(bare):
         return f"the {what} holds a character literal that is a bracket, a quote or an escape"
     if '"' in bare:
         return f"the {what} holds a string that is not plain words"
-    unclosed = _unclosed(re.sub(r"--[^\n]*", "", bare))
+    # With and without what looks like a comment: a token with `--` inside would not start one.
+    unclosed = _unclosed(bare) or _unclosed(re.sub(r"--[^\n]*", "", bare))
     return f"the {what} holds {unclosed}" if unclosed else None
 
 
@@ -96,7 +126,7 @@ def refuse_tactic(tactic: str) -> str | None:
 
 
 def refuse_statement(statement: str) -> str | None:
-    """Why this theorem signature must not reach Lean; None when it may. `:=` is allowed inside binders only."""
+    """Why this theorem signature must not reach Lean; None when it may. `:=` may stand inside binders only."""
     refused = _refusal(statement, "statement")
     if refused:
         return refused
@@ -108,20 +138,21 @@ def refuse_statement(statement: str) -> str | None:
     return None
 
 
-_NAME_PART = r"(?:[A-Za-z_α-κμ-ωΑ-ΠΡ-Ω\u2100-\u214f][A-Za-z0-9_'!?₀-₉α-ωΑ-Ω\u2100-\u214f]*|«[^«»\n\r]+»)"
-_NAME = re.compile(rf"{_NAME_PART}(?:\.{_NAME_PART})*")
-_HEADER_WORDS = re.compile(
-    r"(?<![\w.«'])(?:axiom|axioms|unsafe|implemented_by|extern|macro|macro_rules|elab|elab_rules|syntax|initialize|"
-    r"builtin_initialize|run_cmd|run_elab|run_meta|sorry|native_decide|theorem|lemma|instance|opaque|constant)(?![\w'])"
-    r"|#\s*[A-Za-z]"
-)
+_THEOREM_NAME = re.compile(rf"(?:{_PART}|«[^«»\n\r]+»)(?:\.(?:{_PART}|«[^«»\n\r]+»))*")
 
 
 def refuse_name(name: str) -> str | None:
     """Why this cannot be a theorem's name; None when it can."""
-    if _bad_character(name) or not _NAME.fullmatch(name):
+    if _bad_character(name) or not _THEOREM_NAME.fullmatch(name) or name in _WORDS:
         return f"{name!r} is not a Lean name"
     return None
+
+
+# A header may open, declare variables and namespaces, set attributes and options; it declares and runs nothing.
+_IN_HEADERS = ["set_option", "import", "prelude", "module", "namespace", "section", "end", "variable", "universe"]
+_IN_HEADERS += ["attribute", "noncomputable", "public", "meta", "local", "scoped", "include", "omit", "export"]
+_IN_HEADERS += ["suppress_compilation"]
+_HEADER_WORDS = (_WORDS | {"sorry", "unsafe", "implemented_by"}).difference(_IN_HEADERS)
 
 
 def refuse_header(header: str) -> str | None:
@@ -129,5 +160,7 @@ def refuse_header(header: str) -> str | None:
     bad = _bad_character(header)
     if bad:
         return f"the header holds {bad}"
-    found = _HEADER_WORDS.search(header)
-    return f"the header holds `{found.group()}`: it may import, open and set options only" if found else None
+    if _HASH_COMMAND.search(header):
+        return "the header holds a `#` command"
+    found = next((name for name in _names(header) if name in _HEADER_WORDS), None)
+    return f"the header holds `{found}`: it may import, open and set options only" if found else None
