@@ -64,7 +64,9 @@ def train_ebm(
         Path | None, typer.Option(help="JSON file with training settings by name; options here go before it.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda. [default: a GPU if there is one]")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads on a CPU. [default: all cores]")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads on a CPU. [default: all cores, 1 for small heads]")
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Give up an unfinished run in the output folder.")
     ] = False,
@@ -97,12 +99,12 @@ def train_ebm(
     from prover.policy import DEFAULT_POOLING, load_policy
     from prover.policy.weights import PolicyLoadError
 
-    torch.set_num_threads(threads or os.cpu_count() or 1)
     chosen_device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     with _as_usage_problems(OSError, TrainingDataError):
         data = TrainingData.load(files)  # before the policy: a large one takes minutes to load
     with _as_usage_problems(OSError, ValueError, PolicyLoadError):
         policy = load_policy(llm_path, pooling=pooling or DEFAULT_POOLING, device=chosen_device)
+        torch.set_num_threads(threads or _threads_for(policy.encoding_width))
         cache = EmbeddingCache(
             data_folder() / "embeddings", policy.encoder_fingerprint, policy.encoding_width, pooling=policy.pooling
         )
@@ -139,6 +141,11 @@ def train_ebm(
         raise typer.Exit(INTERRUPTED)
     if not as_json:
         _out.print(f"{checkpoint_id(result.checkpoint)} is in {result.checkpoint}")
+
+
+def _threads_for(width: int) -> int:
+    """A step of a small head is too short to share: threads that wait for each other cost more than they do."""
+    return 1 if width < 1024 else os.cpu_count() or 1
 
 
 def _settings(config: Path | None, options: dict[str, Any], resume_from: Path | None) -> Any:

@@ -1,0 +1,206 @@
+"""`prover train-ebm`: what it prints, and errors and exit codes that a script can rely on."""
+
+import json
+import os
+import signal
+import threading
+
+import polars as pl
+import pytest
+import typer
+
+import ebm.cli
+import prover.policy
+from ebm.checkpoint import checkpoint_id, read_config, step_folders
+from prover.cli import run
+
+FAST = ["--steps", "60", "--lr", "0.001", "--batch-size", "8"]
+
+
+@pytest.fixture
+def files(tmp_path, new_records, write):
+    write(tmp_path / "a.parquet", new_records(8))
+    write(tmp_path / "b.parquet", new_records(12)[60:])
+    return f"{tmp_path / 'a.parquet'},{tmp_path / 'b.parquet'}"
+
+
+@pytest.fixture
+def prover_command(tmp_path, policy, monkeypatch, capfd):
+    """Runs the command line with a fake policy; gives exit code, standard output and standard error."""
+    monkeypatch.setenv("PROVER_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(prover.policy, "load_policy", lambda *args, **settings: policy)
+    app = typer.Typer()
+    ebm.cli.register(app)
+    app.callback()(lambda: None)  # so that train-ebm is a subcommand, as in the real command line
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        capfd.readouterr()
+        monkeypatch.setattr("sys.argv", ["prover", *map(str, arguments)])
+        code = run(app, [str(argument) for argument in arguments])
+        return code, *capfd.readouterr()
+
+    return call
+
+
+def test_train_ebm(tmp_path, files, prover_command):
+    code, out, err = prover_command("train-ebm", "--trajectories", files, "--output", tmp_path / "ebm", *FAST)
+    assert code == 0, err
+    assert "240 records in 2 file(s): 60 positive and 120 negative states" in err
+    assert "12 theorems" in err
+    assert "180/180 states encoded" in err
+    assert "60/60 steps loss=" in err
+    assert "last training metrics" in out
+    assert checkpoint_id(tmp_path / "ebm") in out
+    config = read_config(tmp_path / "ebm")["training"]["config"]
+    assert (config["total_steps"], config["lr"], config["batch_size"]) == (60, 0.001, 8)
+
+
+def test_vectors_are_kept_in_the_data_folder(tmp_path, files, prover_command, policy):
+    arguments = ["train-ebm", "--trajectories", files, *FAST]
+    assert prover_command(*arguments, "--output", tmp_path / "one")[0] == 0
+    policy.encoded.clear()
+    assert prover_command(*arguments, "--output", tmp_path / "two")[0] == 0
+    assert policy.encoded == []
+    assert (tmp_path / "data" / "embeddings").is_dir()
+
+
+def test_json(tmp_path, files, prover_command):
+    code, out, _ = prover_command("train-ebm", "--trajectories", files, "--output", tmp_path / "ebm", "--json", *FAST)
+    assert code == 0
+    figures = json.loads(out.splitlines()[-1])
+    assert out.count("\n") == 1, "nothing else on standard output"
+    assert figures["status"] == "finished"
+    assert figures["step"] == 60
+    assert figures["summary"]["positives"] == 60
+    assert figures["ebm_id"] == checkpoint_id(tmp_path / "ebm")
+    assert set(figures["metrics"]) >= {"loss", "energy_gap", "rank_accuracy", "energy_std"}
+
+
+def test_settings_from_a_file_and_options_before_it(tmp_path, files, prover_command):
+    (tmp_path / "settings.json").write_text('{"total_steps": 10, "seed": 7}')
+    code, _, err = prover_command(
+        "train-ebm",
+        "--trajectories",
+        files,
+        "--output",
+        tmp_path / "ebm",
+        "--config",
+        tmp_path / "settings.json",
+        *FAST,
+    )
+    assert code == 0, err
+    config = read_config(tmp_path / "ebm")["training"]["config"]
+    assert (config["total_steps"], config["seed"]) == (60, 7)
+
+
+def test_an_interrupted_run_is_resumed(tmp_path, files, prover_command, policy):
+    arguments = ["train-ebm", "--trajectories", files, "--lr", "0.001", "--batch-size", "8", "--steps", "4000"]
+    output = tmp_path / "ebm"
+    timer = threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    code, _, err = prover_command(*arguments, "--output", output)
+    timer.cancel()
+    assert code == 130
+    assert "Interrupted at step" in err
+    assert f"--resume-from {output}" in err
+    assert len(step_folders(output)) == 1
+
+    code, _, err = prover_command(*arguments, "--output", output)
+    assert code == 2
+    assert "holds an unfinished run" in err
+    stopped_at = int(step_folders(output)[0].name.removeprefix("step-"))
+    code, _, err = prover_command(
+        "train-ebm", "--trajectories", files, "--output", output, "--resume-from", output, "--steps", stopped_at + 10
+    )
+    assert code == 0, err
+    config = read_config(output)["training"]
+    assert config["steps_taken"] == stopped_at + 10
+    assert config["config"]["lr"] == 0.001, "settings are those of the run resumed from"
+
+
+def no_positives(path, records, write):
+    write(path, [record for record in records if record.label == "negative"])
+
+
+def no_label(path, records, write):
+    write(path, records)
+    pl.read_parquet(path).drop("label").write_parquet(path)
+
+
+def wrong_type(path, records, write):
+    write(path, records, extra={"remaining_depth": pl.Series(["near"] * len(records))})
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (no_positives, "0 of 40 states are positive: prove at least one theorem first, e.g."),
+        (no_label, "column 'label' is missing"),
+        (wrong_type, "column 'remaining_depth'"),
+        (lambda path, records, write: None, "there is no trajectory file"),
+        (lambda path, records, write: path.write_bytes(b"PAR1"), "not a Parquet file"),
+    ],
+)
+def test_bad_trajectories(tmp_path, prover_command, records, write, policy, spoil, message):
+    spoil(tmp_path / "a.parquet", records, write)
+    code, out, err = prover_command(
+        "train-ebm", "--trajectories", tmp_path / "a.parquet", "--output", tmp_path / "ebm", *FAST
+    )
+    assert code == 2
+    assert message in err
+    assert str(tmp_path / "a.parquet") in err or "states are positive" in err
+    assert "Traceback" not in err
+    assert out == ""
+    assert policy.encoded == []
+
+
+def test_bad_settings(tmp_path, files, prover_command):
+    base = ["train-ebm", "--trajectories", files, "--output", tmp_path / "ebm"]
+    (tmp_path / "settings.json").write_text('{"batchsize": 10}')
+    code, _, err = prover_command(*base, "--config", tmp_path / "settings.json")
+    assert (code, "did you mean 'batch_size'" in err) == (2, True)
+    code, _, err = prover_command(*base, "--lr", "-1")
+    assert (code, "lr must be positive" in err) == (2, True)
+    code, _, err = prover_command(*base, "--steps", "0")
+    assert code == 2
+    code, _, err = prover_command("train-ebm", "--output", tmp_path / "ebm")
+    assert code == 2
+    code, _, err = prover_command(*base, "--resume-from", tmp_path / "nowhere")
+    assert (code, "nothing to resume from" in err) == (2, True)
+
+
+def test_unwritable_output_is_said_first(tmp_path, files, prover_command, policy):
+    (tmp_path / "file").write_text("")
+    code, _, err = prover_command("train-ebm", "--trajectories", files, "--output", tmp_path / "file")
+    assert (code, "is a file; give a folder" in err) == (2, True)
+    code, _, _ = prover_command("train-ebm", "--trajectories", files, "--output", tmp_path / "file" / "below")
+    assert code == 2
+    assert policy.encoded == []
+
+
+def test_width_mismatch(tmp_path, files, prover_command, policy):
+    assert prover_command("train-ebm", "--trajectories", files, "--output", tmp_path / "ebm", *FAST)[0] == 0
+    policy.encoding_width = policy.hidden_size = 32
+    policy.encoder_fingerprint = "e" * 64
+    code, _, err = prover_command(
+        "train-ebm", "--trajectories", files, "--output", tmp_path / "ebm", "--resume-from", tmp_path / "ebm"
+    )
+    assert code == 2
+    assert "width 64, the encoder's have width 32" in err
+
+
+def test_divergence_is_trouble(tmp_path, files, prover_command):
+    code, _, err = prover_command(
+        "train-ebm", "--trajectories", files, "--output", tmp_path / "ebm", "--steps", "50", "--lr", "1e30"
+    )
+    assert code == 1
+    assert "the loss is not finite at step" in err
+    assert "Traceback" not in err
+
+
+def test_importing_the_command_loads_no_torch():
+    import subprocess
+    import sys
+
+    script = "import sys, ebm.cli, ebm.champion, ebm.training.config; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
