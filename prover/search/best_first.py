@@ -237,9 +237,11 @@ class TheoremSearch:
 
     def _reach(self, parent: Node, candidate: TacticCandidate, state: ProofState) -> tuple[Node, bool]:
         """The node of `state`: a new one, or the known one, which takes this path if it is open and the path better."""
-        known = self._tree.find(state.key)
+        key = state.key
+        known = self._tree.find(key)
         if known is None:
-            return self._tree.add_child(parent, candidate.tactic, candidate.log_prob, state, _now_ms()), True
+            step = (parent, candidate.tactic, candidate.log_prob, state)
+            return self._tree.add_child(*step, key=key, created_ms=_now_ms()), True
         if known.index in self._frontier and parent.depth + 1 < self._config.max_depth:
             here = self._priorities(known)
             there = self._guidance.priorities(
@@ -254,9 +256,9 @@ class TheoremSearch:
         """A terminal node for a claim, and what its certificate means for the result."""
         result = self._result
         tactics = certificate.claim.tactics
-        node = self._tree.add_child(
-            parent, candidate.tactic, candidate.log_prob, ProofState(self.theorem, tactics, ""), _now_ms()
-        )
+        done = ProofState(self.theorem, tactics, "")
+        step = (parent, candidate.tactic, candidate.log_prob, done)
+        node = self._tree.add_child(*step, key=done.key, created_ms=_now_ms())
         node.claimed = True
         node.complete = certificate.certified
         result.claims += 1

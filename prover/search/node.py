@@ -99,12 +99,14 @@ class SearchTree:
         index = self.by_key.get(key)
         return None if index is None else self.nodes[index]
 
-    def add_child(self, parent: Node, tactic: str, log_prob: float, state: ProofState, created_ms: int) -> Node:
-        """A new open node. log_prob: of `tactic` alone."""
+    def add_child(
+        self, parent: Node, tactic: str, log_prob: float, state: ProofState, *, key: str, created_ms: int
+    ) -> Node:
+        """A new open node. log_prob: of `tactic` alone. key: of `state`."""
         node = Node(
             index=len(self.nodes),
             state=state,
-            key=state.key,
+            key=key,
             parent=parent.index,
             tactic=tactic,
             depth=parent.depth + 1,

@@ -8,9 +8,8 @@ Signs: log-prob (nats) higher is better; `ebm_score` is the SCORE = -energy, hig
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -244,17 +243,10 @@ def parts_folder(output: Path) -> Path:
 
 
 def to_table(records: Iterable[Record], schema: pa.Schema) -> pa.Table:
-    """Records, whose fields are in the schema's order, as a table."""
+    """Records, whose fields are named as the schema's columns, as a table."""
     records = list(records)
-    columns: list[Iterable[Any]] = list(zip(*(_row(record) for record in records), strict=True))
-    if not columns:
-        return schema.empty_table()
-    arrays = [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)]
+    arrays = [pa.array([getattr(record, field.name) for record in records], type=field.type) for field in schema]
     return pa.Table.from_arrays(arrays, schema=schema)
-
-
-def _row(record: Record) -> tuple[Any, ...]:
-    return tuple(getattr(record, field.name) for field in fields(record))
 
 
 __all__ = [

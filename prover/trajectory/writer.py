@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +22,7 @@ from prover.trajectory.schema import (
     KINDS,
     SCHEMA_VERSION,
     SUMMARY_SCHEMA,
+    Record,
     TheoremRows,
     parts_folder,
     sibling_path,
@@ -32,7 +32,7 @@ from prover.trajectory.schema import (
 MIN_FREE_BYTES = 64 * 2**20
 _PROBE_BYTES = 4096
 _ROWS_A_GROUP = 50_000  # of the merged files
-_OPEN_PARTS = 32  # part files held open while merging
+_ROWS_HELD = 1_000_000  # of part files, while merging
 
 
 class OutputError(RuntimeError):
@@ -41,10 +41,10 @@ class OutputError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a finished theorem is: a part (by its base path) and its row groups there."""
+    """Where a finished theorem is: a part, by its base path, and its rows there."""
 
     base: Path
-    groups: dict[str, int | None]  # kind -> row group; None: the theorem has no rows of that kind
+    spans: dict[str, tuple[int, int]]  # kind -> first row, number of rows
 
 
 class TrajectoryWriter:
@@ -108,17 +108,15 @@ class TrajectoryWriter:
         self._parts.mkdir(parents=True, exist_ok=True)
         base = self._parts / f"part-{self._next_part:05d}.parquet"
         pending = self._pending
-        groups: dict[str, dict[str, int | None]] = {rows.summary.theorem_name: {} for rows in pending}
+        places = {rows.summary.theorem_name: _Place(base, {}) for rows in pending}
         for kind, schema in KINDS.items():  # the summary is the last kind: it makes the part count
-            tables: list[pa.Table] = []
+            records: list[Record] = []
             for rows in pending:
-                records = rows.of(kind)
-                groups[rows.summary.theorem_name][kind] = len(tables) if records else None
-                if records:
-                    tables.append(to_table(records, schema))
-            write_parquet(sibling_path(base, kind), tables, schema.with_metadata(self._metadata))
-        for name, by_kind in groups.items():
-            self._places[name] = _Place(base, by_kind)
+                some = rows.of(kind)
+                places[rows.summary.theorem_name].spans[kind] = (len(records), len(some))
+                records.extend(some)
+            write_parquet(sibling_path(base, kind), [to_table(records, schema)], schema.with_metadata(self._metadata))
+        self._places |= places
         self._pending = []
         self._next_part += 1
 
@@ -146,19 +144,15 @@ class TrajectoryWriter:
         self.close()
 
     def _tables(self, kind: str, names: Sequence[str]) -> Iterator[pa.Table]:
-        """The rows of each theorem in turn, with few part files open at a time."""
-        with ExitStack() as stack:
-            files: dict[Path, pq.ParquetFile] = {}
-            for name in names:
-                place = self._places[name]
-                group = place.groups[kind]
-                if group is None:
-                    continue
-                if place.base not in files:
-                    if len(files) >= _OPEN_PARTS:
-                        files.pop(next(iter(files))).close()
-                    files[place.base] = stack.enter_context(pq.ParquetFile(sibling_path(place.base, kind)))
-                yield files[place.base].read_row_group(group)
+        """The rows of each theorem in turn. Theorems finish roughly in their order, so few parts need be held."""
+        held: dict[Path, pa.Table] = {}
+        for name in names:
+            place = self._places[name]
+            if place.base not in held:
+                while held and sum(len(table) for table in held.values()) > _ROWS_HELD:
+                    del held[next(iter(held))]
+                held[place.base] = pq.read_table(sibling_path(place.base, kind))
+            yield held[place.base].slice(*place.spans[kind])
 
     def _take_up(self) -> None:
         """Find what an earlier run finished: its parts, and the merged files if it got that far."""
@@ -173,13 +167,13 @@ class TrajectoryWriter:
             if not summary.exists():
                 continue  # killed between the files of a part: its theorems are searched again
             table = self._own(summary)
-            counters = {"nodes": 0, "attempts": 0, "summary": 0}
+            next_row = dict.fromkeys(KINDS, 0)
             columns = [table["theorem_name"].to_pylist(), table["nodes"].to_pylist(), table["tactics"].to_pylist()]
             for name, n_nodes, n_tactics in zip(*columns, strict=True):
                 place = _Place(nodes, {})
                 for kind, count in (("nodes", n_nodes), ("attempts", n_tactics), ("summary", 1)):
-                    place.groups[kind] = counters[kind] if count else None
-                    counters[kind] += bool(count)
+                    place.spans[kind] = (next_row[kind], count)
+                    next_row[kind] += count
                 self._places.setdefault(name, place)
 
     def _adopt_merged(self) -> None:
@@ -193,10 +187,8 @@ class TrajectoryWriter:
         }
         self._parts.mkdir(parents=True, exist_ok=True)
         base = self._parts / "part-00000.parquet"
-        names = summary["theorem_name"].to_pylist()
         for kind, schema in KINDS.items():
-            groups = _split_by_theorem(tables[kind], names)
-            write_parquet(sibling_path(base, kind), groups, schema.with_metadata(self._metadata))
+            write_parquet(sibling_path(base, kind), [tables[kind]], schema.with_metadata(self._metadata))
 
     def _own(self, summary: Path) -> pa.Table:
         """The summary of an earlier run, which must be of the same search."""
@@ -268,7 +260,7 @@ def write_parquet(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> 
 
 
 def _regroup(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Small tables joined into row groups of about `_ROWS_A_GROUP` rows."""
+    """Tables joined into row groups of about `_ROWS_A_GROUP` rows."""
     held: list[pa.Table] = []
     rows = 0
     for table in tables:
@@ -279,15 +271,3 @@ def _regroup(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
             held, rows = [], 0
     if held:
         yield pa.concat_tables(held)
-
-
-def _split_by_theorem(table: pa.Table, names: Sequence[str]) -> Iterator[pa.Table]:
-    """Runs of rows of one theorem, in the order of `names`; theorems without rows are passed over."""
-    column = table["theorem_name"].to_pylist()
-    spans: dict[str, tuple[int, int]] = {}
-    for place, name in enumerate(column):
-        start, length = spans.get(name, (place, 0))
-        spans[name] = (start, length + 1)
-    for name in names:
-        if name in spans:
-            yield table.slice(*spans[name])
