@@ -254,6 +254,9 @@ def _show(figures: dict[str, Any], as_json: bool) -> None:
         table.add_row(f"proved within {budget} expansions", str(solved))
     for reason, count in figures["ended"].items():
         table.add_row(f"ended: {reason}", str(count))
+    for label, found in figures.get("label_noise", {}).items():
+        words = f"{found['provable']} provable of {found['decided']} decided, of {found['states']} states"
+        table.add_row(f"labelled {label}", words)
     (_err if as_json else _out).print(table)
     if as_json:
         print(json.dumps(figures), flush=True)
@@ -265,12 +268,19 @@ def _show(figures: dict[str, Any], as_json: bool) -> None:
 @app.command()
 def summary(
     files: Annotated[list[str], typer.Argument(help="Trajectory files, folders or globs.")],
+    noise: Annotated[
+        bool, typer.Option("--noise", help="Decide how many propositional states of each label are provable.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
 ) -> None:
     """Sum up trajectory files: proved, budget curve, labels, time."""
-    from prover.trajectory import summarize
+    from prover.trajectory import label_noise, merge_labels, read_trajectories, summarize
 
-    _show(summarize(files), as_json)
+    figures = summarize(files)
+    if noise:
+        found = label_noise(merge_labels(read_trajectories(files)))
+        figures["label_noise"] = {entry.label: entry.to_dict() for entry in found}
+    _show(figures, as_json)
 
 
 @app.command()

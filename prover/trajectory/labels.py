@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from prover.trajectory.schema import LABELS
+
 if TYPE_CHECKING:  # the search writes trajectories, so at run time the dependency goes the other way
     from prover.search.best_first import TheoremResult
 
@@ -165,14 +167,19 @@ class LabelNoise:
         return asdict(self)
 
 
-def label_noise(frame: pl.DataFrame, is_provable: Callable[[str], bool | None]) -> list[LabelNoise]:
-    """For negatives and unknowns, how many distinct states are in fact provable.
+def label_noise(frame: pl.DataFrame, is_provable: Callable[[str], bool | None] | None = None) -> list[LabelNoise]:
+    """For each label, how many distinct states are in fact provable: all positives should be, and most others are too.
 
-    is_provable: decides a state text; None when it cannot read it. Finished proofs are left out.
+    is_provable: decides a state text; None when it cannot read it. Default: `prover.logic.g4ip.provable`, which reads
+    propositional states. Finished proofs are left out.
     """
+    if is_provable is None:
+        from prover.logic.g4ip import provable
+
+        is_provable = provable
     found = []
     states = frame.filter(pl.col("state_pp") != "").unique(["theorem_name", "state_key"], maintain_order=True)
-    for label in ("negative", "unknown"):
+    for label in LABELS:
         texts = states.filter(pl.col("label") == label)["state_pp"].to_list()
         verdicts = [is_provable(text) for text in texts]
         found.append(

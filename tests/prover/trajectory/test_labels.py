@@ -162,9 +162,10 @@ def test_label_noise_counts_each_state_once():
         ("s1", "t", 4, "unreadable", None, "unknown", -1),
         ("s1", "t", 5, "yes", None, "positive", 2),
     ]
-    verdicts = {"provable": True, "false": False, "unreadable": None}
+    verdicts = {"provable": True, "false": False, "unreadable": None, "yes": True}
     noise = {entry.label: entry for entry in label_noise(frame(rows), verdicts.__getitem__)}
     assert (noise["negative"].states, noise["negative"].decided, noise["negative"].provable) == (2, 2, 1)
+    assert (noise["positive"].states, noise["positive"].provable) == (1, 1)
     assert (noise["unknown"].states, noise["unknown"].decided, noise["unknown"].provable) == (1, 0, 0)
 
 
