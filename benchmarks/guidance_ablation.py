@@ -92,6 +92,7 @@ def measure(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, default=Path("data/ablation"), help="where searches and heads are kept")
+    parser.add_argument("--policy", type=Path, default=None, help="model folder (default: the shipped policy)")
     parser.add_argument("--train", type=int, default=240, help="training theorems")
     parser.add_argument("--test", type=int, default=120, help="held-out theorems")
     parser.add_argument("--expansions", type=int, default=64, help="budget a theorem")
@@ -102,7 +103,7 @@ def main() -> None:
     args = parser.parse_args()
 
     args.folder.mkdir(parents=True, exist_ok=True)
-    policy = load_policy()
+    policy = load_policy(args.policy)
     collect(args.folder, args.train, args.test, args.expansions, policy)
     train_file = args.folder / f"train-{args.train}-{args.expansions}.parquet"
     test_rows = read_trajectories(args.folder / f"test-{args.test}-{args.expansions}.parquet")

@@ -28,7 +28,11 @@ _LINE_EVERY_S = 15.0
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the `prover` command line (entry point group `prover.commands`)."""
+    from ebm.cli_eval import calibrate, evaluate
+
     app.command("train-ebm")(train_ebm)
+    app.command("calibrate")(calibrate)
+    app.command("eval")(evaluate)
 
 
 def train_ebm(

@@ -122,12 +122,12 @@ def search(
     }
     values.update({key: value for key, value in options.items() if value is not None})
     settings = SearchConfig.from_dict(values)
-    chosen = _load_theorems(theorems, split, limit)
+    chosen = load_theorems(theorems, split, limit)
     probe_output(output)
     with ExitStack() as stack:
-        environment = stack.enter_context(_open_lean(lean, lean_project, lean_workers))
-        policy, scorer = _load_models(llm_path, None if no_ebm else ebm_path, threads)
-        known = None if no_memo else stack.enter_context(_open_memo(memo))
+        environment = stack.enter_context(open_lean(lean, lean_project, lean_workers))
+        policy, scorer = load_models(llm_path, None if no_ebm else ebm_path, threads)
+        known = None if no_memo else stack.enter_context(open_memo(memo))
         stopping = stack.enter_context(_stop_on_signal())
         view = stack.enter_context(SearchProgressView())
         figures = search_to_files(
@@ -170,7 +170,7 @@ def _settings(file: Path) -> dict[str, Any]:
     return values
 
 
-def _load_theorems(source: str, split: str | None, limit: int | None) -> list[Any]:
+def load_theorems(source: str, split: str | None, limit: int | None) -> list[Any]:
     from prover.theorems import TheoremSet
 
     try:
@@ -182,7 +182,7 @@ def _load_theorems(source: str, split: str | None, limit: int | None) -> list[An
     return chosen
 
 
-def _open_lean(kind: str | None, project: Path | None, workers: int | None) -> Any:
+def open_lean(kind: str | None, project: Path | None, workers: int | None) -> Any:
     from prover.environments import open_environment
 
     kind = kind or ("embedded" if project is None else "project")
@@ -192,7 +192,7 @@ def _open_lean(kind: str | None, project: Path | None, workers: int | None) -> A
         raise UsageProblem(str(error)) from error
 
 
-def _load_models(llm_path: str | None, ebm_path: str | None, threads: int | None) -> tuple[Any, Any]:
+def load_models(llm_path: str | None, ebm_path: str | None, threads: int | None) -> tuple[Any, Any]:
     """The policy, and the energy model if one is asked for. The other cores belong to Lean."""
     from prover.policy import load_policy
     from prover.policy.weights import PolicyLoadError
@@ -209,7 +209,7 @@ def _load_models(llm_path: str | None, ebm_path: str | None, threads: int | None
         raise UsageProblem(str(error)) from error
 
 
-def _open_memo(path: Path | None) -> Any:
+def open_memo(path: Path | None) -> Any:
     from prover.search import SearchMemo
 
     return SearchMemo(path or data_folder() / "memo.sqlite")
@@ -295,7 +295,7 @@ def certify(
     from prover.proofs import read_claims
 
     claims = read_claims(file)
-    with _open_lean(lean, lean_project, lean_workers) as environment:
+    with open_lean(lean, lean_project, lean_workers) as environment:
         certificates = environment.certify(claims)
     failed = {
         certificate.claim.theorem.name: certificate.reason for certificate in certificates if not certificate.certified

@@ -1,0 +1,209 @@
+"""`prover eval` and `prover calibrate`: does the energy help on unseen theorems, and how much should it count."""
+
+import json
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from ebm.calibration import Calibration
+    from ebm.evaluation import Evaluation
+    from prover.search import SearchProgress
+
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+_out = Console(highlight=False)
+
+Theorems = Annotated[str, typer.Option(help="JSON, JSONL or Parquet file, or a built-in set such as propositional.")]
+EbmPath = Annotated[str, typer.Option(help="Energy model: a checkpoint folder, or `champion` of the data folder.")]
+LlmPath = Annotated[str | None, typer.Option(help="Policy: folder or hub id. Default: the shipped one.")]
+Split = Annotated[str | None, typer.Option(help="Only this split of the theorem set.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N theorems.")]
+Candidates = Annotated[int, typer.Option(min=1, help="Tactics tried at a node.")]
+LeanProject = Annotated[Path | None, typer.Option(help="Lake project in which Lean runs.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")]
+
+
+def evaluate(
+    theorems: Theorems,
+    ebm_path: EbmPath = "champion",
+    modes: Annotated[str, typer.Option(help="Search orders; the second is compared with the first.")] = (
+        "policy-mean,calibrated"
+    ),
+    budgets: Annotated[str, typer.Option(help="Expansions at which proofs are counted.")] = "4,8,16,32,64",
+    llm_path: LlmPath = None,
+    split: Split = None,
+    limit: Limit = None,
+    candidates: Candidates = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random-energy control.")] = 0,
+    lean_project: LeanProject = None,
+    output: Annotated[Path | None, typer.Option(help="Folder to keep the searches in. [default: none kept]")] = None,
+    no_memo: Annotated[
+        bool, typer.Option("--no-memo", help="Share nothing between modes, so that their seconds compare.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Search the same theorems in several orders with the same budget, and compare."""
+    from ebm.evaluation import EvaluationError, evaluate_modes
+    from prover.cli import UsageProblem, load_models, load_theorems, open_lean, open_memo
+    from prover.search import SearchConfig
+
+    try:
+        counts = [int(part) for part in budgets.split(",")]
+    except ValueError as error:
+        raise UsageProblem(f"--budgets {budgets!r}: expected whole numbers, e.g. 4,8,16,32,64") from error
+    chosen = load_theorems(theorems, split, limit)
+    with ExitStack() as stack:
+        environment = stack.enter_context(open_lean(None, lean_project, None))
+        policy, scorer = load_models(llm_path, ebm_path, None)
+        memo = None if no_memo else stack.enter_context(open_memo(None))
+        folder = output or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="prover-eval-")))
+        view = stack.enter_context(_ModesView())
+        try:
+            evaluation = evaluate_modes(
+                chosen,
+                environment,
+                policy,
+                SearchConfig(n_candidates=candidates, seed=seed),
+                folder,
+                modes=[part.strip() for part in modes.split(",") if part.strip()],
+                budgets=counts,
+                scorer=scorer,
+                memo=memo,
+                on_progress=view.show,
+            )
+        except EvaluationError as error:
+            raise UsageProblem(str(error)) from error
+    (_err if as_json else _out).print(*evaluation_tables(evaluation))
+    if as_json:
+        print(json.dumps(evaluation.to_dict()), flush=True)
+
+
+def calibrate(
+    trajectories: Annotated[list[str], typer.Option(help="Files that the model was trained on, comma-separated.")],
+    theorems: Annotated[
+        str, typer.Option(help="Validation theorems: neither trained on nor reported on.")
+    ] = "propositional:valid",
+    ebm_path: EbmPath = "champion",
+    llm_path: LlmPath = None,
+    split: Split = None,
+    limit: Limit = None,
+    budget: Annotated[int, typer.Option(min=2, help="Expansions a theorem.")] = 32,
+    candidates: Candidates = 8,
+    betas: Annotated[str, typer.Option(help="Weights to try.")] = "0,0.25,0.5,1,2",
+    lean_project: LeanProject = None,
+    as_json: AsJson = False,
+) -> None:
+    """Choose the energy's weight on validation theorems, and write it into the checkpoint."""
+    from ebm.calibration import CalibrationError
+    from ebm.calibration import calibrate as run
+    from ebm.champion import resolve_checkpoint
+    from ebm.checkpoint import write_calibration
+    from prover.cli import UsageProblem, data_folder, load_models, load_theorems, open_lean, open_memo
+    from prover.search import SearchConfig
+    from prover.trajectory import read_trajectories
+    from prover.trajectory.labels import merge_labels
+
+    try:
+        weights = [float(part) for part in betas.split(",")]
+    except ValueError as error:
+        raise UsageProblem(f"--betas {betas!r}: expected numbers, e.g. 0,0.5,1") from error
+    files = [name.strip() for given in trajectories for name in given.split(",") if name.strip()]
+    rows = merge_labels(read_trajectories(files))
+    chosen = load_theorems(theorems, split, limit)
+    with ExitStack() as stack:
+        environment = stack.enter_context(open_lean(None, lean_project, None))
+        policy, scorer = load_models(llm_path, ebm_path, None)
+        memo = stack.enter_context(open_memo(None))
+        view = stack.enter_context(_ModesView())
+        try:
+            found = run(
+                scorer,
+                rows,
+                chosen,
+                environment,
+                policy,
+                SearchConfig(max_expansions=budget, n_candidates=candidates),
+                memo=memo,
+                betas=weights,
+                on_progress=lambda beta, progress: view.show(f"beta {beta:g}", progress),
+            )
+        except CalibrationError as error:
+            raise UsageProblem(str(error)) from error
+    write_calibration(resolve_checkpoint(ebm_path, data_folder()), found.mixing, found.evidence())
+    (_err if as_json else _out).print(calibration_table(found))
+    if as_json:
+        print(json.dumps(found.evidence()), flush=True)
+
+
+def calibration_table(found: "Calibration") -> Table:
+    """Area and solve count of each beta; the chosen one is marked."""
+    table = Table(title=f"{found.theorems} validation theorems, {found.max_expansions} expansions")
+    for column in ("beta", "area under the solve curve", "proved", ""):
+        table.add_column(column, justify="right")
+    for beta, area, solved in zip(found.betas, found.areas, found.solved, strict=True):
+        table.add_row(f"{beta:g}", f"{area:.4f}", str(solved), "chosen" if beta == found.mixing.beta else "")
+    if found.mixing.beta == 0:
+        table.caption = "beta = 0: on these theorems the policy alone searches best"
+    return table
+
+
+def evaluation_tables(evaluation: "Evaluation") -> list[Any]:
+    """The solve counts by budget, the paired comparison in words, rank-1 by depth."""
+    total = evaluation.modes[0].theorems
+    solved = Table(title=f"Proved (certified) of {total} theorems, by budget in expansions")
+    solved.add_column("mode")
+    for column in (*map(str, evaluation.budgets), "area", "seconds"):
+        solved.add_column(column, justify="right")
+    for mode in evaluation.modes:
+        counts = [str(mode.solved[budget]) for budget in evaluation.budgets]
+        solved.add_row(mode.name, *counts, f"{mode.area:.4f}", f"{mode.seconds:.1f}")
+    parts: list[Any] = [solved]
+    if evaluation.comparison is not None:
+        paired, first, second = evaluation.comparison.paired, *evaluation.modes[:2]
+        parts.append(
+            f"{second.name} against {first.name}: {paired.faster} faster, {paired.slower} slower, {paired.tied} tied "
+            f"(sign test p = {paired.p_value:.2g}); expansions to proof x {paired.ratio:.3f} "
+            f"[{paired.ratio_low:.3f}, {paired.ratio_high:.3f}] over {paired.both} theorems that both prove; "
+            f"proved by one alone: {paired.only_second} against {paired.only_first} "
+            f"(McNemar p = {paired.mcnemar_p:.2g})"
+        )
+    if evaluation.ranking is not None:
+        table = Table(title="Best-scored sibling is positive (rank-1), by depth of the parent")
+        signals = ("random", "policy", "energy", "combined")
+        for column in ("depth", "sibling sets", *signals):
+            table.add_column(column, justify="right")
+        for bucket, row in evaluation.ranking.rank1.items():
+            cells = [f"{row[s].mean:.3f} [{row[s].low:.3f}, {row[s].high:.3f}]" for s in signals]
+            table.add_row(bucket, str(row["random"].n), *cells)
+        parts.append(table)
+    return [part for item in parts for part in (item, "\n")][:-1]
+
+
+class _ModesView:
+    """One progress line a search, on standard error."""
+
+    def __init__(self) -> None:
+        from prover.cli_progress import SearchProgressView
+
+        self._make = SearchProgressView
+        self._stack = ExitStack()
+        self._name: str | None = None
+        self._view: Any = None
+
+    def __enter__(self) -> "_ModesView":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._stack.close()
+
+    def show(self, name: str, progress: "SearchProgress") -> None:
+        if name != self._name:
+            self._stack.close()
+            _err.print(f"{name}:")
+            self._name, self._view = name, self._stack.enter_context(self._make())
+        self._view(progress)
