@@ -25,21 +25,25 @@ from prover.environments.base import (
     ProofState,
     Rejected,
     StepRequest,
-    TimedOut,
 )
 from prover.environments.certify import certify_claims
 from prover.environments.lean_script_process import RunResult, StepRunner
 from prover.environments.lean_script_source import (
     COPY_LEMMA,
-    HEAD,
-    PREFIX,
     Slot,
     Trial,
-    TrialAnswer,
     WaveText,
     file_head,
     has_imports,
-    hit_limit,
+    may_log_errors,
+)
+from prover.environments.lean_script_verdicts import (
+    UNEXPLAINED,
+    Verdict,
+    for_all,
+    read_stopped,
+    read_trial,
+    stopped,
 )
 from prover.environments.refusal import (
     REFUSAL_VERSION,
@@ -52,10 +56,8 @@ from prover.environments.sandbox import ProcessLimits
 from prover.theorems import Theorem
 
 METHOD_VERSION = "prefix-replay/1"
-UNEXPLAINED = "Lean did not accept this tactic in this state"
 _TRIAL_SIZE = 40  # candidates in one `example`: more are slower each, and take memory
 _FILE_SIZE = 2000  # candidates in one process: bounds its memory
-_SHARED_ROUNDS = 3  # after so many tries, candidates that lose their neighbours get an `example` each
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,7 @@ class LeanScript:
 
             self._each(try_file, range(len(files)))
             trials = [trial for later in again for trial in later]
+        self._confirm(requests, outcomes)
         if self.explain:
             self._explain(requests, outcomes)
         return [[o if o is not None else Crashed("no answer from Lean", 0.0) for o in row] for row in outcomes]
@@ -251,14 +254,8 @@ class LeanScript:
             else:
                 results[index] = ProofState(theorem, (), answer.traces[0][0])
         if unfinished:  # Lean stopped at the first of them; the others were never reached
-            results[unfinished[0]] = self._stopped(run, elapsed)
+            results[unfinished[0]] = stopped(run, elapsed)
         return unfinished[1:]
-
-    @staticmethod
-    def _stopped(run: RunResult, elapsed: float) -> TimedOut | Crashed:
-        if run.ended == "timeout":
-            return TimedOut(run.detail, elapsed)
-        return Crashed(run.detail or "Lean stopped before the end of its file", elapsed)
 
     # -- steps ----------------------------------------------------------------------------------------------------
 
@@ -272,22 +269,49 @@ class LeanScript:
         answers, head_errors = wave.read(run.messages)
         elapsed = run.wall_s * 1000 / n_tactics
         again: list[Trial] = []
-        stopped = False
+        seen_stop = False
         for trial, answer in zip(trials, answers, strict=True):
             if head_errors:
-                self._write(trial, outcomes, Crashed(f"Lean does not accept the header: {head_errors[0]}", elapsed))
+                verdict = for_all(trial, Crashed(f"Lean does not accept the header: {head_errors[0]}", elapsed))
             elif answer.finished:
-                again += self._read_trial(trial, answer, outcomes, elapsed)
-            elif stopped:  # never reached; after a timeout each gets its own process, so none waits for another again
-                again.append(replace(trial, alone=run.ended == "timeout" or trial.alone))
+                verdict = read_trial(trial, answer, elapsed)
+            elif seen_stop:  # never reached; after a timeout each gets its own process, so none waits for another again
+                verdict = Verdict(again=[replace(trial, alone=run.ended == "timeout" or trial.alone)])
             else:
-                stopped = True
-                again += self._read_stopped(trial, answer, outcomes, run, last=len(trials) == 1)
+                seen_stop = True
+                verdict = read_stopped(trial, answer, run, last=len(trials) == 1)
+            again += verdict.again
+            for slot, outcome in verdict.sure:
+                outcomes[slot.row][slot.column] = outcome
         with self._counts_lock:
             self._counts.update(retried=sum(len(trial.slots) for trial in again), **{f"ended_{run.ended}": 1})
         return again
 
-    # -- reasons --------------------------------------------------------------------------------------------------
+    # -- second looks ---------------------------------------------------------------------------------------------
+
+    def _confirm(self, requests: Sequence[StepRequest], outcomes: list[list[Outcome | None]]) -> None:
+        """Turn down accepted candidates that log an error and go on (`rename_i a b` with one name to give).
+
+        The error is lost when Lean backtracks, and would come back in the finished script.
+        """
+        trials = [
+            Trial(request.state.theorem, request.state.tactics, (Slot(row, column, tactic),))
+            for row, request in enumerate(requests)
+            for column, tactic in enumerate(request.tactics)
+            if isinstance(outcomes[row][column], Progress | Complete) and may_log_errors(tactic)
+        ]
+        if trials:
+            self._each(lambda file: self._confirm_file(file, outcomes), self._files(trials))
+
+    def _confirm_file(self, trials: list[Trial], outcomes: list[list[Outcome | None]]) -> None:
+        wave = WaveText(file_head(self._runner.preamble, trials[0].theorem.header, self.limits.max_heartbeats))
+        for trial in trials:
+            wave.add_confirmed(trial)
+        run = self._run(wave, len(trials))
+        for trial, answer in zip(trials, wave.read(run.messages)[0], strict=True):
+            if said := answer.first_error(0):
+                slot = trial.slots[0]
+                outcomes[slot.row][slot.column] = Rejected(said.split("\n\n")[0], run.wall_s * 1000 / len(trials))
 
     def _explain(self, requests: Sequence[StepRequest], outcomes: list[list[Outcome | None]]) -> None:
         """Fill in Lean's messages for candidates that it turned down without one. Best effort: verdicts stand."""
@@ -316,81 +340,6 @@ class LeanScript:
                 outcome = outcomes[slot.row][slot.column]
                 if said and isinstance(outcome, Rejected):
                     outcomes[slot.row][slot.column] = replace(outcome, message=said)
-
-    def _write(self, trial: Trial, outcomes: list[list[Outcome | None]], outcome: Outcome) -> None:
-        for slot in trial.slots:
-            if outcomes[slot.row][slot.column] is None:
-                outcomes[slot.row][slot.column] = outcome
-
-    @staticmethod
-    def _accepted(trial: Trial, slot: Slot, text: str, elapsed: float) -> Progress | Complete:
-        tactics = (*trial.prefix, slot.tactic)
-        return Progress(ProofState(trial.theorem, tactics, text), elapsed) if text else Complete(tactics, elapsed)
-
-    def _read_trial(
-        self, trial: Trial, answer: TrialAnswer, outcomes: list[list[Outcome | None]], elapsed: float
-    ) -> list[Trial]:
-        """Outcomes of a trial that Lean came to the end of, and the candidates to try again."""
-        # A candidate that does not parse also leaves "unsolved goals" at the head: that says nothing of the replay.
-        broken = answer.first_error(PREFIX) or ("" if max(answer.errors, default=0) >= 0 else answer.first_error(HEAD))
-        if broken and not (hit_limit(broken) and len(trial.slots) > 1):
-            if hit_limit(broken):
-                self._write(trial, outcomes, TimedOut(broken, elapsed))
-            else:
-                message = f"the replay of the tactics before failed: {broken}"
-                self._write(trial, outcomes, Crashed(message, elapsed))
-            return []
-        lost: list[Slot] = []
-        exhausted = bool(broken)  # the budget ran out, Lean does not say where
-        cut = False  # a candidate that did not parse, or ran out of budget, ends its example
-        for position, slot in enumerate(trial.slots):
-            traces, error = answer.traces.get(position, []), answer.first_error(position)
-            if len(traces) > 1:
-                outcome: Outcome | None = Crashed("Lean printed several states for one tactic", elapsed)
-            elif traces and not error:
-                outcome = self._accepted(trial, slot, traces[0], elapsed)
-            elif cut or (exhausted and not error):
-                outcome = None
-            elif error and hit_limit(error):
-                # In company the budget was shared; the verdict is that of a trial of its own.
-                outcome = TimedOut(error, elapsed) if len(trial.slots) == 1 else None
-                exhausted = cut = True
-            elif error:
-                outcome = Rejected(error, elapsed)
-                cut = not traces
-            else:
-                outcome = Rejected(UNEXPLAINED, elapsed)
-            if outcome is None:
-                lost.append(slot)
-            else:
-                outcomes[slot.row][slot.column] = outcome
-        later = replace(trial, round=trial.round + 1)
-        if lost and not exhausted and later.round < _SHARED_ROUNDS:
-            return [replace(later, slots=tuple(lost))]
-        return [replace(later, slots=(slot,)) for slot in lost]
-
-    def _read_stopped(
-        self,
-        trial: Trial,
-        answer: TrialAnswer,
-        outcomes: list[list[Outcome | None]],
-        run: RunResult,
-        *,
-        last: bool,
-    ) -> list[Trial]:
-        """A trial in which Lean stopped: what was printed stands, the rest is tried one by one, each process alone."""
-        lost = []
-        elapsed = run.wall_s * 1000 / len(trial.slots)
-        for position, slot in enumerate(trial.slots):
-            traces = answer.traces.get(position, [])
-            if len(traces) == 1:
-                outcomes[slot.row][slot.column] = self._accepted(trial, slot, traces[0], elapsed)
-            else:
-                lost.append(slot)
-        if last and len(lost) == len(trial.slots) == 1:
-            self._write(trial, outcomes, self._stopped(run, elapsed))
-            return []
-        return [replace(trial, slots=(slot,), round=trial.round + 1, alone=True) for slot in lost]
 
 
 def default_workers() -> int:

@@ -34,6 +34,7 @@ COPY_LEMMA = "def proverCopy.{x} {α : Sort x} (a _ : α) : α := a"
 """Turns one goal into two equal ones."""
 
 _RUNTIME_LIMIT = re.compile(r"\(deterministic\) timeout|maximum number of heartbeats|maximum recursion depth")
+_LOGS_ERRORS = re.compile(r"(?<![\w.])(?:rename_i|next|case'?|conv)\b|\b(?:obtain|rcases|rintro)\b[^\n]*\?")
 _IMPORT = re.compile(r"^\s*(?:public\s+)?(?:meta\s+)?import\s", re.MULTILINE)
 _SETS_HEARTBEATS = re.compile(r"^\s*set_option\s+maxHeartbeats\b", re.MULTILINE)
 
@@ -76,6 +77,11 @@ class TrialAnswer:
 def hit_limit(message: str) -> bool:
     """Whether an error message says that heartbeats or recursion depth ran out, rather than that a tactic failed."""
     return _RUNTIME_LIMIT.search(message) is not None
+
+
+def may_log_errors(tactic: str) -> bool:
+    """Whether a tactic may complain and go on all the same: backtracking loses what it said."""
+    return _LOGS_ERRORS.search(tactic) is not None
 
 
 def uses_sorry(message: dict[str, Any]) -> bool:
@@ -142,6 +148,13 @@ class WaveText:
             self._lines += ["  first | (", *body, "      )"]
             self._trace(6, position)
             self._lines.append("      fail) | skip")
+        self._close()
+
+    def add_confirmed(self, trial: Trial) -> None:
+        """A trial whose first candidate follows its prefix as in a finished script, so that errors it logs are kept."""
+        self._replay(trial)
+        self._mark(0)
+        self._lines += indented(trial.slots[0].tactic, 2)
         self._close()
 
     def add_explained(self, trial: Trial) -> None:

@@ -148,6 +148,9 @@ end Classical
 
 /-! ## Decidability -/
 
+set_option checkBinderAnnotations false in
+abbrev inferInstance {α : Sort u} [i : α] : α := i
+
 theorem Decidable.em (p : Prop) [d : Decidable p] : p ∨ ¬p := by
   cases d with
   | isTrue h => exact .inl h
