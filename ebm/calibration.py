@@ -19,6 +19,8 @@ from prover.search import MixingCalibration, SearchConfig, SearchMemo, SearchPro
 from prover.theorems import Theorem
 
 BETAS: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0, 2.0)
+DEFAULT_BETA = 0.5
+"""Weight of an energy that no validation theorems have judged yet."""
 LOWEST_BUDGET = 4
 """Where the area under the solve curve begins, in expansions: below it hardly anything can be proved."""
 _MOST_ROWS = 20_000
@@ -79,6 +81,16 @@ def fit_scales(rows: pl.DataFrame, scorer: ValueScorer, *, seed: int = 0) -> Mix
                 "and above 0: train the energy model longer, or look at its health warnings"
             )
     return MixingCalibration(float(energies.mean()), float(energies.std()), float(steps.std()), beta=0.0)
+
+
+def uncalibrated(rows: pl.DataFrame, scorer: ValueScorer) -> tuple[MixingCalibration, dict[str, Any]]:
+    """What a freshly trained head is stored with: measured scales, the default beta, and evidence that says so."""
+    mixing = replace(fit_scales(rows, scorer), beta=DEFAULT_BETA)
+    return mixing, {
+        "criterion": "none yet: scales are measured on the training rows, beta is the default; "
+        "`prover calibrate` chooses it on validation theorems",
+        "chosen": mixing.beta,
+    }
 
 
 def mean_log_prob(rows: pl.DataFrame) -> np.ndarray:

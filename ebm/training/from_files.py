@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from ebm.checkpoint import EncoderDescription
+from ebm.calibration import CalibrationError, uncalibrated
+from ebm.checkpoint import EncoderDescription, write_calibration
 from ebm.embeddings import EmbeddingCache, EncodeCounts
 from ebm.files import file_digest
+from ebm.inference import EBMScorer
 from ebm.model.encoder import EncoderBackend
 from ebm.model.energy_head import EnergyHead, EnergyHeadConfig
 from ebm.training.config import EBMTrainingConfig
 from ebm.training.data import ContrastiveIndex, ContrastiveSampler, no_examples_error
 from ebm.training.features import WidthMismatchError, features_of
 from ebm.training.metrics import EBMMetrics, MetricsHistory
-from ebm.training.records import UNKNOWN, load_states
+from ebm.training.records import UNKNOWN, load_states, merge_labels
 from ebm.training.resume import ResumeState, resume_from_checkpoint
 from ebm.training.step import seeded
 from ebm.training.trainer import MetricsCallback, Status, TrainingResult, train
@@ -206,7 +208,22 @@ def train_from_files(
                 "data": {"trajectories": digests, "summary": summary.to_dict(), "valid_theorems": held_out},
             },
         )
+        if result.status != "interrupted" and result.checkpoint is not None:
+            _store_scales(result.head, result.checkpoint, index, backend, cache)
     return _result(result, Path(output), summary, encoded, encode_seconds, held_out)
+
+
+def _store_scales(
+    head: EnergyHead, checkpoint: Path, index: ContrastiveIndex, backend: EncoderBackend, cache: EmbeddingCache
+) -> None:
+    """Make the checkpoint usable by calibrated search at once; calibration on validation theorems replaces this."""
+    scorer = EBMScorer(head, backend, cache=cache)
+    try:
+        mixing, evidence = uncalibrated(merge_labels(index.states), scorer)
+    except CalibrationError as error:
+        logger.warning("the checkpoint is stored without a calibration: %s", error)
+        return
+    write_calibration(checkpoint, mixing, evidence)
 
 
 def _check_width(

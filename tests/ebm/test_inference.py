@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ebm.champion import promote
+from ebm.calibration import DEFAULT_BETA
 from ebm.checkpoint import write_calibration
 from ebm.embeddings import EmbeddingCache
 from ebm.inference import EBMScorer, EncoderMismatchError, load_scorer
@@ -104,7 +105,10 @@ def test_another_encoder_is_refused(trained, new_policy):
 
 
 def test_calibration_and_name(trained, policy):
-    assert EBMScorer.load(trained, policy).calibration is None
+    fresh = EBMScorer.load(trained, policy).calibration
+    assert fresh is not None
+    assert fresh.sigma_energy > 0
+    assert fresh.beta == DEFAULT_BETA
     calibration = MixingCalibration(0.1, 1.2, 0.3, 0.5)
     write_calibration(trained, calibration)
     scorer = EBMScorer.load(trained, policy)
