@@ -3,6 +3,7 @@
 Importing this package loads neither torch nor transformers; `load_policy` does.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,9 @@ from prover.policy.base import FingerprintedPolicy, TacticCandidate, TacticGener
 
 if TYPE_CHECKING:
     from prover.policy.huggingface import DecodingConfig, HuggingFacePolicy
+    from prover.policy.server import ServerPolicy
 
-__all__ = ["FingerprintedPolicy", "TacticCandidate", "TacticGenerator", "load_policy"]
+__all__ = ["FingerprintedPolicy", "TacticCandidate", "TacticGenerator", "load_policy", "open_policy"]
 
 DEFAULT_POOLING = "mean+max+early"
 
@@ -42,6 +44,27 @@ def load_policy(
     return load_huggingface_policy(
         path, pooling=pooling, device=device, dtype=dtype, template=template, threads=threads, decoding=decoding
     )
+
+
+def open_policy(
+    where: str | Path | None = None, *, encoder: str | Path | None = None, template: str | None = None, **options: Any
+) -> "HuggingFacePolicy | ServerPolicy":
+    """`load_policy`, or a `ServerPolicy` where `where` is an address: `http://127.0.0.1:8000/v1#MODEL-NAME`.
+
+    encoder: for an address, the folder of the model whose hidden vectors are used; without one the policy has none.
+    options: those of `load_policy`; for an address they are the encoder's.
+    """
+    if not str(where or "").startswith(("http://", "https://")):
+        return load_policy(where, template=template, **options)
+    from prover.policy.server import ServerConfig, ServerPolicy
+
+    url, _, model = str(where).partition("#")
+    if not model:
+        raise ValueError(f"{where} names no model: write {url}#MODEL-NAME, with a name that {url}/models lists")
+    config = ServerConfig(model=model, url=url)
+    if template:
+        config = replace(config, template=template)
+    return ServerPolicy(config, encoder=load_policy(encoder, **options) if encoder else None)
 
 
 def __getattr__(name: str) -> Any:

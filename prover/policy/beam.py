@@ -72,6 +72,7 @@ def beam_search(
     from the model's distribution at `temperature`; their log_prob is the model's own all the same.
     """
     device = ending.stop.device
+    stop_ids = ending.stop.nonzero()[:, 0]
     n_prompts = len(last_tokens)
     never = -math.inf
     rows = torch.arange(n_prompts, device=device)  # row of the batch -> prompt
@@ -105,15 +106,15 @@ def beam_search(
         next_log_prob = decoder.step(tokens, parents)  # (B, Q, V)
         batch, columns, vocabulary = next_log_prob.shape
         total = log_prob[:, :, None] + next_log_prob
-        ended = torch.logsumexp(total.masked_fill(~ending.stop, never), dim=-1)  # (B, Q)
-        total.masked_fill_(ending.stop, never)
+        ended = torch.logsumexp(total[:, :, stop_ids], dim=-1)  # (B, Q)
+        total[:, :, stop_ids] = never
         total.masked_fill_((rank == never)[:, :, None], never)
         if noise is None:
             child_rank, ended_rank = total, ended.masked_fill(rank == never, never)
         else:
             drawn = torch.stack([noise(prompt, step)[:columns] for prompt in rows.tolist()]).to(device)
             hot = heat[:, :, None] + torch.log_softmax(next_log_prob / temperature, dim=-1)
-            hot_end = torch.logsumexp(hot.masked_fill(~ending.stop, never), dim=-1)
+            hot_end = torch.logsumexp(hot[:, :, stop_ids], dim=-1)
             hot.masked_fill_(total == never, never)
             both = gumbel_children(rank, torch.cat([hot, hot_end[:, :, None]], dim=-1), drawn)
             child_rank, ended_rank = both[:, :, :-1], both[:, :, -1].masked_fill(rank == never, never)

@@ -4,12 +4,13 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from prover.policy import FingerprintedPolicy, HuggingFacePolicy
+from prover.policy import FingerprintedPolicy, HuggingFacePolicy, open_policy
 from prover.policy.server import (
     CircuitBreaker,
     ServerConfig,
@@ -203,3 +204,14 @@ def test_vectors_come_from_the_local_encoder(server: StandIn, policy: HuggingFac
 def test_wrong_settings(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         ServerConfig(**{"model": "m", **wrong})
+
+
+def test_open_policy_takes_an_address(server: StandIn, random_checkpoint: Path) -> None:
+    opened = open_policy(f"{server.url}#prover-7b", encoder=random_checkpoint, pooling="mean", device="cpu")
+    assert isinstance(opened, ServerPolicy)
+    assert opened.config.model == "prover-7b"
+    assert opened.encoding_width == 32
+    assert [c.tactic for c in opened.generate([STATE], 1)[0]] == ["exact h.2"]
+    assert isinstance(open_policy(random_checkpoint, device="cpu"), HuggingFacePolicy)
+    with pytest.raises(ValueError, match="names no model"):
+        open_policy(server.url)
