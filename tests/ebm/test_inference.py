@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ebm.champion import promote
 from ebm.calibration import DEFAULT_BETA
+from ebm.champion import promote
 from ebm.checkpoint import write_calibration
 from ebm.embeddings import EmbeddingCache
 from ebm.inference import EBMScorer, EncoderMismatchError, load_scorer
