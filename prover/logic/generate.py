@@ -201,7 +201,7 @@ class ShippedConfig:
 
     seed: int = 20_261_122
     """Seed of the stream that the theorems are taken from."""
-    sizes: tuple[tuple[str, int], ...] = (("train", 240), ("valid", 120), ("test", 180))
+    sizes: tuple[tuple[str, int], ...] = (("train", 720), ("valid", 120), ("test", 180))
     """Theorems in each split."""
     weights: tuple[tuple[int, float], ...] = tuple((steps, 1.0 if steps <= 11 else 0.6) for steps in range(6, 17))
     """Share of each difficulty; the knob that makes a set easier or harder as a whole."""
