@@ -297,8 +297,9 @@ class LeanScript:
         trials = [
             Trial(request.state.theorem, request.state.tactics, (Slot(row, column, tactic),))
             for row, request in enumerate(requests)
-            for column, tactic in enumerate(request.tactics)
-            if isinstance(outcomes[row][column], Progress | Complete) and may_log_errors(tactic)
+            for column, (tactic, outcome) in enumerate(zip(request.tactics, outcomes[row], strict=True))
+            if isinstance(outcome, Progress | Complete)
+            and may_log_errors(tactic, complete=isinstance(outcome, Complete))
         ]
         if trials:
             self._each(lambda file: self._confirm_file(file, outcomes), self._files(trials))

@@ -34,7 +34,12 @@ COPY_LEMMA = "def proverCopy.{x} {α : Sort x} (a _ : α) : α := a"
 """Turns one goal into two equal ones."""
 
 _RUNTIME_LIMIT = re.compile(r"\(deterministic\) timeout|maximum number of heartbeats|maximum recursion depth")
-_LOGS_ERRORS = re.compile(r"(?<![\w.])(?:rename_i|next|case'?|conv)\b|\b(?:obtain|rcases|rintro)\b[^\n]*\?")
+_LOGS_ERRORS = re.compile(
+    r"(?<![\w.])(?:rename_i|next|case'?|conv|match|nomatch|nofun|if)\b"
+    r"|\b(?:obtain|rcases|rintro)\b[^\n]*\?"
+    r"|(?:\b(?:fun|have|let|intro)\b|λ)\s*[(⟨|.]"
+)
+_PLAIN_CLOSER = re.compile(r"(?:assumption|contradiction|trivial|rfl|(?:exact|apply|refine) (?!.*\bby\b)[\w.' ⟨⟩(),]+)")
 _IMPORT = re.compile(r"^\s*(?:public\s+)?(?:meta\s+)?import\s", re.MULTILINE)
 _SETS_HEARTBEATS = re.compile(r"^\s*set_option\s+maxHeartbeats\b", re.MULTILINE)
 
@@ -79,9 +84,12 @@ def hit_limit(message: str) -> bool:
     return _RUNTIME_LIMIT.search(message) is not None
 
 
-def may_log_errors(tactic: str) -> bool:
-    """Whether a tactic may complain and go on all the same: backtracking loses what it said."""
-    return _LOGS_ERRORS.search(tactic) is not None
+def may_log_errors(tactic: str, *, complete: bool) -> bool:
+    """Whether a tactic may complain and go on all the same: backtracking loses what it said.
+
+    What would complete a proof is trusted only in its plainest forms.
+    """
+    return _LOGS_ERRORS.search(tactic) is not None or (complete and not _PLAIN_CLOSER.fullmatch(tactic))
 
 
 def uses_sorry(message: dict[str, Any]) -> bool:

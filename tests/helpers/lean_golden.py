@@ -1,4 +1,4 @@
-"""Writes the golden proof states again: `python tests/prover/environments/golden_scripts.py`.
+"""Writes the golden proof states again: `python tests/helpers/lean_golden.py`.
 
 Each entry of the file is a theorem, a script, and the exact text of the state before every tactic. Look at the
 difference before you keep it: a changed text means that Lean, the prelude or the stepping changed.
@@ -11,7 +11,7 @@ from typing import Any
 from prover.environments import Complete, Progress, ProofEnvironment, ProofState, StepRequest, open_environment
 from prover.theorems import Theorem
 
-GOLDEN = Path(__file__).parents[2] / "data" / "lean_golden" / "scripts.json"
+GOLDEN = Path(__file__).parents[1] / "data" / "lean_golden" / "scripts.json"
 
 
 def states_of(environment: ProofEnvironment, entries: list[dict[str, Any]]) -> list[list[str]]:
