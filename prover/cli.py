@@ -73,7 +73,11 @@ def search(
         Path, typer.Option(help="FILE.parquet; FILE.attempts.parquet and FILE.summary.parquet are made beside it.")
     ],
     llm_path: Annotated[
-        str | None, typer.Option(help="Policy: a folder in Hugging Face format or a hub id. Default: the shipped one.")
+        str | None,
+        typer.Option(
+            help="Policy: a folder in Hugging Face format, a hub id, or a server as http://HOST:PORT/v1#MODEL. "
+            "Default: the shipped one."
+        ),
     ] = None,
     ebm_path: Annotated[
         str | None, typer.Option(help="Energy model: a checkpoint folder, or `champion` of the data folder.")
@@ -97,6 +101,9 @@ def search(
     ] = None,
     lean_project: Annotated[Path | None, typer.Option(help="Lake project in which Lean runs.")] = None,
     lean_workers: Annotated[int | None, typer.Option(min=1, help="Lean processes at a time.")] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Keep Lean's own words for every rejected tactic (slower).")
+    ] = False,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of the model on a CPU. [default: half of the cores]")
     ] = None,
@@ -126,6 +133,8 @@ def search(
     probe_output(output)
     with ExitStack() as stack:
         environment = stack.enter_context(open_lean(lean, lean_project, lean_workers))
+        if explain and hasattr(environment, "explain"):
+            environment.explain = True
         policy, scorer = load_models(llm_path, None if no_ebm else ebm_path, threads)
         known = None if no_memo else stack.enter_context(open_memo(memo))
         stopping = stack.enter_context(_stop_on_signal())
@@ -194,11 +203,11 @@ def open_lean(kind: str | None, project: Path | None, workers: int | None) -> An
 
 def load_models(llm_path: str | None, ebm_path: str | None, threads: int | None) -> tuple[Any, Any]:
     """The policy, and the energy model if one is asked for. The other cores belong to Lean."""
-    from prover.policy import load_policy
+    from prover.policy import open_policy
     from prover.policy.weights import PolicyLoadError
 
     try:
-        policy = load_policy(llm_path, threads=threads or max(1, (os.cpu_count() or 1) // 2))
+        policy = open_policy(llm_path, threads=threads or max(1, (os.cpu_count() or 1) // 2))
         if ebm_path is None:
             return policy, None
         loaders = list(entry_points(group="prover.scorers"))

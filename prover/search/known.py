@@ -52,7 +52,8 @@ class Knowledge:
     def __init__(
         self, environment: ProofEnvironment, policy: TacticGenerator, memo: SearchMemo | None, n_candidates: int
     ) -> None:
-        self._environment = environment.fingerprint
+        # Words of rejection are no part of an environment's fingerprint, and must not be mixed up either.
+        self._environment = environment.fingerprint + (" explained" if getattr(environment, "explain", False) else "")
         self._policy = policy
         self._memo = memo
         self._k = n_candidates

@@ -31,7 +31,7 @@ def world(monkeypatch, tmp_path) -> HashWorld:
         return fake
 
     monkeypatch.setattr("prover.environments.open_environment", open_environment)
-    monkeypatch.setattr("prover.policy.load_policy", lambda path, **options: HashPolicy())
+    monkeypatch.setattr("prover.policy.open_policy", lambda path, **options: HashPolicy())
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PROVER_DATA", raising=False)
     lines = [json.dumps({"name": f"t{i}", "statement": f"statement {i}"}) for i in range(20)]
@@ -214,7 +214,7 @@ SLOW_SEARCH = textwrap.dedent(
         lines = [json.dumps({"name": f"t{i}", "statement": f"statement {i}"}) for i in range(80)]
         Path("set.jsonl").write_text("\\n".join(lines))
     prover.environments.open_environment = lambda kind, **options: HashWorld(complete=0.01, jitter_s=0.05)
-    prover.policy.load_policy = lambda path, **options: HashPolicy()
+    prover.policy.open_policy = lambda path, **options: HashPolicy()
     sys.argv = ["prover", "search", "--theorems", "set.jsonl", "--output", "x.parquet", "--config", "c.json", "--json"]
     sys.argv += ["--resume"] * Path("x.parts").exists()
     sys.exit(cli.run(cli.app))
