@@ -363,11 +363,13 @@ def _exit_code(error: Exception) -> int | None:
     from prover.proofs import ProofFileError
     from prover.search import MemoError, SearchConfigError
     from prover.theorems import TheoremFileError
-    from prover.trajectory import OutputError, TrajectoryError
+    from prover.trajectory import OutputError, TrajectoryError, WriteFailed
 
+    if isinstance(error, LeanUnavailable | MemoError | WriteFailed):
+        return TROUBLE
     if isinstance(error, SearchConfigError | OutputError | TrajectoryError | ProofFileError | TheoremFileError):
         return BAD_INPUT
-    return TROUBLE if isinstance(error, LeanUnavailable | MemoError) else None
+    return None
 
 
 def _fail(message: object, code: int) -> int:

@@ -11,7 +11,7 @@ from prover.trajectory.schema import (
     TrajectoryRecord,
 )
 from prover.trajectory.summary import solved_by_budget, summarize
-from prover.trajectory.writer import OutputError, TrajectoryWriter
+from prover.trajectory.writer import OutputError, TrajectoryWriter, WriteFailed
 
 __all__ = [
     "INTERCHANGE_COLUMNS",
@@ -25,6 +25,7 @@ __all__ = [
     "TrajectoryError",
     "TrajectoryRecord",
     "TrajectoryWriter",
+    "WriteFailed",
     "count_rules",
     "find_files",
     "label_noise",

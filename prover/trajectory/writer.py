@@ -39,6 +39,10 @@ class OutputError(RuntimeError):
     """The output cannot be written, or holds something else. The message names the path and what to do."""
 
 
+class WriteFailed(OutputError):
+    """Writing failed half way through a search, e.g. on a full disk. What was flushed before is safe."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     """Where a finished theorem is: a part, by its base path, and its rows there."""
@@ -141,7 +145,8 @@ class TrajectoryWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        if not isinstance(error, WriteFailed):
+            self.close()
 
     def _tables(self, kind: str, names: Sequence[str]) -> Iterator[pa.Table]:
         """The rows of each theorem in turn. Theorems finish roughly in their order, so few parts need be held."""
@@ -247,8 +252,9 @@ def write_parquet(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> 
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}; what was finished before is safe"
+        raise WriteFailed(
+            f"cannot write {path}: {error.strerror or error}. What was finished before is safe: make room and go on with "
+            "resume"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -23,6 +23,7 @@ from prover.trajectory import (
     OutputError,
     TrajectoryError,
     TrajectoryWriter,
+    WriteFailed,
     find_files,
     read_attempts,
     read_summaries,
@@ -326,7 +327,26 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         yield table
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(OutputError, match="No space left"):
+    with pytest.raises(WriteFailed, match="No space left"):
         write_parquet(tmp_path / "x.parquet", failing(), schema)
     assert pq.read_table(tmp_path / "x.parquet").num_rows == 1
     assert [path.name for path in tmp_path.iterdir()] == ["x.parquet"]
+
+
+def test_a_disk_that_fills_up_keeps_what_was_flushed(tmp_path, monkeypatch):
+    import prover.trajectory.writer as module
+
+    real, written = module.write_parquet, 0
+
+    def filling(path, tables, schema):
+        nonlocal written
+        written += 1
+        if written > 3:  # the three files of the first part
+            raise WriteFailed("cannot write: No space left on device")
+        real(path, tables, schema)
+
+    monkeypatch.setattr(module, "write_parquet", filling)
+    with pytest.raises(WriteFailed, match="No space left"):
+        write(tmp_path / "x.parquet", n=40)
+    monkeypatch.undo()
+    assert write(tmp_path / "x.parquet", n=40, resume=True)["resumed"] == 16
