@@ -102,7 +102,8 @@ class EnergyHead(nn.Module):
             raise ValueError(
                 f"the energy head takes embeddings of shape (batch, {self.config.d_encoder}), got {tuple(h.shape)}"
             )
-        x = (h.to(self.feature_mean.dtype) - self.feature_mean) / self.feature_std  # (B, d_encoder)
+        scale = 1.0 / self.feature_std
+        x = torch.addcmul(-self.feature_mean * scale, h.to(scale.dtype), scale)  # (B, d_encoder), in one pass
         x = self.dropout(functional.silu(self.sn_linear1(x)))  # (B, d_hidden1)
         x = self.dropout(functional.silu(self.sn_linear2(x)))  # (B, d_hidden2)
         return self.sn_linear3(x).squeeze(1) / self.log_temperature.exp()

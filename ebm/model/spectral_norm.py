@@ -4,11 +4,11 @@ Source: Miyato et al., Spectral Normalization for Generative Adversarial Network
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.autograd.function import once_differentiable
 
 PowerIteration = Literal["persistent", "fresh"]
 
@@ -46,8 +46,33 @@ class SpectralNormLinearConfig:
             )
 
 
+class _DivideBySigma(torch.autograd.Function):
+    """y = x W^T / sigma with sigma = u^T W v, whose gradient goes into W as u v^T.
+
+    Written out, because autograd would build u v^T and add it, two passes over a weight-sized matrix more.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, u: Tensor, v: Tensor, sigma: Tensor) -> Tensor:
+        y = torch.mm(x, weight.t()).div_(sigma)
+        ctx.save_for_backward(x, weight, u, v, sigma, y)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+        x, weight, u, v, sigma, y = ctx.saved_tensors
+        grad_product = grad / sigma
+        grad_x = torch.mm(grad_product, weight) if ctx.needs_input_grad[0] else None
+        grad_weight = None
+        if ctx.needs_input_grad[1]:
+            grad_sigma = -(grad_product * y).sum()
+            grad_weight = torch.mm(grad_product.t(), x).addr_(u * grad_sigma, v)
+        return grad_x, grad_weight, None, None, None
+
+
 class SpectralNormLinear(nn.Module):
-    """y = x W^T / sigma(W) + b, with sigma(W) estimated by power iteration as u^T W v.
+    """y = x W^T / sigma(W) + b, with sigma(W) = u^T W v estimated by power iteration.
 
     The division is differentiable (d sigma / d W = u v^T); u and v carry no gradient.
 
@@ -69,7 +94,7 @@ class SpectralNormLinear(nn.Module):
         nn.init.orthogonal_(self.weight)
         self.register_parameter("bias", nn.Parameter(torch.zeros(config.d_output)) if config.bias else None)
         if config.power_iteration == "persistent":
-            u, v = self._iterate(*self._random_vectors(), WARM_UP_ITERATIONS)
+            u, v, _ = self._iterate(self._random_vector(), WARM_UP_ITERATIONS)
             self.register_buffer("u", u)
             self.register_buffer("v", v)
 
@@ -77,47 +102,48 @@ class SpectralNormLinear(nn.Module):
         """(..., d_input) -> (..., d_output)."""
         if x.ndim < 1 or x.shape[-1] != self.config.d_input:
             raise ValueError(f"expected vectors of width {self.config.d_input}, got a tensor of shape {tuple(x.shape)}")
-        # Dividing the product instead of the weight saves a weight-sized tensor in the forward and the backward.
-        y = functional.linear(x, self.weight) / self.sigma()
+        y = _DivideBySigma.apply(x.reshape(-1, self.config.d_input), self.weight, *self._singular_triple())
+        y = y.view(*x.shape[:-1], self.config.d_output)
         return y if self.bias is None else y + self.bias
 
     def sigma(self) -> Tensor:
         """Scalar estimate of the weight's largest singular value. In training mode it improves u and v first."""
-        u, v = self._singular_vectors()
-        return torch.dot(u, torch.mv(self.weight, v)).clamp_min(self.config.eps)
+        return self._singular_triple()[2]
 
+    @torch.no_grad()
     def effective_weight(self) -> Tensor:
         """(d_output, d_input): the weight as the forward uses it."""
         return self.weight / self.sigma()
 
     @torch.no_grad()
-    def _singular_vectors(self) -> tuple[Tensor, Tensor]:
+    def _singular_triple(self) -> tuple[Tensor, Tensor, Tensor]:
+        """u, v and sigma of this forward."""
         n = self.config.n_power_iterations
         if self.config.power_iteration == "fresh":
-            return self._iterate(*self._random_vectors(), n)
+            return self._iterate(self._random_vector(), n)
         if self.training:
-            u, v = self._iterate(self.u, self.v, n)
+            u, v, sigma = self._iterate(self.v, n)
             self.u.copy_(u)
             self.v.copy_(v)
-            return u, v  # not the buffers: the next forward overwrites those before this one's backward may run
-        return self.u, self.v
+            return u, v, sigma  # not the buffers: the next forward overwrites those before this one's backward may run
+        sigma = torch.dot(self.u, torch.mv(self.weight, self.v)).clamp_min(self.config.eps)
+        return self.u, self.v, sigma
 
     @torch.no_grad()
-    def _random_vectors(self) -> tuple[Tensor, Tensor]:
-        weight = self.weight
-        u = self._unit(weight.new_empty(self.config.d_output).normal_())
-        v = self._unit(weight.new_empty(self.config.d_input).normal_())
-        return u, v
+    def _random_vector(self) -> Tensor:
+        """(d_input,): the first half-step gives u, so v alone has to be drawn."""
+        return self.weight.new_empty(self.config.d_input).normal_()
 
     @torch.no_grad()
-    def _iterate(self, u: Tensor, v: Tensor, n_iterations: int) -> tuple[Tensor, Tensor]:
+    def _iterate(self, v: Tensor, n_iterations: int) -> tuple[Tensor, Tensor, Tensor]:
+        """u, v and sigma = u^T W v after power iterations from v, (d_input,) of any length."""
         for _ in range(n_iterations):
-            u = self._unit(torch.mv(self.weight, v))
-            v = self._unit(torch.mv(self.weight.t(), u))
-        return u, v
-
-    def _unit(self, vector: Tensor) -> Tensor:
-        return vector / torch.linalg.vector_norm(vector).clamp_min(self.config.eps)
+            u = torch.mv(self.weight, v)
+            u = u / torch.linalg.vector_norm(u).clamp_min(self.config.eps)
+            v = torch.mv(self.weight.t(), u)
+            sigma = torch.linalg.vector_norm(v).clamp_min(self.config.eps)  # v is W^T u here, along the new v
+            v = v / sigma
+        return u, v, sigma
 
     def extra_repr(self) -> str:
         c = self.config

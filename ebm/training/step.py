@@ -60,7 +60,7 @@ class TrainingStep:
         elif self._graph is not None:
             self._graph.replay()
         elif self._eager_steps < _EAGER_STEPS_BEFORE_CAPTURE:
-            # Ordinary steps, on a side stream as capture asks for: they allocate gradients and optimizer state.
+            # Ordinary steps, on a side stream as capture asks for: they allocate the optimizer's state.
             self._eager_steps += 1
             side = torch.cuda.Stream()
             side.wait_stream(torch.cuda.current_stream())
@@ -79,10 +79,10 @@ class TrainingStep:
         loss = info_nce_loss(positive, negative)
         if self.config.depth_loss_weight:
             loss = loss + self.config.depth_loss_weight * depth_regression_loss(positive, self.remaining_depth)
+        self.optimizer.zero_grad(set_to_none=True)  # what backward makes is taken over, not added to zeros
         loss.backward()
         self.grad_norm.copy_(nn.utils.clip_grad_norm_(self.head.parameters(), self.config.max_grad_norm))
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=False)  # the gradients' memory is part of a captured step
         self.energies.copy_(energies.detach())
 
     def state(self) -> dict[str, Tensor]:

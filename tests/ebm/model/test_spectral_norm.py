@@ -99,10 +99,12 @@ def test_gradient_flows(mode):
 
 
 def test_gradient_against_finite_differences():
-    layer = layer_of(5, 3).double().eval()
+    layer = layer_of(5, 3).double()
     with torch.no_grad():
         layer.weight.normal_()
         layer.bias.normal_()
+    layer(torch.zeros(1, 5, dtype=torch.float64))  # u and v follow the weight
+    layer.eval()
     x = torch.randn(4, 5, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x, weight, bias: layer(x), (x, layer.weight, layer.bias))
 
