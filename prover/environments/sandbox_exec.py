@@ -68,7 +68,7 @@ def _become(sandbox: Any, config: dict[str, Any], program: str, arguments: list[
         sandbox.leave_network()
         if config["user"] is not None:
             sandbox.drop_user(config["user"], read_all=config.get("read_all", False))
-        if path is None or not os.access(path, os.R_OK | os.X_OK):
+        if path is None or not os.access(path, os.R_OK | os.X_OK, effective_ids=True):
             who = f"user {os.geteuid()}, which Lean runs as (`nobody` when started by root)"
             os.write(2, f"{path or program} cannot be found or run by {who}\n".encode())
             os._exit(_SETUP_FAILED)
