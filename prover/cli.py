@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -317,7 +318,33 @@ def certify(
         raise typer.Exit(TROUBLE)
 
 
+@app.command("export-proofs")
+def export(
+    file: Annotated[Path, typer.Argument(help="Trajectory file, or JSON / JSONL of theorems with a `proof` each.")],
+    output: Annotated[Path, typer.Option(help="Folder for the Lean files, one a theorem.")],
+    lean: Annotated[str | None, typer.Option(help="embedded | lean | project | repl.")] = None,
+    lean_project: Annotated[Path | None, typer.Option(help="Lake project that the proofs are for.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
+) -> None:
+    """Write the proofs that were found as Lean files."""
+    from prover.proofs import export_proofs, plain_proof_file, read_claims
+
+    claims = read_claims(file)
+    with open_lean(lean, lean_project, None) as environment:
+        text_of = getattr(environment, "proof_file", plain_proof_file)
+        try:
+            written = export_proofs(claims, output, text_of)
+        except OSError as error:
+            raise UsageProblem(f"cannot write in {output}: {error.strerror or error}") from error
+    figures = {"proofs": len(written), "output": str(output), "files": [path.name for path in written]}
+    print(json.dumps(figures) if as_json else f"{len(written)} Lean files in {output}")
+
+
 # -- plugins and the way out --------------------------------------------------------------------------------------
+
+_GROUP = "prover.commands"
+_OWN = ("prover.doctor",)
+"""Modules of this package that register commands as a plugin does."""
 
 
 def load_plugins(target: typer.Typer, found: list[EntryPoint] | None = None) -> None:
@@ -325,7 +352,10 @@ def load_plugins(target: typer.Typer, found: list[EntryPoint] | None = None) -> 
 
     One that cannot be loaded is reported, and the other commands work.
     """
-    for point in entry_points(group="prover.commands") if found is None else found:
+    if found is None:
+        found = [EntryPoint(module, f"{module}:register", _GROUP) for module in _OWN if find_spec(module)]
+        found += entry_points(group=_GROUP)
+    for point in found:
         try:
             register: Callable[[typer.Typer], None] = point.load()
             register(target)

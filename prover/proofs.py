@@ -1,7 +1,8 @@
-"""Proofs in files: claims to certify again, whoever made them."""
+"""Proofs in files: claims to certify again, whoever made them, and Lean files of proofs that were found."""
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,3 +55,31 @@ def _claim(path: Path, theorem: Theorem, entry: dict[str, Any]) -> ProofClaim:
     if not isinstance(tactics, list) or not all(isinstance(tactic, str) for tactic in tactics):
         raise ProofFileError(f"{path}: {theorem.name}: expected `proof`, a list of tactics or one text; got {proof!r}")
     return ProofClaim(theorem, tuple(tactics))
+
+
+def plain_proof_file(claim: ProofClaim) -> str:
+    """The theorem's header and the proof: what a Lean with the usual library accepts as it stands."""
+    from prover.environments.certify import proof_text
+
+    header = claim.theorem.header.strip()
+    return (f"{header}\n\n" if header else "") + proof_text(claim.theorem, claim.tactics)
+
+
+def export_proofs(claims: Sequence[ProofClaim], folder: Path, text_of: Callable[[ProofClaim], str]) -> list[Path]:
+    """Write `NAME.lean` for each claim into `folder`, and return the files in order.
+
+    text_of: the whole file of a claim. A name that cannot be a file name has the characters in question replaced; two
+    claims that would get the same file are numbered. Raises OSError.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    for claim in claims:
+        stem = re.sub(r"[^\w.'-]", "_", claim.theorem.name).lstrip(".") or "proof"
+        path = folder / f"{stem}.lean"
+        number = 2
+        while path in written:
+            path = folder / f"{stem}-{number}.lean"
+            number += 1
+        path.write_text(text_of(claim), encoding="utf-8")
+        written.append(path)
+    return written

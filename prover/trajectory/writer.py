@@ -253,8 +253,8 @@ def write_parquet(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> 
         os.replace(temporary, path)
     except OSError as error:
         raise WriteFailed(
-            f"cannot write {path}: {error.strerror or error}. What was finished before is safe: make room and go on with "
-            "resume"
+            f"cannot write {path}: {error.strerror or error}. What was finished before is safe: make room and go on "
+            "with resume"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)

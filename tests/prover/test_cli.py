@@ -16,7 +16,10 @@ import typer
 from search_fakes import HashPolicy, HashScorer, HashWorld, theorems
 
 from prover import cli
+from prover.environments import ProofClaim
+from prover.proofs import export_proofs
 from prover.search import SearchConfig, search_to_files
+from prover.theorems import Theorem
 from prover.trajectory import read_summaries, read_trajectories
 
 
@@ -179,6 +182,30 @@ def test_certify_reads_proofs_that_others_wrote(world, capsys):
     assert "b: expected `proof`" in capsys.readouterr().err
 
 
+def test_proofs_are_exported_a_file_a_theorem(world, capsys):
+    entries = [
+        {"name": "Logic.a'", "statement": "(p : Prop) : p → p", "proof": ["intro h", "exact h"], "header": "open Nat"},
+        {"name": "b", "statement": "(p : Prop) : p → p", "proof": "intro h\nexact h"},
+    ]
+    Path("proofs.json").write_text(json.dumps(entries))
+    assert run("export-proofs", "proofs.json", "--output", "lean", "--json") == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["proofs"] == 2
+    first, second = (Path("lean", name) for name in figures["files"])
+    assert first.name == "Logic.a'.lean"
+    assert first.read_text() == "open Nat\n\ntheorem Logic.a' (p : Prop) : p → p := by\n  intro h\n  exact h\n"
+    assert second.read_text() == "theorem b (p : Prop) : p → p := by\n  intro h\n  exact h\n"
+    assert sorted(path.name for path in Path("lean").iterdir()) == sorted(figures["files"])
+
+
+def test_odd_names_stay_in_the_folder_and_apart(tmp_path):
+    names = ["../../etc/x", "«a b»", "«a/b»", "..."]
+    claims = [ProofClaim(Theorem(name, ": True"), ("trivial",)) for name in names]
+    written = export_proofs(claims, tmp_path / "lean", lambda claim: claim.theorem.name)
+    assert [path.read_text() for path in written] == names
+    assert {path.parent for path in written} == {tmp_path / "lean"}
+
+
 def test_a_broken_plugin_is_reported_and_the_others_load(capsys):
     target = typer.Typer()
     broken = EntryPoint("broken", "no_such_module:register", "prover.commands")
@@ -209,6 +236,8 @@ SLOW_SEARCH = textwrap.dedent(
     from pathlib import Path
     import prover.environments, prover.policy
     from prover import cli
+from prover.environments import ProofClaim
+from prover.proofs import export_proofs
     from search_fakes import HashPolicy, HashWorld
     if not Path("set.jsonl").exists():
         lines = [json.dumps({"name": f"t{i}", "statement": f"statement {i}"}) for i in range(80)]
