@@ -141,8 +141,8 @@ repeat1' constructor|constructor <;> assumption|all_goals assumption|any_goals a
 constructor <;> simp_all|rotate_left|rotate_right|first \\| assumption \\| constructor|next => assumption
 case' _ => skip|case _ => assumption|· assumption|· simp_all|(intro N; exact N)|with_reducible rfl
 with_reducible assumption|with_unfolding_all rfl|with_reducible_and_instances assumption|unhygienic cases H
-exact Classical.byContradiction H|refine Classical.byContradiction fun N => ?_|rw [Nat.add_comm]|rw [Nat.mul_comm]|exact Nat.le_of_lt H
-exact Nat.le_trans H K|exact Nat.succ_le_succ H|simp [Nat.add_comm]|exact Nat.le_antisymm H K|fail_if_success assumption
+exact Classical.byContradiction H|refine Classical.byContradiction fun N => ?_|rw [Nat.add_comm]|rw [Nat.mul_comm]
+exact Nat.le_of_lt H|exact Nat.le_trans H K|exact Nat.succ_le_succ H|simp [Nat.add_comm]|exact Nat.le_antisymm H K|fail_if_success assumption
 refine_lift ⟨?_, ?_⟩|exact Iff.rfl|exact propext H|exact H ▸ K|exact (by decide)|exact T|clear_value N|exact (H : _)
 exact match H with \\| ⟨N, M⟩ => N|exact if N : P then H else K|have ⟨N, M⟩ := H|exact Eq.mp H K|exact H.elim
 exact H.mp K
