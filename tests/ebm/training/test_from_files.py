@@ -56,7 +56,7 @@ def test_train_from_files(tmp_path, files, policy):
     }
     assert [entry["name"] for entry in config["data"]["trajectories"]] == ["a.parquet", "b.parquet"]
     assert config["data"]["valid_theorems"] == result.valid_theorems
-    assert config["calibration"] is None
+    assert config["calibration"]["sigma_energy"] > 0, "scales to search with until validation theorems choose"
     assert load_head(tmp_path / "ebm").has_feature_statistics
 
 
