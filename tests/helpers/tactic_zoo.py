@@ -127,25 +127,26 @@ def canaries(rng: random.Random, n: int = 150) -> list[Theorem]:
 # H, K: a hypothesis; T: a term from the context; P: a formula from the goal; N: new names.
 _TEMPLATES = """
 intro N|intros|intro N M|rintro N|rintro ⟨N, M⟩|rintro (N | M)|exact H|exact H K|exact H.1|exact H.2|exact ⟨H, K⟩
-exact Or.inl H|exact Or.inr H|exact fun N => H|exact H.symm|exact absurd H K|exact False.elim H|apply H|apply And.intro
-apply Or.inl|apply Iff.intro|refine ⟨?_, ?_⟩|refine ⟨H, ?_⟩|refine' Or.inl ?_|constructor|and_intros|assumption
-contradiction|exfalso|left|right|trivial|exists T|nofun|nomatch H|infer_instance|false_or_by_contra|cases H
-rcases H with ⟨N, M⟩|rcases H with N \\| M|obtain ⟨N, M⟩ := H|cases H with \\| intro N M => ?_|induction T|cases T
-induction T with \\| zero => ?_ \\| succ N M => ?_|injection H with N|injections|specialize H K|replace H := H K
-generalize T = N|have N := H K|have N : P := ?_|have N : P := by assumption|have N := Classical.em P|haveI N := H
-let N := T|suffices N : P from ?_|revert H|clear H|rename_i N|rename_i N M|expose_names|rfl|rfl'|eq_refl|apply_rfl|symm
-rw [H]|rw [← H]|rw [H] at K|rwa [H]|rewrite [H]|subst H|subst_vars|congr|show P|change P|unfold Not|unfold Ne|delta Not
-classical|decide|by_cases N : P|by_cases P|simp|simp [H]|simp only [H]|simp at H|simp_all|simp [*] at *
-simp only [ne_eq]|dsimp|dsimp at H|simpa using H|simpa [H]|simpa|skip|try exact H|repeat constructor|repeat' constructor
-repeat1' constructor|constructor <;> assumption|all_goals assumption|any_goals assumption|focus constructor
-constructor <;> simp_all|rotate_left|rotate_right|first \\| assumption \\| constructor|next => assumption
-case' _ => skip|case _ => assumption|· assumption|· simp_all|(intro N; exact N)|with_reducible rfl
-with_reducible assumption|with_unfolding_all rfl|with_reducible_and_instances assumption|unhygienic cases H
-exact Classical.byContradiction H|refine Classical.byContradiction fun N => ?_|rw [Nat.add_comm]|rw [Nat.mul_comm]
-exact Nat.le_of_lt H|exact Nat.le_trans H K|exact Nat.succ_le_succ H|simp [Nat.add_comm]|exact Nat.le_antisymm H K|fail_if_success assumption
-refine_lift ⟨?_, ?_⟩|exact Iff.rfl|exact propext H|exact H ▸ K|exact (by decide)|exact T|clear_value N|exact (H : _)
-exact match H with \\| ⟨N, M⟩ => N|exact if N : P then H else K|have ⟨N, M⟩ := H|exact Eq.mp H K|exact H.elim
-exact H.mp K
+exact Or.inl H|exact Or.inr H|exact fun N => H|exact H.symm|exact absurd H K|exact False.elim H|apply H
+apply And.intro|apply Or.inl|apply Iff.intro|refine ⟨?_, ?_⟩|refine ⟨H, ?_⟩|refine' Or.inl ?_|constructor|and_intros
+assumption|contradiction|exfalso|left|right|trivial|exists T|nofun|nomatch H|infer_instance|false_or_by_contra
+cases H|rcases H with ⟨N, M⟩|rcases H with N \\| M|obtain ⟨N, M⟩ := H|cases H with \\| intro N M => ?_|induction T
+cases T|induction T with \\| zero => ?_ \\| succ N M => ?_|injection H with N|injections|specialize H K
+replace H := H K|generalize T = N|have N := H K|have N : P := ?_|have N : P := by assumption
+have N := Classical.em P|haveI N := H|let N := T|suffices N : P from ?_|revert H|clear H|rename_i N|rename_i N M
+expose_names|rfl|rfl'|eq_refl|apply_rfl|symm|rw [H]|rw [← H]|rw [H] at K|rwa [H]|rewrite [H]|subst H|subst_vars
+congr|show P|change P|unfold Not|unfold Ne|delta Not|classical|decide|by_cases N : P|by_cases P|simp|simp [H]
+simp only [H]|simp at H|simp_all|simp [*] at *|simp only [ne_eq]|dsimp|dsimp at H|simpa using H|simpa [H]|simpa|skip
+try exact H|repeat constructor|repeat' constructor|repeat1' constructor|constructor <;> assumption
+all_goals assumption|any_goals assumption|focus constructor|constructor <;> simp_all|rotate_left|rotate_right
+first \\| assumption \\| constructor|next => assumption|case' _ => skip|case _ => assumption|· assumption|· simp_all
+(intro N; exact N)|with_reducible rfl|with_reducible assumption|with_unfolding_all rfl
+with_reducible_and_instances assumption|unhygienic cases H|exact Classical.byContradiction H
+refine Classical.byContradiction fun N => ?_|rw [Nat.add_comm]|rw [Nat.mul_comm]|exact Nat.le_of_lt H
+exact Nat.le_trans H K|exact Nat.succ_le_succ H|simp [Nat.add_comm]|exact Nat.le_antisymm H K
+fail_if_success assumption|refine_lift ⟨?_, ?_⟩|exact Iff.rfl|exact propext H|exact H ▸ K|exact (by decide)|exact T
+clear_value N|exact (H : _)|exact match H with \\| ⟨N, M⟩ => N|exact if N : P then H else K|have ⟨N, M⟩ := H
+exact Eq.mp H K|exact H.elim|exact H.mp K
 """.strip().replace("\n", "|")
 TEMPLATES = [
     template.replace("\0", "|") for template in _TEMPLATES.replace("\\\\|", "\0").replace("\\|", "\0").split("|")
