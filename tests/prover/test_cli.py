@@ -236,8 +236,6 @@ SLOW_SEARCH = textwrap.dedent(
     from pathlib import Path
     import prover.environments, prover.policy
     from prover import cli
-from prover.environments import ProofClaim
-from prover.proofs import export_proofs
     from search_fakes import HashPolicy, HashWorld
     if not Path("set.jsonl").exists():
         lines = [json.dumps({"name": f"t{i}", "statement": f"statement {i}"}) for i in range(80)]
@@ -261,6 +259,7 @@ def test_a_signal_keeps_what_is_finished_and_says_how_to_go_on(tmp_path, number,
     )
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("x.parts/*.summary.parquet")) and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()[1]
         time.sleep(0.05)
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
