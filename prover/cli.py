@@ -129,11 +129,14 @@ def search(
         "time_limit_s": time_limit,
     }
     values.update({key: value for key, value in options.items() if value is not None})
+    kind = lean or ("embedded" if lean_project is None else "project")
+    if kind in ("lean", "project"):  # these pay for their imports at every wave, so no wave should be small
+        values.setdefault("fill_wave_to", SearchConfig.wave_size)
     settings = SearchConfig.from_dict(values)
     chosen = load_theorems(theorems, split, limit)
     probe_output(output)
     with ExitStack() as stack:
-        environment = stack.enter_context(open_lean(lean, lean_project, lean_workers))
+        environment = stack.enter_context(open_lean(kind, lean_project, lean_workers))
         if explain and hasattr(environment, "explain"):
             environment.explain = True
         policy, scorer = load_models(llm_path, None if no_ebm else ebm_path, threads)
