@@ -84,7 +84,7 @@ class TerminalReporter:
             TimeElapsedColumn(),
             TextColumn("{task.fields[note]}", style="dim"),
         )
-        with Progress(*columns, console=self.console, transient=True) as progress:
+        with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as progress:
             task = progress.add_task(title, total=None, note="")
 
             def update(done: int, total: int, note: str) -> None:
@@ -93,4 +93,6 @@ class TerminalReporter:
                 progress.update(task, completed=done, total=total or None, note=note)
 
             yield update
-        self.console.print(f"[green]✓[/] {title:<34} {time.monotonic() - began:6.1f} s  [dim]{note_at_end}[/]")
+        self.console.print(
+            f"[green]✓[/] {title:<34} {time.monotonic() - began:6.1f} s  [dim]{note_at_end}[/]", soft_wrap=True
+        )

@@ -39,10 +39,17 @@ def register_version(mlflow: MlflowResource, work: Step, checkpoint: Path, ebm_i
                 signature=signature,
                 input_example=example.numpy(),
                 pip_requirements=["torch"],
-                registered_model_name=mlflow.registered_model,
             )
-        known = str(info.registered_model_version)
-        client.set_model_version_tag(mlflow.registered_model, known, ID_TAG, ebm_id)
+            if not client.search_registered_models(f"name = '{mlflow.registered_model}'"):
+                client.create_registered_model(mlflow.registered_model)
+            version = client.create_model_version(
+                mlflow.registered_model,
+                info.model_uri,
+                run_id=work.run.run_id,
+                model_id=info.model_id,
+                tags={ID_TAG: ebm_id},
+            )
+        known = str(version.version)
     return {"registered_model": dg.MetadataValue.text(f"{mlflow.registered_model}, version {known}")}
 
 

@@ -67,7 +67,7 @@ class PolicyResource(dg.ConfigurableResource):
     device: str = Field(default="", description="cpu, cuda, cuda:1, mps (name). Empty: the best there is.")
     dtype: str = Field(default="", description="float32, bfloat16, float16 (name). Empty: by device.")
     template: str = Field(default="", description="Prompt template (name). Empty: the model's own.")
-    threads: int = Field(default=0, ge=0, le=1024, description="CPU threads of the model (count); 0 chooses by cores.")
+    threads: int = Field(default=0, ge=0, le=1024, description="CPU threads of the model (count); 0 is half the cores.")
 
     def load(self) -> "FingerprintedPolicy":
         """The policy, loaded once a process for the same settings."""
@@ -84,5 +84,5 @@ def _load_policy(path: str, pooling: str, device: str, dtype: str, template: str
         device=device or None,
         dtype=dtype or None,
         template=template or None,
-        threads=threads or None,
+        threads=threads or max(1, (os.cpu_count() or 1) // 2),
     )

@@ -86,8 +86,11 @@ def run_next(data: DataFolder, run_config: Mapping[str, Any], *, as_json: bool =
             raise_on_error=False,
         )
     if not result.success:
+        stopped = interrupted(result)
+        _close_mlflow(data, result.run_id, "KILLED" if stopped else "FAILED")
+        if stopped:
+            raise KeyboardInterrupt
         _print_failure(result)
-        _close_mlflow(data, result.run_id, "FAILED")
         return 1
     print_summary(data.iteration(upcoming.key), reporter, seconds=time.monotonic() - began)
     if as_json:
@@ -120,6 +123,12 @@ def _close_mlflow(data: DataFolder, dagster_run_id: str, status: str) -> None:
     from prover_assets.tracking import MlflowResource
 
     MlflowResource().close_dagster_run(data, dagster_run_id, status)
+
+
+def interrupted(result: "dg.ExecuteInProcessResult") -> bool:
+    """Whether a run ended because of Ctrl-C or a request to terminate."""
+    errors = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
+    return any(error is not None and error.cls_name == "DagsterExecutionInterruptedError" for error in errors)
 
 
 def _print_failure(result: "dg.ExecuteInProcessResult") -> None:

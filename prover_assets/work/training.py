@@ -1,6 +1,8 @@
 """The energy model of an iteration: training on the trajectories so far, calibration on validation theorems."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +54,7 @@ def train_head(
     iteration.verdict.unlink(missing_ok=True)  # until it is judged again, nothing may use what is written now
     values = config.model_dump()
     model = policy.load()
-    with open_cache(data, model) as cache:
+    with open_cache(data, model) as cache, torch_threads(1 if model.encoding_width < 1024 else os.cpu_count() or 1):
         result = train_from_files(
             [folder.trajectories.nodes for folder in history],
             model,
@@ -76,6 +78,19 @@ def train_head(
         seconds=result.train_seconds,
         data=result.summary.to_dict(),
     )
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Give torch `count` threads for a while. A step of a small head is too short to share between threads."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def calibrate_head(
