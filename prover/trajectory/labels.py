@@ -7,7 +7,7 @@ Rules for one search:
 3. `unknown`: every node of a theorem that was not proved; a node at which a tactic timed out or crashed, unless
    positive; a claim that was not certified.
 
-A negative is not a dead end: on propositional theorems most are provable (see `label_noise`). What is learnt from these
+A negative is not a dead end: on propositional theorems many are provable (see `label_noise`). What is learnt from these
 labels is progress under this policy, not provability.
 """
 
@@ -168,7 +168,7 @@ class LabelNoise:
 
 
 def label_noise(frame: pl.DataFrame, is_provable: Callable[[str], bool | None] | None = None) -> list[LabelNoise]:
-    """For each label, how many distinct states are in fact provable: all positives should be, and most others are too.
+    """For each label, how many distinct states are in fact provable: all positives should be, and many others are.
 
     is_provable: decides a state text; None when it cannot read it. Default: `prover.logic.g4ip.provable`, which reads
     propositional states. Finished proofs are left out.
