@@ -28,7 +28,8 @@ from prover.environments.sandbox import ProcessLimits, lean_user
 
 _SANDBOX_EXEC = Path(__file__).parent / "sandbox_exec.py"
 # `weak.`: a Lean that does not know the option goes on without it.
-_OPTIONS = ("--json", "-Dweak.maxErrors=1000000", "-Dweak.Elab.async=false")
+_OPTIONS = ("--json", "-Dweak.maxErrors=1000000", "-Dweak.Elab.async=false", "--tstack=65536")
+_RESERVED_MIB = 1536  # stacks that Lean reserves when it starts, and never fills, count against the limit on memory
 _PROBE = "prelude\n#check Prop\n"
 _PROBE_S = 300.0
 _GRACE_S = 30.0
@@ -95,7 +96,7 @@ class InstalledRunner:
 
     def __init__(self, workers: int, limits: ProcessLimits, project: str | Path | None = None) -> None:
         self.workers = workers
-        self._limits = limits
+        self._limits = replace(limits, memory_mib=limits.memory_mib + _RESERVED_MIB)
         self._project = Path(project).resolve() if project is not None else None
         if self._project is not None and not any(
             (self._project / name).is_file() for name in ("lakefile.toml", "lakefile.lean")

@@ -40,7 +40,8 @@ def _environment(folder: str) -> dict[str, str]:
         if name in kept:
             kept[name] = os.pathsep.join(os.path.abspath(part) for part in kept[name].split(os.pathsep) if part)
     kept.setdefault("ELAN_HOME", os.path.join(os.environ.get("HOME", "/"), ".elan"))
-    return kept | {"HOME": folder, "TMPDIR": folder}
+    # Lean's allocator reserves 1 GiB at a time by default, which would count against the limit on memory.
+    return kept | {"HOME": folder, "TMPDIR": folder, "MIMALLOC_ARENA_RESERVE": "65536KiB"}
 
 
 def _program(name: str, environment: dict[str, str]) -> str | None:
