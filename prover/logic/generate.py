@@ -167,7 +167,7 @@ iterations search. The later ones it may have met; nothing is measured on them."
 
 
 def shipped_forms() -> frozenset[str]:
-    """Canonical forms that a policy must not be trained on: valid, test, textbook, the first `GUARDED_TRAIN` of train."""
+    """Canonical forms a policy must not be trained on: valid, test, textbook, and `GUARDED_TRAIN` training theorems."""
     forms: set[str] = set()
     for path in (SHIPPED_FILE, TEXTBOOK_FILE):
         with path.open(encoding="utf-8") as lines:
