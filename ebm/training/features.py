@@ -67,10 +67,11 @@ class StateFeatures:
         return StateFeatures(ArraySource(table), place)
 
 
-def features_of(embeddings: Any, index: ContrastiveIndex) -> StateFeatures:
+def features_of(embeddings: Any, index: ContrastiveIndex, rows: np.ndarray | None = None) -> StateFeatures:
     """Features of the index's rows from whatever holds them.
 
     Args:
+        rows: those that will be read; default, all that the index may draw.
         embeddings: `StateFeatures`; an `EmbeddingCache`; a table (rows of the index, width), array or tensor; or a
             mapping from state key, state text or state number to vector.
 
@@ -80,7 +81,7 @@ def features_of(embeddings: Any, index: ContrastiveIndex) -> StateFeatures:
     """
     if isinstance(embeddings, StateFeatures):
         return embeddings
-    used = index.used_rows
+    used = index.used_rows if rows is None else rows
     if isinstance(embeddings, EmbeddingCache):
         source_row = np.full(len(index), -1, dtype=np.int64)
         source_row[used] = embeddings.rows_of(index.states["state_key"].gather(used).to_list())

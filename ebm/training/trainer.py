@@ -125,15 +125,15 @@ def train(
     device = torch.device(device)
     if resume is not None:
         head = resume.head
-    features = features_of(embeddings, sampler.index)
+    rows = sampler.index.used_rows
+    if valid_sampler is not None:
+        rows = np.union1d(rows, valid_sampler.index.used_rows)
+    features = features_of(embeddings, sampler.index, rows)
     if features.width != head.config.d_encoder:
         raise WidthMismatchError(
             f"the head takes vectors of width {head.config.d_encoder}, the embeddings have width {features.width}: "
             f"make it with EnergyHeadConfig(d_encoder={features.width}), or use the encoder it was made for"
         )
-    rows = sampler.index.used_rows
-    if valid_sampler is not None:
-        rows = np.union1d(rows, valid_sampler.index.used_rows)
     features = features.in_memory(rows, config.memory_limit_gib * 2**30)
     if config.standardise_inputs and resume is None and not head.has_feature_statistics:
         mean, std, _ = feature_statistics(features, sampler.index.used_rows)

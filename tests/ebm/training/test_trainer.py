@@ -137,6 +137,17 @@ def test_vectors_may_come_from_anywhere(tmp_path, sampler, records, embed, where
     assert_same_head(got.head, expected.head)
 
 
+@pytest.mark.parametrize("limit", [0.0, 1.0])
+def test_held_out_theorems_are_read_from_the_cache_too(tmp_path, split, records, embed, limit):
+    sampler, valid = split
+    config = settings(memory_limit_gib=limit)
+    expected = train(config, new_head(), embed(records), sampler, valid_sampler=valid)
+    with EmbeddingCache(tmp_path, "f" * 64, 64) as cache:
+        cache.add([record.key for record in records], embed(records))
+        got = train(config, new_head(), cache, sampler, valid_sampler=valid)
+    assert got.history.history == expected.history.history
+
+
 def test_missing_vectors_and_wrong_tables_are_refused(sampler, records, embed):
     with pytest.raises(ValueError, match=r"60 states of the index, got \(59, 64\)"):
         train(settings(), new_head(), embed(records)[:-1], sampler)
