@@ -6,9 +6,11 @@ hidden vectors tell corridor from dead end, so that an energy model has somethin
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +136,20 @@ class Project:
     def data(self) -> Path:
         return self.root / "data"
 
+    @cached_property
+    def job(self) -> dg.JobDefinition:
+        from prover_assets.definitions import definitions_with
+        from prover_assets.resources import DataResource
+        from prover_assets.tracking import MlflowResource
+
+        project = definitions_with(
+            data=DataResource(root=str(self.data)),
+            lean=MazeLean(shares=self.shares),
+            policy=MazePolicyResource(),
+            mlflow=MlflowResource(enabled=self.track),
+        )
+        return project.resolve_job_def("first_iteration")
+
     def run_config(self, selection: Sequence[str]) -> dict[str, Any]:
         ops: dict[str, dict[str, Any]] = {
             "theorems": {split: str(self.root / f"{split}.jsonl") for split in ("train", "valid", "test")},
@@ -156,21 +172,12 @@ class Project:
 
     def run(self, *selection: str, partition: str | None = None, raises: bool = True) -> dg.ExecuteInProcessResult:
         """Materialize assets by name (all seven where none is named)."""
-        from prover_assets.definitions import definitions_with
-        from prover_assets.jobs import BASELINE_ASSETS, ITERATION_ASSETS, first_iteration_job
-        from prover_assets.resources import DataResource
-        from prover_assets.tracking import MlflowResource
+        from prover_assets.jobs import BASELINE_ASSETS, ITERATION_ASSETS
 
         chosen = selection or (*BASELINE_ASSETS, *ITERATION_ASSETS)
         if partition is not None:
             self.instance.add_dynamic_partitions("iteration", [partition])
-        project = definitions_with(
-            data=DataResource(root=str(self.data)),
-            lean=MazeLean(shares=self.shares),
-            policy=MazePolicyResource(),
-            mlflow=MlflowResource(enabled=self.track),
-        )
-        return project.resolve_job_def(first_iteration_job.name).execute_in_process(
+        return self.job.execute_in_process(
             instance=self.instance,
             partition_key=partition,
             asset_selection=[dg.AssetKey(name) for name in chosen],
@@ -200,21 +207,34 @@ def write_theorems(folder: Path, counts: Mapping[str, int]) -> None:
         (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def loaded_definitions() -> dg.Definitions:
+    """The project's definitions, resolved before any test's Dagster instance is open."""
+    from prover_assets.definitions import defs
+
+    defs.get_repository_def()
+    return defs
+
+
 @contextmanager
-def _projects(folder: Path):
+def _projects(folder: Path, mlflow_template: Path):
     with ExitStack() as stack:
 
         def make(**settings: Any) -> Project:
             write_theorems(folder, {"train": 40, "valid": 8, "test": 12})
-            return Project(folder, stack.enter_context(dg.instance_for_test()), **settings)
+            (folder / "data" / "mlflow").mkdir(parents=True)
+            shutil.copy(mlflow_template, folder / "data" / "mlflow" / "mlflow.db")
+            (folder / "dagster").mkdir()
+            instance = stack.enter_context(dg.instance_for_test(temp_dir=str(folder / "dagster")))
+            return Project(folder, instance, **settings)
 
         yield make
 
 
 @pytest.fixture
-def new_project(tmp_path: Path):
+def new_project(tmp_path: Path, mlflow_template: Path):
     """Makes a project."""
-    with _projects(tmp_path) as make:
+    with _projects(tmp_path, mlflow_template) as make:
         yield make
 
 
@@ -223,11 +243,33 @@ def project(new_project: Callable[..., Project]) -> Project:
     return new_project()
 
 
-@pytest.fixture(scope="module")
-def module_project(tmp_path_factory: pytest.TempPathFactory):
-    """A project that the tests of a file share."""
-    with _projects(tmp_path_factory.mktemp("project")) as make:
-        yield make()
+@pytest.fixture(scope="session")
+def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database with its tables and nothing in them: making one takes seconds, copying it none."""
+    from prover_assets.tracking import Store
+
+    folder = tmp_path_factory.mktemp("mlflow")
+    Store(f"sqlite:///{folder / 'mlflow.db'}", "unused", folder / "artifacts")
+    return folder / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def secret() -> str:
+    return "hf_SECRETtoken0123456789"
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, mlflow_template: Path, secret: str):
+    """A tracked project whose first two iterations are done, in one Dagster run each. Leave it as you found it."""
+    from prover_assets.jobs import ITERATION_ASSETS
+
+    with _projects(tmp_path_factory.mktemp("project"), mlflow_template) as make:
+        project = make(track=True)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HF_TOKEN", secret)
+            assert project.run(partition="iter_000").success
+            assert project.run(*ITERATION_ASSETS, partition="iter_001").success
+        yield project
 
 
 @pytest.fixture

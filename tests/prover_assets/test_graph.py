@@ -11,14 +11,6 @@ from prover_assets.promotion import read_champion_of
 from prover_assets.verdict import read_verdict
 
 
-@pytest.fixture(scope="module")
-def finished(module_project):
-    """A project whose first two iterations are done, in one Dagster run each."""
-    assert module_project.run(partition="iter_000").success
-    assert module_project.run(*ITERATION_ASSETS, partition="iter_001").success
-    return module_project
-
-
 def data_of(project) -> DataFolder:
     return DataFolder(project.data)
 

@@ -1,0 +1,177 @@
+"""What Dagster loads: quickly, without model libraries, and complete."""
+
+import json
+import subprocess
+import sys
+
+import dagster as dg
+import pytest
+from pydantic import ValidationError
+
+from prover_assets import configs
+from prover_assets.definitions import defs
+from prover_assets.executors import iteration_executor
+from prover_assets.presets import PRESETS, PresetError, load_run_config
+from prover_assets.versions import code_version
+
+SEVEN = {
+    "theorems",
+    "baseline_trajectories",
+    "trajectories",
+    "state_embeddings",
+    "ebm_checkpoint",
+    "guided_trajectories",
+    "iteration_report",
+}
+EDGES = {
+    ("theorems", "trajectories"),
+    ("champion_ebm", "trajectories"),
+    ("trajectories", "state_embeddings"),
+    ("state_embeddings", "ebm_checkpoint"),
+    ("ebm_checkpoint", "guided_trajectories"),
+    ("guided_trajectories", "iteration_report"),
+    ("theorems", "baseline_trajectories"),
+    ("baseline_trajectories", "iteration_report"),
+}
+
+
+def test_loading_is_quick_and_imports_no_model_library():
+    script = (
+        "import sys, time, json; t = time.process_time(); import prover_assets.definitions; "
+        "print(json.dumps([time.process_time() - t, sorted(sys.modules)]))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    seconds, modules = json.loads(done.stdout)
+    heavy = {"torch", "transformers", "mlflow", "matplotlib", "polars", "pandas", "sklearn", "scipy"}
+    assert heavy.isdisjoint(modules)
+    assert seconds <= 1.5
+
+
+def test_the_graph_is_the_one_of_the_design():
+    graph = defs.resolve_asset_graph()
+    names = {key.to_user_string() for key in graph.get_all_asset_keys()}
+    assert names == SEVEN | {"champion_ebm"}
+    assert {key.to_user_string() for key in graph.executable_asset_keys} == SEVEN
+    edges = {
+        (parent.to_user_string(), key.to_user_string())
+        for key in graph.get_all_asset_keys()
+        for parent in graph.get(key).parent_keys
+    }
+    assert edges >= EDGES
+    for name in SEVEN - {"theorems", "baseline_trajectories"} | {"champion_ebm"}:
+        partitions = graph.get(dg.AssetKey(name)).partitions_def
+        assert isinstance(partitions, dg.DynamicPartitionsDefinition)
+        assert partitions.name == "iteration"
+
+
+def test_every_asset_says_what_it_is_who_owns_it_and_which_code_made_it():
+    graph = defs.resolve_asset_graph()
+    for name in SEVEN:
+        node = graph.get(dg.AssetKey(name))
+        assert len(node.description or "") > 80, name
+        assert node.owners, name
+        assert node.kinds, name
+        assert node.group_name in ("inputs", "loop"), name
+        assert node.code_version, name
+    for name in ("trajectories", "baseline_trajectories", "guided_trajectories"):
+        assert graph.get(dg.AssetKey(name)).pools == {"lean"}
+    for name in ("state_embeddings", "ebm_checkpoint"):
+        assert graph.get(dg.AssetKey(name)).pools == {"gpu"}
+
+
+def test_the_blocking_checks_are_those_that_would_waste_or_corrupt():
+    graph = defs.resolve_asset_graph()
+    blocking = {
+        (key.asset_key.to_user_string(), key.name)
+        for key in graph.asset_check_keys
+        if graph.get_check_spec(key).blocking
+    }
+    assert blocking == {
+        ("trajectories", "both_labels"),
+        ("trajectories", "proofs_certified"),
+        ("baseline_trajectories", "proofs_certified"),
+        ("guided_trajectories", "proofs_certified"),
+        ("state_embeddings", "vectors_sound"),
+        ("ebm_checkpoint", "loss_finite"),
+        ("ebm_checkpoint", "energy_gap"),
+    }
+
+
+CONFIGS = [value for value in vars(configs).values() if isinstance(value, type) and issubclass(value, dg.Config)]
+
+
+@pytest.mark.parametrize("config", [c for c in CONFIGS if c is not dg.Config], ids=lambda c: c.__name__)
+def test_every_field_has_a_default_and_a_description(config):
+    config()  # the Launchpad opens ready to run
+    for name, field in config.model_fields.items():
+        assert len(field.description or "") > 15, name
+        if field.annotation in (int, float) and name != "seed":
+            assert "(" in field.description, f"{name} should say its unit"
+    assert config.__doc__
+
+
+def test_values_out_of_bounds_and_unknown_keys_are_refused_before_a_run():
+    with pytest.raises(ValidationError, match="max_expansions"):
+        configs.TrajectoriesConfig(max_expansions=0)
+    job = defs.resolve_job_def("iteration")
+    for config, words in (
+        ({"max_expansion": 8}, "max_expansion"),
+        ({"mode": "callibrated"}, "callibrated"),
+        ({"n_candidates": "many"}, "n_candidates"),
+    ):
+        with pytest.raises(dg.DagsterInvalidConfigError, match=words):
+            dg.validate_run_config(job, {"ops": {"trajectories": {"config": config}}})
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_fit_the_job(preset):
+    dg.validate_run_config(defs.resolve_job_def("first_iteration"), load_run_config(preset))
+
+
+def test_the_demo_preset_is_the_defaults():
+    for name, settings in load_run_config("demo")["ops"].items():
+        config = {
+            "theorems": configs.TheoremsConfig,
+            "baseline_trajectories": configs.HeldOutConfig,
+            "trajectories": configs.TrajectoriesConfig,
+            "ebm_checkpoint": configs.TrainingConfig,
+            "iteration_report": configs.ReportConfig,
+        }[name]
+        assert config(**settings["config"]) == config()
+
+
+def test_a_preset_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(PresetError, match="presets are demo, laptop, gpu-7b"):
+        load_run_config("demmo")
+    (tmp_path / "list.yaml").write_text("- a\n", encoding="utf-8")
+    with pytest.raises(PresetError, match="should hold a mapping"):
+        load_run_config(str(tmp_path / "list.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, {"in_process": {}}),
+        ({"kind": "spawn"}, {"multiprocess": {"max_concurrent": 1, "start_method": {"spawn": {}}}}),
+        (
+            {"kind": "forkserver", "max_concurrent": 2},
+            {"multiprocess": {"max_concurrent": 2, "start_method": {"forkserver": {}}}},
+        ),
+    ],
+)
+def test_the_executor_is_in_process_by_default_and_never_forks(settings, expected):
+    from dagster._config import process_config
+
+    resolved = process_config(iteration_executor.config_schema.config_type, settings)
+    assert resolved.success
+    ((kind, mapped),) = iteration_executor.apply_config_mapping({"config": resolved.value}).value["config"].items()
+    mapped.pop("retries")
+    assert {kind: mapped} == expected
+    assert not process_config(iteration_executor.config_schema.config_type, {"kind": "fork"}).success
+
+
+def test_a_code_version_follows_the_files_it_names():
+    assert code_version("prover/search") == code_version("prover/search")
+    assert code_version("prover/search") != code_version("prover/trajectory")
+    with pytest.raises(FileNotFoundError, match="has been moved"):
+        code_version("prover/no_such_module.py")
