@@ -43,7 +43,7 @@ class TinyTrainingConfig:
     """Steps of the warm-up."""
     weight_decay: float = 0.05
     """AdamW's, on matrices."""
-    legal_share: float = 0.5
+    legal_share: float = 0.12
     """Share of the states that also occur with a random tactic that Lean accepts there."""
     shuffle_share: float = 0.5
     """Share of the examples whose names are permuted at random."""
@@ -52,7 +52,7 @@ class TinyTrainingConfig:
     hidden_size: int = 128
     layers: int = 3
     intermediate: int = 256
-    threads: int = 2
+    threads: int = 1
 
 
 def completion_loss(model: LlamaForCausalLM, ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
