@@ -13,6 +13,8 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
+# Extras of pyproject.toml to install; continuous integration adds lean and postgres.
+EXTRAS ?= dev
 PIP_INSTALL := $(PY) -m pip install --disable-pip-version-check --root-user-action=ignore
 
 # Everything runs from local files: no hub is ever asked, nothing reports home.
@@ -35,7 +37,7 @@ ui: $(STAMP) ## Dagster (webserver and daemon) and MLflow on 127.0.0.1; Ctrl-C s
 	@$(PY) -m prover_assets.ui $(ARGS)
 
 test: $(STAMP) ## the test suite
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n auto $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy, import contract
 	$(PY) -m ruff check .
@@ -72,5 +74,5 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo "No NVIDIA GPU found. To save gigabytes, TORCH_INDEX_URL can name pytorch.org's index of CPU builds."; fi
 	@if [ -n "$(TORCH_INDEX_URL)" ]; then \
 	  $(PIP_INSTALL) --index-url "$(TORCH_INDEX_URL)" -c constraints.txt torch; fi
-	$(PIP_INSTALL) --quiet -c constraints.txt -e ".[dev]"
+	$(PIP_INSTALL) --quiet -c constraints.txt -e ".[$(EXTRAS)]"
 	@touch $@
