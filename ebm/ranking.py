@@ -39,16 +39,28 @@ def sibling_groups(frame: pl.DataFrame) -> SiblingGroups:
     """The sibling sets of trajectory rows that hold both a positive state and one that is not.
 
     frame: trajectory rows (prover.trajectory.schema) with final labels; `unknown` rows are left out, as are finished
-    proofs and roots. Siblings share search_id, theorem_name and parent_state_id.
+    proofs and roots. Siblings share search_id, theorem_name and parent_state_id. A state of a theorem that several
+    searches expanded counts once, with the search that has the most labelled siblings there (the first of equals).
     """
     keys = ["search_id", "theorem_name", "parent_state_id"]
+    parents = frame.select("search_id", "theorem_name", "state_id", pl.col("state_key").alias("parent_key")).rename(
+        {"state_id": "parent_state_id"}
+    )
     chosen = (
         frame.with_row_index("row")
         .filter(pl.col("parent_state_id").is_not_null() & ~pl.col("is_proof_complete") & (pl.col("label") != "unknown"))
         .with_columns((pl.col("label") == "positive").alias("positive"))
-        .with_columns(pl.col("positive").sum().over(keys).alias("n_positive"), pl.len().over(keys).alias("n_siblings"))
+        .with_columns(
+            pl.col("positive").sum().over(keys).alias("n_positive"),
+            pl.len().over(keys).alias("n_siblings"),
+            pl.col("row").min().over(keys).alias("first_row"),
+        )
         .filter((pl.col("n_positive") > 0) & (pl.col("n_positive") < pl.col("n_siblings")))
-        .with_columns(pl.struct(keys).rank("dense").alias("group"))
+        .join(parents, on=keys, how="left")
+        .with_columns(pl.coalesce("parent_key", pl.format("row {}", "first_row")).alias("parent_key"))
+        .sort(pl.col("n_siblings"), descending=True, maintain_order=True)
+        .filter(pl.col("first_row") == pl.col("first_row").first().over("theorem_name", "parent_key"))
+        .with_columns(pl.col("first_row").rank("dense").alias("group"))
         .sort("group", "row")
     )
     group = chosen["group"].to_numpy().astype(np.int64) - 1

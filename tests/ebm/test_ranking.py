@@ -10,6 +10,8 @@ def frame(rows: list[tuple[str, int | None, str, int, bool]]) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "search_id": ["s"] * len(rows),
+            "state_id": pl.Series(range(len(rows)), dtype=pl.UInt64),
+            "state_key": [f"{r[0]}-{i}" for i, r in enumerate(rows)],
             "theorem_name": [r[0] for r in rows],
             "parent_state_id": pl.Series([r[1] for r in rows], dtype=pl.UInt64),
             "label": [r[2] for r in rows],
@@ -40,6 +42,18 @@ def test_groups_hold_both_labels_and_never_mix_theorems() -> None:
     members = {tuple(groups.rows[groups.group == g]) for g in range(groups.n_groups)}
     assert members == {(1, 2, 3), (5, 6)}
     assert sorted(groups.parent_depth) == [0, 2]
+
+
+def test_a_state_that_two_searches_expanded_counts_once_with_its_larger_sibling_set() -> None:
+    again = ROWS.with_columns(search_id=pl.lit("s2"))
+    smaller = again.filter(pl.col("state_id") != 3)
+    for frames in ([ROWS, smaller], [smaller, ROWS]):
+        both = pl.concat(frames)
+        groups = sibling_groups(both)
+        assert groups.n_groups == 2
+        sizes = sorted(np.bincount(groups.group).tolist())
+        assert sizes == [2, 3]
+        assert both["search_id"].gather(groups.rows[groups.parent_depth[groups.group] == 0]).unique().to_list() == ["s"]
 
 
 def test_rank1_takes_the_best_scored_sibling() -> None:
