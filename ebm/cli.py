@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
 if TYPE_CHECKING:
     from ebm.training.from_files import DatasetSummary, TrainResult
@@ -254,13 +253,15 @@ class _TrainingView:
 def _show(result: "TrainResult", as_json: bool) -> None:
     from ebm.checkpoint import checkpoint_id
 
-    table = Table(show_header=False, box=None)
-    table.add_row("ended", f"{result.status} after {result.step} steps in {result.train_seconds:.1f} s")
-    table.add_row("encoded", f"{result.encoded.encoded} states in {result.encode_seconds:.1f} s")
-    table.add_row("last training metrics", str(result.metrics or "none"))
+    lines = {
+        "ended": f"{result.status} after {result.step} steps in {result.train_seconds:.1f} s",
+        "encoded": f"{result.encoded.encoded} states in {result.encode_seconds:.1f} s",
+        "training, last": str(result.metrics or "none"),
+    }
     if result.valid_metrics is not None:
-        table.add_row(f"held-out theorems, step {result.best_step}", str(result.valid_metrics))
-    (_err if as_json else _out).print(table)
+        lines[f"held out, step {result.best_step}"] = str(result.valid_metrics)
+    for name, text in lines.items():
+        print(f"{name:<20} {text}", file=sys.stderr if as_json else sys.stdout)
     for warning in result.warnings:
         _err.print(f"warning: {warning}", style="yellow")
     if as_json:

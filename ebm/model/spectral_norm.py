@@ -49,26 +49,29 @@ class SpectralNormLinearConfig:
 class _DivideBySigma(torch.autograd.Function):
     """y = x W^T / sigma with sigma = u^T W v, whose gradient goes into W as u v^T.
 
-    Written out, because autograd would build u v^T and add it, two passes over a weight-sized matrix more.
+    Written out, because autograd would build u v^T and add it, two passes over a weight-sized matrix more. The three
+    matrix products are done in `dtype`; everything else stays in the weight's.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, u: Tensor, v: Tensor, sigma: Tensor) -> Tensor:
-        y = torch.mm(x, weight.t()).div_(sigma)
-        ctx.save_for_backward(x, weight, u, v, sigma, y)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, u: Tensor, v: Tensor, sigma: Tensor, dtype: torch.dtype) -> Tensor:
+        x, factor = x.to(dtype), weight.to(dtype)
+        y = torch.mm(x, factor.t()).to(weight.dtype).div_(sigma)
+        ctx.save_for_backward(x, factor, u, v, sigma, y)
         return y
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
-        x, weight, u, v, sigma, y = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None, None]:
+        x, factor, u, v, sigma, y = ctx.saved_tensors
         grad_product = grad / sigma
-        grad_x = torch.mm(grad_product, weight) if ctx.needs_input_grad[0] else None
+        grad_factor = grad_product.to(factor.dtype)
+        grad_x = torch.mm(grad_factor, factor).to(grad.dtype) if ctx.needs_input_grad[0] else None
         grad_weight = None
         if ctx.needs_input_grad[1]:
             grad_sigma = -(grad_product * y).sum()
-            grad_weight = torch.mm(grad_product.t(), x).addr_(u * grad_sigma, v)
-        return grad_x, grad_weight, None, None, None
+            grad_weight = torch.mm(grad_factor.t(), x).to(grad.dtype).addr_(u * grad_sigma, v)
+        return grad_x, grad_weight, None, None, None, None
 
 
 class SpectralNormLinear(nn.Module):
@@ -81,6 +84,7 @@ class SpectralNormLinear(nn.Module):
             every direction.
         bias: (d_output,), zero at the start, or None.
         u, v: (d_output,) and (d_input,) unit vectors, buffers; `persistent` only.
+        training_dtype: of the matrix products in training mode; None is the weight's. In eval mode it is not looked at.
     """
 
     bias: nn.Parameter | None
@@ -90,6 +94,7 @@ class SpectralNormLinear(nn.Module):
     def __init__(self, config: SpectralNormLinearConfig) -> None:
         super().__init__()
         self.config = config
+        self.training_dtype: torch.dtype | None = None
         self.weight = nn.Parameter(torch.empty(config.d_output, config.d_input))
         nn.init.orthogonal_(self.weight)
         self.register_parameter("bias", nn.Parameter(torch.zeros(config.d_output)) if config.bias else None)
@@ -102,7 +107,8 @@ class SpectralNormLinear(nn.Module):
         """(..., d_input) -> (..., d_output)."""
         if x.ndim < 1 or x.shape[-1] != self.config.d_input:
             raise ValueError(f"expected vectors of width {self.config.d_input}, got a tensor of shape {tuple(x.shape)}")
-        y = _DivideBySigma.apply(x.reshape(-1, self.config.d_input), self.weight, *self._singular_triple())
+        dtype = (self.training_dtype if self.training else None) or self.weight.dtype
+        y = _DivideBySigma.apply(x.reshape(-1, self.config.d_input), self.weight, *self._singular_triple(), dtype)
         y = y.view(*x.shape[:-1], self.config.d_output)
         return y if self.bias is None else y + self.bias
 

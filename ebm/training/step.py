@@ -26,6 +26,8 @@ class TrainingStep:
     def __init__(self, head: EnergyHead, config: EBMTrainingConfig, k_negatives: int, device: torch.device) -> None:
         self.head = head
         self.config = config
+        for layer in (head.sn_linear1, head.sn_linear2, head.sn_linear3):
+            layer.training_dtype = getattr(torch, config.matmul_dtype)
         self.shape = (config.batch_size, 1 + k_negatives)
         self._graph_wanted = config.cuda_graph and device.type == "cuda"
         self._graph: torch.cuda.CUDAGraph | None = None

@@ -49,7 +49,7 @@ def test_train_ebm(tmp_path, files, prover_command):
     assert "12 theorems" in err
     assert "180/180 states encoded" in err
     assert "60/60 steps loss=" in err
-    assert "last training metrics" in out
+    assert "training, last       loss=" in out
     assert checkpoint_id(tmp_path / "ebm") in out
     config = read_config(tmp_path / "ebm")["training"]["config"]
     assert (config["total_steps"], config["lr"], config["batch_size"]) == (60, 0.001, 8)

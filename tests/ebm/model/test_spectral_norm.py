@@ -109,6 +109,26 @@ def test_gradient_against_finite_differences():
     assert torch.autograd.gradcheck(lambda x, weight, bias: layer(x), (x, layer.weight, layer.bias))
 
 
+def test_training_in_bfloat16_is_near_and_eval_is_exact():
+    layer = layer_of()
+    x = torch.randn(16, 64)
+    exact = layer(x)
+    exact.square().sum().backward()
+    grad = layer.weight.grad.clone()
+    layer.zero_grad()
+    layer.training_dtype = torch.bfloat16
+    near = layer(x)
+    near.square().sum().backward()
+    assert near.dtype == layer.weight.grad.dtype == torch.float32
+    assert not torch.equal(near, exact)
+    torch.testing.assert_close(near, exact, rtol=0.02, atol=0.02)
+    assert float((layer.weight.grad - grad).norm() / grad.norm()) < 0.02
+    layer.eval()
+    before = layer(x)
+    layer.training_dtype = None
+    assert torch.equal(layer(x), before)
+
+
 def test_persistent_matches_torch():
     """Outputs, gradients and vectors agree with PyTorch's own parametrisation over steps of training."""
     torch.manual_seed(1)

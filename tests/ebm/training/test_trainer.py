@@ -169,6 +169,16 @@ def test_inputs_are_standardised(sampler, records, embed):
     assert not plain.has_feature_statistics
 
 
+def test_bfloat16_products_train_alike(sampler, records, embed):
+    table = embed(records)
+    exact = train(settings(total_steps=200), new_head(), table, sampler).metrics
+    near = train(settings(total_steps=200, matmul_dtype="bfloat16"), new_head(), table, sampler).metrics
+    assert near.loss != exact.loss
+    assert near.loss == pytest.approx(exact.loss, rel=0.1)
+    with pytest.raises(ValueError, match="matmul_dtype"):
+        settings(matmul_dtype="float8")
+
+
 def test_constant_features_do_not_blow_up(sampler, records, embed):
     table = embed(records)
     table[:, 7] = 3.0
