@@ -290,7 +290,7 @@ class HuggingFacePolicy:
         tokens = self._tokenize(texts)
         limit = min(self.decoding.max_encoding_tokens, self._context)
         for index, ids in enumerate(tokens):
-            if not ids:
+            if not ids or not normalise(states[index]):
                 raise ValueError("an empty state was given to encode_only: a finished proof has no vector")
             if len(ids) > limit:
                 tokens[index] = ids[:limit]
