@@ -5,6 +5,7 @@ runs in one process do not disturb each other. mlflow is imported inside the fun
 """
 
 import fcntl
+import json
 import math
 import os
 import tempfile
@@ -257,6 +258,16 @@ class TrackedRun:
             self.client.log_artifacts(target, str(path), folder or None)
         else:
             self.client.log_artifact(target, str(path), folder or None)
+
+    def dataset(self, name: str, digest: str, path: Path, context: str) -> None:
+        """Say what the run read or made: a data set by name, digest and place. context: `input`, `output`, ..."""
+        if self.client is None:
+            return
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        source = json.dumps({"uri": str(path)})
+        dataset = Dataset(name=name, digest=digest[:36], source_type="local", source=source)
+        self.client.log_inputs(self.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
 
     def tags(self, values: Mapping[str, str], *, on_parent: bool = False) -> None:
         """Set tags."""

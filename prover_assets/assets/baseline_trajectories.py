@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from prover_assets.assets.common import LEAN_POOL, OWNERS, step
+from prover_assets.assets.common import GROUP, LEAN_POOL, OWNERS, step
 from prover_assets.assets.searches import (
     BLOCKING,
     describe_search,
@@ -20,7 +20,7 @@ from prover_assets.work.searching import search_baseline
 
 @dg.asset(
     deps=["theorems"],
-    group_name="inputs",
+    group_name=GROUP,
     owners=OWNERS,
     kinds={"lean", "parquet"},
     tags={"cost": "minutes"},

@@ -2,13 +2,13 @@
 
 import dagster as dg
 
-from prover_assets.assets.common import OWNERS
+from prover_assets.assets.common import GROUP, OWNERS
 from prover_assets.partitions import iteration_partitions
 
 champion_ebm = dg.AssetSpec(
     "champion_ebm",
     partitions_def=iteration_partitions,
-    group_name="loop",
+    group_name=GROUP,
     owners=OWNERS,
     kinds={"pytorch"},
     description=(

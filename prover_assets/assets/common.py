@@ -13,6 +13,7 @@ from prover_assets.resources import DataResource
 from prover_assets.tracking import MlflowResource, TrackedRun
 
 OWNERS = ["team:provers"]
+GROUP = "expert_iteration"
 LEAN_POOL, GPU_POOL = "lean", "gpu"
 
 TRANSIENT = (ConnectionError, TimeoutError)

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import dagster as dg
 
 from prover_assets import plots
-from prover_assets.assets.common import GPU_POOL, OWNERS, check, step
+from prover_assets.assets.common import GPU_POOL, GROUP, OWNERS, check, step
 from prover_assets.configs import TrainingConfig
 from prover_assets.findings import markdown_table
 from prover_assets.layout import digest_of, write_json
@@ -17,6 +17,7 @@ from prover_assets.tracking import MlflowResource
 from prover_assets.verdict import judge, write_verdict
 from prover_assets.versions import code_version, policy_version
 from prover_assets.work.history import iterations_until
+from prover_assets.work.searching import read_manifest
 from prover_assets.work.training import Trained, calibrate_head, train_head
 
 FINITE, GAP, HEALTH = "loss_finite", "energy_gap", "healthy"
@@ -27,7 +28,7 @@ CURVES = ("contrastive_loss", "energy_gap", "rank_accuracy", "energy_std")
 @dg.asset(
     deps=["state_embeddings", "trajectories", "theorems"],
     partitions_def=iteration_partitions,
-    group_name="loop",
+    group_name=GROUP,
     owners=OWNERS,
     kinds={"pytorch"},
     tags={"cost": "minutes"},
@@ -68,6 +69,11 @@ def ebm_checkpoint(
             with work.reporter.stage("choose its weight on validation") as update:
                 evidence = calibrate_head(config, work.data, work.iteration, history, lean, policy, update)
             write_json(work.iteration.evidence, asdict(evidence[0]))
+        for folder in history:
+            manifest = read_manifest(folder.trajectories)
+            if manifest is not None:
+                files = folder.trajectories.nodes
+                work.run.dataset(f"trajectories-{folder.key}", manifest.fingerprint, files, "training")
         verdict = judge(trained.ebm_id, checks, BLOCKING)
         write_verdict(work.iteration.verdict, verdict)
         points = [

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from prover_assets.assets.common import LEAN_POOL, OWNERS, step
+from prover_assets.assets.common import GROUP, LEAN_POOL, OWNERS, step
 from prover_assets.assets.searches import (
     BLOCKING,
     describe_search,
@@ -22,7 +22,7 @@ from prover_assets.work.searching import search_guided
 @dg.asset(
     deps=["ebm_checkpoint", "theorems", "baseline_trajectories"],
     partitions_def=iteration_partitions,
-    group_name="loop",
+    group_name=GROUP,
     owners=OWNERS,
     kinds={"lean", "parquet"},
     tags={"cost": "minutes"},

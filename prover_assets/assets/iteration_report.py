@@ -1,15 +1,16 @@
 """The report of an iteration, and the promotion."""
 
+import math
 from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 
 from prover_assets import plots
-from prover_assets.assets.common import OWNERS, check, step
+from prover_assets.assets.common import GROUP, OWNERS, Step, check, step
 from prover_assets.configs import ReportConfig
 from prover_assets.findings import markdown_table
-from prover_assets.layout import digest_of, write_json
+from prover_assets.layout import digest_of, read_json, write_json
 from prover_assets.partitions import ITERATION, following, iteration_partitions
 from prover_assets.promotion import ChampionRecord, decide, evidence_of, starting_champion
 from prover_assets.registry import promote_version
@@ -21,13 +22,13 @@ from prover_assets.work.champions import crown
 from prover_assets.work.comparing import GUIDED, POLICY, Compared, compare
 from prover_assets.work.reporting import pictures_of, write_page
 
-NOT_WORSE, ABOVE_NOISE = "not_below_policy", "above_random_energy"
+NOT_WORSE, ABOVE_NOISE, HOLDS = "not_below_policy", "above_random_energy", "not_below_champion"
 
 
 @dg.asset(
     deps=["guided_trajectories", "baseline_trajectories", "ebm_checkpoint"],
     partitions_def=iteration_partitions,
-    group_name="loop",
+    group_name=GROUP,
     owners=OWNERS,
     kinds={"matplotlib", "html"},
     tags={"cost": "seconds"},
@@ -43,6 +44,11 @@ NOT_WORSE, ABOVE_NOISE = "not_below_policy", "above_random_energy"
             ABOVE_NOISE,
             asset="iteration_report",
             description="The area gained is more than a random energy in the same formula gains.",
+        ),
+        dg.AssetCheckSpec(
+            HOLDS,
+            asset="iteration_report",
+            description="The solve rate is not below the champion's by more than its 95% interval.",
         ),
     ],
 )
@@ -71,6 +77,7 @@ def iteration_report(
         _open_next(context, champion)
         report = {
             "iteration": work.iteration.key,
+            "theorems": compared.baseline.theorems,
             **compared.to_dict(),
             "promotion": {"promoted": decision.promoted, "reason": decision.reason, "champion": champion.ebm_id},
             "ebm_id": evidence.ebm_id,
@@ -89,7 +96,7 @@ def iteration_report(
         return work.result(
             data_version=digest_of([report["comparison"]["modes"][m]["solved"] for m in (POLICY, GUIDED)]),
             metadata=_metadata(report, pictures, numbers, decision.reason, page),
-            checks=_checks(compared),
+            checks=[*_checks(compared), _against_champion(work, compared, old)],
         )
 
 
@@ -166,6 +173,26 @@ def _checks(compared: Compared) -> list[dg.AssetCheckResult]:
     ]
 
 
+def _against_champion(work: Step, compared: Compared, champion: ChampionRecord) -> dg.AssetCheckResult:
+    """This model against the champion that the iteration began with, on the held-out theorems of both reports."""
+    highest = str(max(compared.main.budgets))
+    report = None if champion.decided_by is None else read_json(work.data.iteration(champion.decided_by).report_file)
+    if report is None or report["theorems"] != compared.baseline.theorems:
+        report = {"comparison": {"modes": {}}}
+    before = report["comparison"]["modes"].get(GUIDED)
+    if before is None or highest not in before["rate"]:
+        return check(HOLDS, True, "there is no champion to compare with on these theorems and this budget")
+    rate = compared.main.second.solved[int(highest)] / max(compared.main.second.theorems, 1)
+    low, high = before["interval"][highest]
+    return check(
+        HOLDS,
+        rate >= low,
+        f"solve rate {rate:.3f} at {highest} expansions; the champion of {champion.decided_by} had "
+        f"{before['rate'][highest]:.3f} ({low:.3f} to {high:.3f})",
+        {"rate": rate, "champion_rate": before["rate"][highest], "champion_low": low},
+    )
+
+
 def _metadata(
     report: dict[str, Any],
     pictures: dict[str, plots.Picture],
@@ -178,7 +205,6 @@ def _metadata(
     return {
         "promotion": ("promoted: " if report["promotion"]["promoted"] else "not promoted: ") + reason,
         "solved": dg.MetadataValue.md(f"{solved}\n\n{lines}"),
-        **{name: value for name, value in numbers.items() if value is not None and value == value},
         **{name: picture.markdown(name.replace("_", " ")) for name, picture in pictures.items()},
         **(
             {"rank1_by_depth": dg.MetadataValue.md(markdown_table(*rank1_table(report["ranking"])))}
@@ -186,4 +212,5 @@ def _metadata(
             else {}
         ),
         "report": dg.MetadataValue.path(str(page)),
+        **{name: value for name, value in numbers.items() if value is not None and not math.isnan(value)},
     }

@@ -125,6 +125,7 @@ def describe_search(work: Step, files: SearchFiles, manifest: Manifest, *, title
             }
         }
     )
+    work.run.dataset(title, search_data_version(files, manifest), files.nodes, "output")
     metadata: dict[str, Any] = {
         **{key: counts[key] for key in ("theorems", "proved", "solve_rate", "claimed", "uncertified", "invalid")},
         **{key: counts[key] for key in ("frontier_exhausted", "expansions", "tactics", "nodes")},

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from prover_assets.assets.common import GPU_POOL, OWNERS, check, step
+from prover_assets.assets.common import GPU_POOL, GROUP, OWNERS, check, step
 from prover_assets.configs import EmbeddingsConfig
 from prover_assets.layout import digest_of
 from prover_assets.partitions import iteration_partitions
@@ -18,7 +18,7 @@ SOUND = "vectors_sound"
 @dg.asset(
     deps=["trajectories"],
     partitions_def=iteration_partitions,
-    group_name="loop",
+    group_name=GROUP,
     owners=OWNERS,
     kinds={"pytorch", "numpy"},
     tags={"cost": "seconds"},

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from prover_assets.assets.common import OWNERS, check, step
+from prover_assets.assets.common import GROUP, OWNERS, check, step
 from prover_assets.configs import TheoremsConfig
 from prover_assets.findings import markdown_table
 from prover_assets.layout import digest_of
@@ -14,7 +14,7 @@ from prover_assets.work.theorem_sets import SPLITS, write_theorem_sets
 
 
 @dg.asset(
-    group_name="inputs",
+    group_name=GROUP,
     owners=OWNERS,
     kinds={"python", "lean"},
     tags={"cost": "seconds"},
@@ -35,6 +35,8 @@ def theorems(
         written = write_theorem_sets(config, work.data)
         if not context.instance.get_dynamic_partitions(ITERATION):
             context.instance.add_dynamic_partitions(ITERATION, [FIRST_ITERATION])
+        for split in SPLITS:
+            work.run.dataset(f"theorems-{split}", written.digests[split], work.data.theorems(split), "output")
         counts = {split: len(written.sets[split]) for split in SPLITS}
         statements = [(t.statement, split) for split in SPLITS for t in written.sets[split]]
         doubled = len(statements) - len({statement for statement, _ in statements})

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from prover_assets.assets.common import LEAN_POOL, OWNERS, check, step
+from prover_assets.assets.common import GROUP, LEAN_POOL, OWNERS, check, step
 from prover_assets.assets.searches import (
     BLOCKING,
     describe_search,
@@ -11,20 +11,22 @@ from prover_assets.assets.searches import (
     search_data_version,
 )
 from prover_assets.configs import TrajectoriesConfig
-from prover_assets.findings import invalid_theorems, label_counts, read, search_counts, state_lengths
+from prover_assets.findings import invalid_theorems, label_counts, markdown_table, read, search_counts, state_lengths
 from prover_assets.partitions import iteration_partitions
 from prover_assets.resources import DataResource, LeanResource, PolicyResource
 from prover_assets.tracking import MlflowResource
 from prover_assets.versions import code_version, policy_version
+from prover_assets.work.labelling import length_drift, negative_noise
 from prover_assets.work.searching import search_training
 
-LABELS = "both_labels"
+LABELS, NOISE, DRIFT = "both_labels", "label_noise", "states_as_before"
+MOST_NOISE, MOST_DRIFT = 0.9, 0.5
 
 
 @dg.asset(
     deps=["theorems", "champion_ebm"],
     partitions_def=iteration_partitions,
-    group_name="loop",
+    group_name=GROUP,
     owners=OWNERS,
     kinds={"lean", "parquet"},
     tags={"cost": "minutes"},
@@ -37,6 +39,16 @@ LABELS = "both_labels"
             asset="trajectories",
             blocking=True,
             description="There are positive and negative states to learn from.",
+        ),
+        dg.AssetCheckSpec(
+            NOISE,
+            asset="trajectories",
+            description="A decision procedure calls no more than 90% of the negatives provable (propositional states).",
+        ),
+        dg.AssetCheckSpec(
+            DRIFT,
+            asset="trajectories",
+            description="The mean length of states is within 50% of the iteration before.",
         ),
     ],
 )
@@ -62,12 +74,17 @@ def trajectories(
         counts = search_counts(summary)
         work.run.summary({"train_solve_rate": counts["solve_rate"], "train_proved": counts["proved"]})
         work.run.metrics({f"label_{name}": count for name, count in labels.items()})
+        noise, drift = negative_noise(nodes), length_drift(work.data, work.iteration)
+        work.run.metrics({"label_noise": noise.share})
         enough = labels["positive"] > 0 and labels["negative"] > 0
         return work.result(
             data_version=search_data_version(files, manifest),
             metadata={
                 **describe_search(work, files, manifest, title="policy" if manifest.ebm_id is None else "guided"),
                 **{f"{name}_states": count for name, count in labels.items()},
+                "labels": dg.MetadataValue.md(
+                    markdown_table(["rule", "states"], list(manifest.figures.get("labels", {}).items()))
+                ),
                 **{f"state_length_{name}": length for name, length in state_lengths(nodes).items()},
             },
             checks=[
@@ -79,6 +96,21 @@ def trajectories(
                     + ("" if enough else "; nothing can be learnt: prove more theorems (larger budget, easier set)"),
                     labels,
                     blocking=True,
+                ),
+                check(
+                    NOISE,
+                    noise.share is None or noise.share <= MOST_NOISE,
+                    f"{noise.provable} of {noise.decided} sampled negatives are provable: they are no dead ends, only "
+                    "off the proofs that were found",
+                    {"provable": noise.provable, "decided": noise.decided},
+                ),
+                check(
+                    DRIFT,
+                    drift is None or abs(drift[1] / drift[0] - 1) <= MOST_DRIFT,
+                    "nothing to compare with"
+                    if drift is None
+                    else f"{drift[1]:.0f} characters on average, {drift[0]:.0f} in the iteration before",
+                    {} if drift is None else {"before": drift[0], "now": drift[1]},
                 ),
             ],
             blocking=BLOCKING | {LABELS},

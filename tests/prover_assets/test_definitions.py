@@ -71,7 +71,7 @@ def test_every_asset_says_what_it_is_who_owns_it_and_which_code_made_it():
         assert len(node.description or "") > 80, name
         assert node.owners, name
         assert node.kinds, name
-        assert node.group_name in ("inputs", "loop"), name
+        assert node.group_name == "expert_iteration"
         assert node.code_version, name
     for name in ("trajectories", "baseline_trajectories", "guided_trajectories"):
         assert graph.get(dg.AssetKey(name)).pools == {"lean"}

@@ -1,0 +1,84 @@
+"""Commands that need iterations: `prover compare`, `prover clean-iterations`. Heavy imports are inside."""
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from prover_assets.comparison import CompareError, Side, differing_settings, find_side, pair
+from prover_assets.housekeeping import carry_out, plan
+from prover_assets.layout import DataFolder
+from prover_assets.report_tables import memo_line, paired_lines, solved_table
+
+BAD_INPUT = 2
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this package to `prover`."""
+    app.command(name="compare")(compare)
+    app.command(name="clean-iterations")(clean_iterations)
+
+
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="Iterations (iter_000) or MLflow run ids; one, or several.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
+) -> None:
+    """Print the comparison of a run's report; of several runs, also the last against the first, theorem by theorem."""
+    data = DataFolder.default()
+    try:
+        sides = [find_side(data, run) for run in runs]
+        paired = [pair(sides[0], other) for other in sides[1:]]
+    except (CompareError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(BAD_INPUT) from None
+    for side in sides:
+        _print_side(side)
+    for other, found in zip(sides[1:], paired, strict=True):
+        print(f"\n{other.key} against {sides[0].key}, guided search of the same held-out theorems:")
+        for line in paired_lines(found):
+            print(f"  {line}")
+        for name, first, second in differing_settings(sides[0], other):
+            print(f"  {name}: {first} in {sides[0].key}, {second} in {other.key}")
+    if as_json:
+        reports = {side.key: side.report for side in sides}
+        against = {other.key: found for other, found in zip(sides[1:], paired, strict=True)}
+        print(json.dumps({"runs": reports, "against_first": against}, ensure_ascii=False))
+
+
+def _print_side(side: Side) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    report: dict[str, Any] = side.report
+    header, rows = solved_table(report["comparison"], report["control"])
+    table = Table(title=f"{side.key}: held-out theorems proved within a budget of expansions")
+    for index, name in enumerate(header):
+        table.add_column(name, justify="left" if index == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    Console(highlight=False).print(table)
+    for line in [*paired_lines(report["comparison"]), memo_line(report)]:
+        print(f"  {line}")
+    promotion = report["promotion"]
+    print(f"  {report['ebm_id']} {'promoted' if promotion['promoted'] else 'not promoted'}: {promotion['reason']}")
+
+
+def clean_iterations(
+    keep: Annotated[int, typer.Option(min=1, help="Newest iterations that are left as they are.")] = 3,
+    trajectories: Annotated[
+        bool, typer.Option("--trajectories", help="Also remove trajectories: later models cannot learn from them.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove; without it, only say what would be removed.")] = False,
+) -> None:
+    """Free disk space: remove what old iterations no longer need. Reports, champions and training data stay."""
+    data = DataFolder.default()
+    chosen = plan(data, keep=keep, trajectories=trajectories)
+    for path, size in chosen:
+        print(f"{size / 1e6:9.1f} MB  {path.relative_to(data.root)}")
+    total = sum(size for _, size in chosen) / 1e6
+    if not yes:
+        print(f"{total:9.1f} MB in {len(chosen)} files and folders would be removed; --yes removes them")
+        return
+    carry_out(data, chosen)
+    print(f"{total:9.1f} MB removed")
