@@ -4,6 +4,7 @@ A pooling is a `+`-joined list of parts, each `hidden_size` wide, in the order w
 
     mean    mean over the state's tokens of the last layer (after the final norm)
     max     maximum over the state's tokens of the last layer
+    last    the last token of the last layer, which alone has read the whole state
     early   mean over the state's tokens of an early layer (a third of the depth: the first of three, the tenth of 30)
 
 All sums are in float32 whatever the model's dtype, and padding never takes part.
@@ -13,7 +14,7 @@ import torch
 
 POOLING_VERSION = 1
 DEFAULT_POOLING = "mean+max+early"
-_PARTS = ("mean", "max", "early")
+_PARTS = ("mean", "max", "last", "early")
 
 
 def parse_pooling(name: str) -> tuple[str, ...]:
@@ -48,6 +49,9 @@ def pool(parts: tuple[str, ...], last: torch.Tensor, early: torch.Tensor | None,
     for part in parts:
         if part == "max":
             vectors.append(last.float().masked_fill(~real[:, :, None], float("-inf")).amax(dim=1))
+            continue
+        if part == "last":
+            vectors.append(last[torch.arange(len(last), device=last.device), lengths - 1].float())
             continue
         layer = last if part == "mean" else early
         assert layer is not None

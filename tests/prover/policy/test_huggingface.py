@@ -113,8 +113,13 @@ def test_poolings_are_what_they_say(policy: HuggingFacePolicy, states: list[str]
     ids = make_tokenizer()(policy.template.encoding_text(states[3]), return_tensors="pt", add_special_tokens=False)
     with torch.no_grad():
         hidden = model(ids["input_ids"], output_hidden_states=True).hidden_states
-    expected = {"mean": hidden[-1][0].mean(0), "max": hidden[-1][0].amax(0), "early": hidden[early_layer(3)][0].mean(0)}
-    for name in ("mean", "max", "early", "mean+max", "mean+max+early"):
+    expected = {
+        "mean": hidden[-1][0].mean(0),
+        "max": hidden[-1][0].amax(0),
+        "last": hidden[-1][0, -1],
+        "early": hidden[early_layer(3)][0].mean(0),
+    }
+    for name in ("mean", "max", "last", "early", "mean+max", "mean+max+early", "last+mean+max+early"):
         view = policy.with_pooling(name)
         reference = np.concatenate([expected[part].numpy() for part in name.split("+")])
         np.testing.assert_allclose(view.encode_only(states)[3], reference, atol=2e-5)
