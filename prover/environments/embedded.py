@@ -165,6 +165,7 @@ class HostReply:
     status: int
     timed_out: bool
     max_rss_kib: int
+    cpu_s: float
     wall_s: float
 
 

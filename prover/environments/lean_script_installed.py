@@ -175,7 +175,7 @@ class InstalledRunner:
             return RunResult(messages, "died", said.strip()[-500:] or "the sandbox did not report", wall_s, 0)
         reply = HostReply(**json.loads(report.read_text("utf-8")))
         ended, detail = describe_end(reply.status, reply.timed_out, said)
-        return RunResult(messages, ended, detail, reply.wall_s, reply.max_rss_kib)
+        return RunResult(messages, ended, detail, reply.wall_s, reply.max_rss_kib, reply.cpu_s)
 
     def _version(self) -> str:
         command = ["lean", "--version"] if self._project is None else ["lake", "env", "lean", "--version"]

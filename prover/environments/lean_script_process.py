@@ -39,6 +39,8 @@ class RunResult:
     detail: str
     wall_s: float
     max_rss_kib: int
+    cpu_s: float = 0.0
+    """Processor seconds of the process, all threads."""
 
 
 class LeanRunner(Protocol):
@@ -191,7 +193,7 @@ class EmbeddedRunner:
     @staticmethod
     def _result(reply: HostReply, stdout: bytes, stderr: bytes) -> RunResult:
         ended, detail = describe_end(reply.status, reply.timed_out, stderr.decode(errors="replace"))
-        return RunResult(parse_messages(stdout), ended, detail, reply.wall_s, reply.max_rss_kib)
+        return RunResult(parse_messages(stdout), ended, detail, reply.wall_s, reply.max_rss_kib, reply.cpu_s)
 
     def _start(self) -> EmbeddedHost:
         host = EmbeddedHost(self._lean, self._lib_path, self._limits)

@@ -294,11 +294,12 @@ def end_descendants() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a child ended: `status` as from waitpid; `max_rss_kib`: its peak resident memory."""
+    """How a child ended: `status` as from waitpid; its peak resident memory; its processor seconds, all threads."""
 
     status: int
     timed_out: bool
     max_rss_kib: int
+    cpu_s: float
 
 
 def supervise(pid: int, deadline: float, control: int) -> Ending | None:
@@ -316,7 +317,8 @@ def supervise(pid: int, deadline: float, control: int) -> Ending | None:
         while True:
             done, status, usage = os.wait4(pid, os.WNOHANG)
             if done:
-                return Ending(status, timed_out, usage.ru_maxrss // (1024 if sys.platform == "darwin" else 1))
+                max_rss_kib = usage.ru_maxrss // (1024 if sys.platform == "darwin" else 1)
+                return Ending(status, timed_out, max_rss_kib, usage.ru_utime + usage.ru_stime)
             left = deadline - time.monotonic()
             if left <= 0:
                 timed_out = True
