@@ -59,6 +59,10 @@ def refuse_claim(claim: ProofClaim, *, takes_imports: bool) -> str | None:
     return None
 
 
+def _unquoted(name: str) -> str:
+    return name.replace("«", "").replace("»", "")
+
+
 def judge(claim: ProofClaim, result: RunResult) -> tuple[str, tuple[str, ...]]:
     """(reason why not, axioms) from the run of `certificate_text`; the reason is "" when the claim is certified."""
     if result.ended != "exited":
@@ -69,7 +73,7 @@ def judge(claim: ProofClaim, result: RunResult) -> tuple[str, tuple[str, ...]]:
     if any(uses_sorry(message) for message in result.messages):
         return "the proof uses `sorry`", ()
     found = _AXIOMS.match(str(result.messages[-1]["data"])) if result.messages else None
-    if found is None or found["name"] != claim.theorem.name.replace("«", "").replace("»", ""):
+    if found is None or _unquoted(found["name"]) != _unquoted(claim.theorem.name):
         return f"Lean did not list the theorem's axioms{': ' + result.detail if result.detail else ''}", ()
     axioms = tuple(name.strip() for name in (found["axioms"] or "").split(",") if name.strip())
     extra = [name for name in axioms if name not in ALLOWED_AXIOMS]

@@ -48,7 +48,7 @@ _HASH_COMMAND = re.compile(r"#\s*[A-Za-z_]")
 _PLAIN_STRING = re.compile(r'(?<![\w\'!#])"[A-Za-z0-9 _.,:;?=<>+*/]*"(?![\w\'"])')
 _QUOTED_PART = re.compile(r"«[A-Za-z0-9_ .,:<>=+*/!?']*»")
 _BRACKET_CHARACTER = re.compile(r"'(?:\\.[^']*|[\"()\[\]{}⟨⟩⟪⟫⟦⟧⌊⌋⌈⌉])'")
-_OPEN_IN = re.compile(rf"open (?:scoped )?(?:{_PART}(?:\.{_PART})* )+in(?![{_REST}.])")
+_OPEN_IN = re.compile(rf"(?<![{_REST}.])open (?:scoped )?(?:(?!IO\b|Lean\b){_PART}(?:\.{_PART})* )+in(?![{_REST}.])")
 _PAIRS = {")": "(", "]": "[", "}": "{", "⟩": "⟨", "⟫": "⟪", "⟧": "⟦", "⌋": "⌊", "⌉": "⌈", "⦄": "⦃", "»": "«"}
 _OPENERS = frozenset(_PAIRS.values())
 
@@ -106,10 +106,11 @@ def _refusal(text: str, what: str) -> str | None:
     if _HASH_COMMAND.search(text):
         return f"the {what} holds a `#` command"
     bare = _QUOTED_PART.sub("x", _PLAIN_STRING.sub(" ", text))
+    bare = _OPEN_IN.sub(" ", bare)
     name = _bad_name(bare)
     if name:
         return f"the {what} holds `{name}`"
-    if "open" in _names(_OPEN_IN.sub(" ", bare)):
+    if "open" in _names(bare):
         return f"the {what} holds an `open` without `in`"
     if _BRACKET_CHARACTER.search(bare):
         return f"the {what} holds a character literal that is a bracket, a quote or an escape"

@@ -4,6 +4,7 @@ import json
 import re
 
 from lean_golden import GOLDEN, states_of
+
 from prover.environments import ProofClaim
 from prover.environments.embedded import MINILIB
 from prover.environments.lean_script import LeanScript
