@@ -32,6 +32,13 @@ def proof_text(theorem: Theorem, tactics: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def proof_file(preamble: str, claim: ProofClaim) -> str:
+    """A Lean file with the claim's theorem and proof, below the preamble and the theorem's header."""
+    header = claim.theorem.header.strip()
+    parts = [preamble.rstrip(), header, proof_text(claim.theorem, claim.tactics)]
+    return "\n\n".join(part for part in parts if part)
+
+
 def certificate_text(preamble: str, claim: ProofClaim, max_heartbeats: int) -> str:
     """The whole file whose acceptance certifies the claim."""
     head = "\n".join(file_head(preamble, claim.theorem.header, max_heartbeats))

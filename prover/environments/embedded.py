@@ -87,6 +87,15 @@ def prelude_modules() -> dict[str, Path]:
     return order
 
 
+def inlined_prelude() -> str:
+    """The whole prelude as the beginning of one file, for Lean files that need nothing beside them."""
+    sections = []
+    for module, path in prelude_modules().items():
+        text = re.sub(r"^(?:prelude|import [\w.]+)\n", "", path.read_text("utf-8"), flags=re.MULTILINE).strip()
+        sections.append(f"section -- {module}\n\n{text}\n\nend\n")
+    return "prelude\n\n" + "\n".join(sections)
+
+
 def _prelude_key(library: Path) -> str:
     digest = hashlib.blake2b(digest_size=12)
     digest.update(f"{library.name} {library.stat().st_size} {sys.platform}\n".encode())

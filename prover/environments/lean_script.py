@@ -26,7 +26,7 @@ from prover.environments.base import (
     Rejected,
     StepRequest,
 )
-from prover.environments.certify import certify_claims
+from prover.environments.certify import certify_claims, proof_file
 from prover.environments.lean_script_process import RunResult, StepRunner
 from prover.environments.lean_script_source import (
     COPY_LEMMA,
@@ -169,6 +169,10 @@ class LeanScript:
             max_heartbeats=10 * self.limits.max_heartbeats,
             wall_s=self.limits.file_s(1) + 10 * self.limits.tactic_s,
         )
+
+    def proof_file(self, claim: ProofClaim) -> str:
+        """A Lean file that proves the claim's theorem and is accepted as it stands (`prover export-proofs`)."""
+        return proof_file(self._runner.standalone_preamble(), claim)
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)

@@ -119,6 +119,9 @@ class InstalledRunner:
         with wave_folder(self._scratch, text) as (file, work):
             return self._execute(self._way, [*_OPTIONS, str(file)], work, wall_s)
 
+    def standalone_preamble(self) -> str:
+        return ""
+
     def close(self) -> None:
         shutil.rmtree(self._scratch, ignore_errors=True)
 

@@ -16,13 +16,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from prover.environments.embedded import ROOT_MODULE, EmbeddedHost, EmbeddedLean, HostDied, HostReply, embedded_lean
+from prover.environments.embedded import (
+    ROOT_MODULE,
+    EmbeddedHost,
+    EmbeddedLean,
+    HostDied,
+    HostReply,
+    embedded_lean,
+    inlined_prelude,
+)
 from prover.environments.sandbox import ProcessLimits, lean_user
 
 Message = dict[str, Any]
 """One of Lean's messages as `lean --json` prints it: pos.line (1-based), severity, kind, data, ..."""
 
 OPTIONS = ("--json", "-DmaxErrors=1000000", "-DElab.async=false", "--tstack=32768")
+_SETTINGS = "set_option autoImplicit false\nuniverse u v w\n"
 _OUTPUT_LIMIT = 256 * 2**20
 
 
@@ -67,6 +76,10 @@ class StepRunner(LeanRunner, Protocol):
 
     split_size: int
     """Candidates in a wave below which a second process does not pay for itself."""
+
+    def standalone_preamble(self) -> str:
+        """The preamble for a file that is given away: it needs nothing beside it."""
+        ...
 
 
 def scratch_folder() -> Path:
@@ -147,7 +160,7 @@ class EmbeddedRunner:
         self.version = self._lean.version
         self.name = f"lean-script:{self.version}:minilib"
         self.fingerprint = f"embedded {self.version} {self._lean.prelude_key}"
-        self.preamble = f"prelude\nimport {ROOT_MODULE}\nset_option autoImplicit false\nuniverse u v w\n"
+        self.preamble = f"prelude\nimport {ROOT_MODULE}\n{_SETTINGS}"
         self._scratch = scratch_folder()
         self._lib_path = self._scratch / "lib"
         shutil.copytree(self._lean.lib_path, self._lib_path)
@@ -189,6 +202,13 @@ class EmbeddedRunner:
                 return self._result(reply, read_back(stdout), read_back(stderr))
         finally:
             pool.put(host)
+
+    def standalone_preamble(self) -> str:
+        note = (
+            "-- The prelude of the embedded Lean; the theorem is at the end. Where Lean has its own library, the\n"
+            "-- theorem alone will usually do: delete what is above it.\n"
+        )
+        return f"{note}{inlined_prelude()}\n{_SETTINGS}\n"
 
     @staticmethod
     def _result(reply: HostReply, stdout: bytes, stderr: bytes) -> RunResult:

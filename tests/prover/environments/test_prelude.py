@@ -1,0 +1,101 @@
+"""The prelude: built once, whole or not at all; its axioms; the files that carry it along."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from prover.environments import ProofClaim
+from prover.environments.embedded import (
+    MINILIB,
+    _run_lean,
+    embedded_lean,
+    find_library,
+    inlined_prelude,
+    prelude_modules,
+)
+from prover.environments.lean_script import LeanScript
+from prover.theorems import Theorem
+
+BUILD = "from prover.environments.embedded import embedded_lean; print(embedded_lean().lib_path)"
+
+
+def build_in(cache: Path, n: int) -> list[subprocess.CompletedProcess[str]]:
+    """`n` processes at once that all need the prelude, with an own cache folder."""
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
+    command = [sys.executable, "-c", BUILD]
+    running = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(n)
+    ]
+    return [subprocess.CompletedProcess(command, p.wait(), *p.communicate()) for p in running]
+
+
+def test_modules_come_after_what_they_import() -> None:
+    modules = list(prelude_modules())
+    assert modules[-1] == "Prover"
+    assert modules.index("Prover.Foundation") < modules.index("Prover.Tactics") < modules.index("Prover.Logic")
+    assert len(modules) == len(list(MINILIB.rglob("*.lean")))
+
+
+def test_several_processes_build_it_once(tmp_path: Path) -> None:
+    left_over = tmp_path / "lean-expert-iteration" / f"minilib-{embedded_lean().prelude_key}"
+    left_over.mkdir(parents=True)  # as if a build had been cut off
+    (left_over / "Prover.olean").write_bytes(b"torn")
+    done = build_in(tmp_path, 3)
+    assert [process.returncode for process in done] == [0, 0, 0], done[0].stderr
+    assert {process.stdout.strip() for process in done} == {str(left_over)}
+    assert (left_over / "Prover.olean").stat().st_size > 1000
+    assert [path.name for path in left_over.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_cache_folder_that_cannot_be_used_is_worked_around(tmp_path: Path) -> None:
+    blocked = tmp_path / "a file"
+    blocked.write_text("not a folder", encoding="utf-8")
+    (done,) = build_in(blocked, 1)
+    assert done.returncode == 0, done.stderr
+    assert str(blocked) not in done.stdout
+
+
+def test_the_key_covers_the_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = embedded_lean().prelude_key
+    (tmp_path / "Prover.lean").write_text("prelude\n", encoding="utf-8")
+    monkeypatch.setattr("prover.environments.embedded.MINILIB", tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert embedded_lean().prelude_key != before
+
+
+def test_the_prelude_rests_on_three_axioms(lean: LeanScript) -> None:
+    text = "".join(path.read_text("utf-8") for path in prelude_modules().values())
+    declared = [line.split()[1 + line.startswith("unsafe")] for line in text.splitlines() if "axiom " in line[:13]]
+    compiler = ["lcProof", "lcAny", "lcErased", "lcVoid"]
+    assert declared == [*compiler, "sorryAx", "propext", "Quot.sound", "Classical.choice"]
+    assert "sorry" not in text.replace("sorryAx", "").replace("`sorry`", "").replace("tacticSorry", "").lower()
+
+
+def test_an_exported_proof_is_accepted_as_it_stands(lean: LeanScript, tmp_path: Path) -> None:
+    theorem = Theorem("my_theorem", "(p q : Prop) (h : p ∨ q) : q ∨ p")
+    text = lean.proof_file(ProofClaim(theorem, ("rcases h with hp | hq", "exact Or.inr hp", "exact Or.inl hq")))
+    (tmp_path / "my_theorem.lean").write_text(text, encoding="utf-8")
+    assert _run_lean(find_library(), ["my_theorem.lean"], tmp_path) == ""
+    (tmp_path / "wrong.lean").write_text(text.replace("Or.inr hp", "Or.inl hp"), encoding="utf-8")
+    with pytest.raises(RuntimeError, match="type mismatch"):
+        _run_lean(find_library(), ["wrong.lean"], tmp_path)
+
+
+def test_the_inlined_prelude_is_the_whole_of_it() -> None:
+    text = inlined_prelude()
+    assert text.startswith("prelude\n")
+    assert text.count("\nprelude\n") == 0
+    assert "\nimport " not in text
+    for name in (
+        "theorem em ",
+        "def Nat.add ",
+        "tacticExfalso",
+        "«term_∧_»",
+        "theorem Nat.gcd",
+        "@[simp] theorem ne_eq",
+    ):
+        assert name in text
