@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ebm.files import file_digest, write_atomic, write_json_atomic
@@ -64,7 +64,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], step: int) -> None:
     """Write a safetensors file atomically. The same tensors give the same bytes: two metadata keys would not, their
     order is random."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomic(path, lambda temporary: save_file(contiguous, str(temporary), metadata={"step": str(step)}))
+    # Written by ourselves: the library's own writer makes files that only their owner can read.
+    write_atomic(path, lambda temporary: temporary.write_bytes(save(contiguous, metadata={"step": str(step)})))
 
 
 def write_checkpoint(
