@@ -1,0 +1,72 @@
+"""All attacks at once, in one wave with honest theorems: nothing is proved, nothing escapes, nobody loses a result."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from prover.environments import Complete, Progress, ProofClaim, ProofState, Rejected, StepRequest, TimedOut
+from prover.environments.lean_script import LeanLimits, LeanScript
+from prover.environments.lean_script_process import EmbeddedRunner
+from prover.theorems import Theorem
+
+HONEST = (("constructor", Progress), ("exact ⟨h.2, h.1⟩", Complete), ("exact h", Rejected))
+
+
+def attacks(victim: Path) -> list[str]:
+    return [
+        "sorry", "so/-x-/rry", "exact (sorry)", "admit", "stop", "first | sorry", "exact sorryAx _", "s\u200borry",
+        "-- fine\nsorry", "exact @sorryAx _ true", "apply?", "have : False := by sorry",
+        "trivial\naxiom bad : False", "exact x)\naxiom bad : False\nexample : True := (trivial", "exact target",
+        "exact?", "simp [target]", "native_decide", "decide +native",
+        f'run_tac (IO.FS.writeFile "{victim}" "x" : IO Unit)', f'run_tac (IO.FS.readFile "{victim}")',
+        "run_tac IO.Process.spawn { cmd := \"sleep\" }", "run_tac IO.Process.exit 0",
+        "repeat skip", "repeat' have h := h",
+        "(" * 250_000 + ")" * 250_000, "exact " + "(" * 190 + "h" + ")" * 190, "a\x00b", "\u202etxe", "exact \ud800",
+        b"exact \xff".decode("utf-8", errors="surrogateescape"), "exact fun ⟨", 'exact "', "/-", "-/", "«", "#exit",
+        "macro \"m\" : tactic => `(tactic| skip)", "set_option maxHeartbeats 0 in repeat skip", "exact lcProof",
+    ]  # fmt: skip
+
+
+def test_a_hostile_wave(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    limits = LeanLimits(max_heartbeats=3000, tactic_s=1.0, start_s=2.0, average_s=0.02)
+    with LeanScript(EmbeddedRunner(2, limits.process), limits) as environment:
+        theorems = [Theorem(f"honest_{i}", "(p q : Prop) (h : p ∧ q) : q ∧ p") for i in range(8)]
+        hostile = Theorem("target", "(p : Prop) (h : True) : p")
+        *roots, target = environment.start([*theorems, hostile])
+        tactics = tuple(tactic for tactic, _ in HONEST)
+        bad = tuple(attacks(victim))
+        requests = [StepRequest(root, tactics) for root in roots if isinstance(root, ProofState)]
+        assert isinstance(target, ProofState)
+        requests.insert(3, StepRequest(target, bad))
+        started = time.monotonic()
+        rows = environment.step(requests)
+        assert time.monotonic() - started < 60
+        under_attack = rows.pop(3)
+        for row in rows:
+            assert [type(outcome) for outcome in row] == [kind for _, kind in HONEST]
+        for tactic, outcome in zip(bad, under_attack, strict=True):
+            assert isinstance(outcome, Rejected | TimedOut), (tactic[:40], outcome)
+        certificates = environment.certify([ProofClaim(hostile, (tactic,)) for tactic in bad if "repeat" not in tactic])
+        assert [certificate.claim.tactics for certificate in certificates if certificate.certified] == []
+        assert all(certificate.reason for certificate in certificates)
+    assert victim.read_text() == "mine"
+    assert os.listdir(tmp_path) == ["victim"]
+
+
+@pytest.mark.parametrize("attack", ["repeat skip", "repeat' have h := h"])
+def test_certification_outlives_an_endless_script(lean: LeanScript, attack: str) -> None:
+    limits = LeanLimits(max_heartbeats=300, tactic_s=0.1, start_s=1.0)
+    claims = [
+        ProofClaim(Theorem("endless", "(p : Prop) (h : True) : p"), (attack,)),
+        ProofClaim(Theorem("fine", "(p : Prop) (h : p) : p"), ("exact h",)),
+    ]
+    started = time.monotonic()
+    with LeanScript(EmbeddedRunner(1, limits.process), limits) as environment:
+        endless, fine = environment.certify(claims)
+    assert not endless.certified
+    assert fine.certified
+    assert time.monotonic() - started < 20
