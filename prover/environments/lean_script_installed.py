@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import weakref
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -103,6 +104,7 @@ class InstalledRunner:
         ):
             raise LeanUnavailable(f"{self._project} is no Lake project: it has neither lakefile.toml nor lakefile.lean")
         self._scratch = scratch_folder()
+        weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)  # for environments nobody closes
         try:
             self._way = self._choose(_lean_ways() if self._project is None else _project_ways())
             said = self._version()

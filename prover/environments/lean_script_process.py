@@ -12,6 +12,7 @@ import shutil
 import signal
 import tempfile
 import threading
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -162,6 +163,7 @@ class EmbeddedRunner:
         self.fingerprint = f"embedded {self.version} {self._lean.prelude_key}"
         self.preamble = f"prelude\nimport {ROOT_MODULE}\n{_SETTINGS}"
         self._scratch = scratch_folder()
+        weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)  # for environments nobody closes
         self._lib_path = self._scratch / "lib"
         shutil.copytree(self._lean.lib_path, self._lib_path)
         self._lib_path.chmod(0o755)

@@ -77,7 +77,7 @@ class ProcessLimits:
     """Largest file that can be written, MiB; the process's own output counts."""
     open_files: int = 128
     processes: int = 512
-    """Threads and processes of the user that Lean runs as (not per process: the kernel counts users)."""
+    """Threads and processes of the user that Lean runs as, beyond that user's others (the kernel counts by user)."""
 
 
 class SandboxError(OSError):
@@ -138,8 +138,8 @@ def drop_user(uid: int, *, read_all: bool = False) -> None:
         libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
     try:
         os.setgroups([])
-        os.setresgid(uid, uid, uid)
-        os.setresuid(uid, uid, uid)
+        os.setgid(uid)  # by root these set the saved ids too
+        os.setuid(uid)
     except PermissionError as error:
         raise SandboxError(f"cannot become user {uid}: {error}") from error
     if keep:
@@ -148,7 +148,7 @@ def drop_user(uid: int, *, read_all: bool = False) -> None:
         if libc.capset(header, struct.pack("6I", mask, mask, mask, 0, 0, 0)) != 0:
             raise SandboxError(ctypes.get_errno(), "capset failed")
         libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _CAP_DAC_READ_SEARCH, 0, 0)
-    if os.geteuid() == 0 or os.getresuid() != (uid, uid, uid):
+    if (os.getuid(), os.geteuid()) != (uid, uid):
         raise SandboxError(f"still root after changing to user {uid}")
 
 
@@ -161,8 +161,25 @@ def _private_memory() -> int:
         return 0
 
 
-def apply_limits(limits: ProcessLimits) -> None:
-    """Resource limits for this process and what it becomes; hard limits, so that they cannot be raised again."""
+def _threads_of_user() -> int:
+    """Threads of all processes of our user, which is what RLIMIT_NPROC counts; 0 where /proc does not say."""
+    threads, uid = 0, os.getuid()
+    for name in os.listdir("/proc") if os.path.isdir("/proc/self") else []:
+        if name.isdigit():
+            try:
+                if os.stat(f"/proc/{name}").st_uid == uid:
+                    threads += len(os.listdir(f"/proc/{name}/task"))
+            except OSError:
+                continue  # ended meanwhile, or hidden
+    return threads
+
+
+def apply_limits(limits: ProcessLimits, *, allow_fork: bool = False) -> None:
+    """Resource limits for this process and what it becomes; hard limits, so that they cannot be raised again.
+
+    The number of processes is a limit on a user's processes together, so it is left to seccomp where that is there and
+    Lean runs as a person's own user, whose other programs count too; `allow_fork` says that it will not be there.
+    """
 
     def lower(kind: int, value: int) -> None:
         hard = resource.getrlimit(kind)[1]
@@ -174,7 +191,10 @@ def apply_limits(limits: ProcessLimits) -> None:
     lower(resource.RLIMIT_FSIZE, limits.file_mib * 2**20)
     lower(resource.RLIMIT_NOFILE, limits.open_files)
     lower(resource.RLIMIT_CORE, 0)
-    lower(resource.RLIMIT_NPROC, limits.processes)
+    if os.geteuid() == NOBODY:
+        lower(resource.RLIMIT_NPROC, limits.processes)
+    elif allow_fork or _machine() is None:
+        lower(resource.RLIMIT_NPROC, _threads_of_user() + limits.processes)
 
 
 def no_new_privileges() -> None:

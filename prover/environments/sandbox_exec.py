@@ -73,7 +73,7 @@ def _become(sandbox: Any, config: dict[str, Any], program: str, arguments: list[
             who = f"user {os.geteuid()}, which Lean runs as (`nobody` when started by root)"
             os.write(2, f"{path or program} cannot be found or run by {who}\n".encode())
             os._exit(_SETUP_FAILED)
-        sandbox.apply_limits(sandbox.ProcessLimits(**config["limits"]))
+        sandbox.apply_limits(sandbox.ProcessLimits(**config["limits"]), allow_fork=config["allow_fork"])
         sandbox.no_new_privileges()
         sandbox.confine_writes(config["folder"])
         sandbox.deny_system_calls(allow_exec=True, allow_fork=config["allow_fork"])
