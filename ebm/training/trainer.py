@@ -3,11 +3,8 @@
 import logging
 import math
 import shutil
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +26,7 @@ from ebm.model.energy_head import EnergyHead
 from ebm.training.config import EBMTrainingConfig, learning_rate_at
 from ebm.training.data import ContrastiveSampler, Draw
 from ebm.training.features import BatchFeeder, StateFeatures, WidthMismatchError, feature_statistics, features_of
+from ebm.training.interrupt import interruptible
 from ebm.training.loss import depth_regression_loss, info_nce_loss
 from ebm.training.metrics import EBMMetrics, MetricsHistory
 from ebm.training.resume import ResumeState
@@ -139,7 +137,7 @@ def train(
         mean, std, _ = feature_statistics(features, sampler.index.used_rows)
         head.set_feature_statistics(torch.from_numpy(mean), torch.from_numpy(std))
     head = head.to(device)
-    with seeded(config.seed, device), _interruptible() as interrupted:
+    with seeded(config.seed, device), interruptible() as interrupted:
         loop = _Loop(config, head, features, sampler, device, valid_sampler, on_metrics)
         loop.output = None if output is None else Path(output)
         loop.description = dict(description or {})
@@ -394,25 +392,3 @@ class _Loop:
             self.best_step = resume.progress["best_step"]
             self.best_loss = resume.progress["best_loss"]
             self.evaluations_without_gain = resume.progress["evaluations_without_gain"]
-
-
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C or termination signal into an event, so that the step is finished and saved; a second one
-    interrupts at once."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-
-    def handle(signum: int, frame: object) -> None:
-        if event.is_set():
-            raise KeyboardInterrupt
-        event.set()
-
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield event
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
