@@ -1,0 +1,84 @@
+"""The checkpoint that the package ships."""
+
+import json
+
+import pytest
+from safetensors import safe_open
+
+from prover.environments import Complete, Progress, StepRequest, open_environment
+from prover.environments.embedded import LeanUnavailable
+from prover.policy import HuggingFacePolicy, load_policy
+from prover.policy.tiny.architecture import make_tokenizer, model_config, vocabulary
+from prover.policy.weights import TINY_CHECKPOINT
+from prover.theorems import TheoremSet
+
+
+@pytest.fixture(scope="module")
+def tiny() -> HuggingFacePolicy:
+    return load_policy(device="cpu")
+
+
+def test_format_and_size() -> None:
+    names = {file.name for file in TINY_CHECKPOINT.iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
+    assert sum(file.stat().st_size for file in TINY_CHECKPOINT.iterdir()) <= 3_000_000
+    with safe_open(TINY_CHECKPOINT / "model.safetensors", "pt") as weights:
+        n_parameters = sum(weights.get_tensor(name).numel() for name in weights.keys())  # noqa: SIM118
+    assert 400_000 <= n_parameters <= 600_000
+
+
+def test_it_is_what_the_training_script_would_write() -> None:
+    config = json.loads((TINY_CHECKPOINT / "config.json").read_text())
+    wanted = model_config().to_dict()
+    for key in ("hidden_size", "num_hidden_layers", "intermediate_size", "vocab_size", "prover_template"):
+        assert config[key] == wanted[key]
+    shipped = json.loads((TINY_CHECKPOINT / "tokenizer.json").read_text())
+    assert list(shipped["model"]["vocab"]) == vocabulary()
+    assert shipped == json.loads(make_tokenizer().backend_tokenizer.to_str())
+
+
+@pytest.mark.parametrize(
+    ("state", "tactic"),
+    [
+        ("p q : Prop\nh : p\nk : q\n⊢ p", "exact h"),
+        ("A B : Prop\nhn : ¬B\nhb : B\n⊢ A", "contradiction"),
+        ("p q : Prop\n⊢ p → q → p", "intro h1"),
+        ("p q : Prop\nh₁ : p ∧ q\n⊢ q", "rcases h₁ with ⟨h1, h2⟩"),
+        ("p q : Prop\nh : p ∨ q\n⊢ q ∨ p", "rcases h with h1 | h1"),
+    ],
+)
+def test_first_choice_on_plain_states(tiny: HuggingFacePolicy, state: str, tactic: str) -> None:
+    assert tiny.generate([state], 8)[0][0].tactic == tactic
+
+
+def test_it_says_elementary_tactics_only(tiny: HuggingFacePolicy) -> None:
+    theorems = TheoremSet.load("propositional", split="test", limit=60)
+    states = [f"p q r s t : Prop\n⊢ {theorem.statement.split(') : ')[-1].lstrip(': ')}" for theorem in theorems]
+    for candidates in tiny.generate(states, 8):
+        assert candidates
+        for candidate in candidates:
+            assert not {"simp", "simp_all", "decide", "by_cases", "omega", "sorry"} & set(candidate.tactic.split())
+
+
+def test_lean_accepts_a_quarter_of_its_candidates(tiny: HuggingFacePolicy) -> None:
+    theorems = list(TheoremSet.load("propositional", split="test", limit=40))
+    try:
+        environment = open_environment("embedded", workers=1)
+    except LeanUnavailable as error:
+        pytest.skip(f"no embedded Lean here: {error}")
+    accepted = tried = 0
+    with environment:
+        states = environment.start(theorems)
+        for _ in range(3):  # the roots, then the best child of each, and its best child
+            candidates = tiny.generate([state.text for state in states], 8)
+            requests = [
+                StepRequest(state, tuple(c.tactic for c in some))
+                for state, some in zip(states, candidates, strict=True)
+            ]
+            following = []
+            for outcomes in environment.step(requests):
+                tried += len(outcomes)
+                accepted += sum(isinstance(outcome, Progress | Complete) for outcome in outcomes)
+                following += [outcome.state for outcome in outcomes if isinstance(outcome, Progress)][:1]
+            states = following
+    assert accepted / tried >= 0.25
