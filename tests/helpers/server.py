@@ -1,0 +1,176 @@
+"""The servers that `make ui` starts, over a project of a few theorems on the real Lean, and their HTTP interfaces."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCATION, REPOSITORY = "expert_iteration", "__repository__"
+RUN_WITHIN_S = 420
+
+SMALL: dict[str, dict[str, Any]] = {
+    "theorems": {"train": "propositional:train", "valid_limit": 4, "test_limit": 8},
+    "baseline_trajectories": {"max_expansions": 12, "n_candidates": 6},
+    "trajectories": {"n_theorems": 16, "max_expansions": 16, "n_candidates": 6},
+    "ebm_checkpoint": {"total_steps": 60, "warmup_steps": 5, "calibration_expansions": 8, "betas": [0.0, 0.5]},
+    "guided_trajectories": {"random_control": False},
+    "iteration_report": {"budgets": [4, 8, 12]},
+}
+"""The demonstration scaled down to seconds."""
+
+
+def run_config(*assets: str) -> dict[str, Any]:
+    return {"ops": {name: {"config": SMALL[name]} for name in assets or SMALL if name in SMALL}}
+
+
+@dataclass(frozen=True)
+class Server:
+    dagster: str
+    mlflow: str
+    data: Path
+
+    def graphql(self, query: str, **variables: Any) -> Any:
+        """The data of a GraphQL answer; fails on errors."""
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(f"{self.dagster}/graphql", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            answer = json.load(reply)
+        assert "errors" not in answer, answer["errors"]
+        return answer["data"]
+
+    def mlflow_post(self, method: str, **content: Any) -> Any:
+        request = urllib.request.Request(
+            f"{self.mlflow}/api/2.0/mlflow/{method}",
+            json.dumps(content).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            return json.load(reply)
+
+    def mlflow_get(self, method: str, query: str) -> Any:
+        with urllib.request.urlopen(f"{self.mlflow}/api/2.0/mlflow/{method}?{query}", timeout=60) as reply:
+            return json.load(reply)
+
+    def add_partition(self, key: str) -> None:
+        self.graphql(
+            "mutation($s: RepositorySelector!, $k: String!) { addDynamicPartition(repositorySelector: $s, "
+            'partitionsDefName: "iteration", partitionKey: $k) { __typename } }',
+            s={"repositoryLocationName": LOCATION, "repositoryName": REPOSITORY},
+            k=key,
+        )
+
+    def launch(self, job: str, partition: str, *assets: str, config: Mapping[str, Any] | None = None) -> str:
+        """Launch a run of a job, or of some of its assets; returns its id."""
+        selector: dict[str, Any] = {
+            "repositoryLocationName": LOCATION,
+            "repositoryName": REPOSITORY,
+            "pipelineName": job,
+        }
+        if assets:
+            selector["assetSelection"] = [{"path": [name]} for name in assets]
+        answer = self.graphql(
+            "mutation($p: ExecutionParams!) { launchPipelineExecution(executionParams: $p) { __typename "
+            "... on LaunchRunSuccess { run { runId } } ... on PythonError { message } "
+            "... on RunConfigValidationInvalid { errors { message } } } }",
+            p={
+                "selector": selector,
+                "mode": "default",
+                "runConfigData": config if config is not None else run_config(*assets),
+                "executionMetadata": {"tags": [{"key": "dagster/partition", "value": partition}]},
+            },
+        )["launchPipelineExecution"]
+        assert answer["__typename"] == "LaunchRunSuccess", answer
+        return answer["run"]["runId"]
+
+    def reexecute_from_failure(self, run_id: str) -> str:
+        answer = self.graphql(
+            "mutation($p: ReexecutionParams!) { launchPipelineReexecution(reexecutionParams: $p) { __typename "
+            "... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }",
+            p={"parentRunId": run_id, "strategy": "FROM_FAILURE"},
+        )["launchPipelineReexecution"]
+        assert answer["__typename"] == "LaunchRunSuccess", answer
+        return answer["run"]["runId"]
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        return self.graphql(
+            "query($id: ID!) { runOrError(runId: $id) { ... on Run { runId status startTime endTime "
+            "tags { key value } stepStats { stepKey status } } } }",
+            id=run_id,
+        )["runOrError"]
+
+    def wait(self, run_id: str) -> dict[str, Any]:
+        """The run once it has ended."""
+        until = time.monotonic() + RUN_WITHIN_S
+        while time.monotonic() < until:
+            run = self.run(run_id)
+            if run["status"] in ("SUCCESS", "FAILURE", "CANCELED"):
+                return run
+            time.sleep(1)
+        raise AssertionError(f"run {run_id} is {run['status']} after {RUN_WITHIN_S} s")
+
+    def metadata(self, asset: str, partition: str) -> dict[str, Any]:
+        """Numbers and texts of an asset's latest materialization of a partition."""
+        found = self.graphql(
+            "query($k: AssetKeyInput!, $p: [String!]) { assetOrError(assetKey: $k) { ... on Asset { "
+            "assetMaterializations(partitions: $p, limit: 1) { runId metadataEntries { label __typename "
+            "... on IntMetadataEntry { intValue } ... on FloatMetadataEntry { floatValue } "
+            "... on TextMetadataEntry { text } ... on MarkdownMetadataEntry { mdStr } } } } } }",
+            k={"path": [asset]},
+            p=[partition],
+        )["assetOrError"]["assetMaterializations"]
+        return {
+            entry["label"]: next((v for k, v in entry.items() if k not in ("label", "__typename")), None)
+            for entry in found[0]["metadataEntries"]
+        }
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Server]:
+    """`make ui` over an empty project in `folder`."""
+    home = folder / "dagster_home"
+    home.mkdir()
+    shutil.copy(ROOT / "dagster_home" / "dagster.yaml", home)
+    environment = {
+        **os.environ,
+        "DAGSTER_HOME": str(home),
+        "PROVER_DATA": str(folder / "data"),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    log = folder / "ui.log"
+    with open(log, "wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "prover_assets.ui", "--dagster-port", "3300", "--mlflow-port", "5500"],
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield Server(**_addresses(process, log), data=folder / "data")
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0, log.read_text()
+
+
+def _addresses(process: subprocess.Popen[bytes], log: Path) -> dict[str, str]:
+    until = time.monotonic() + 180
+    while time.monotonic() < until:
+        text = log.read_text()
+        if "Ctrl-C" in text:
+            return {name.lower(): url for name, url in re.findall(r"^(Dagster|MLflow) +(http://\S+)", text, re.M)}
+        assert process.poll() is None, text
+        time.sleep(0.3)
+    raise AssertionError(f"the servers did not come up: {log.read_text()}")
