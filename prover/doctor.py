@@ -157,8 +157,10 @@ def _sandbox(subject: Subject) -> Check:
     there = [name for name, on in layers.items() if on]
     user = lean_user()
     detail = f"{', '.join(there)}; Lean runs as {'user ' + str(user) if user is not None else 'you'}"
-    if not (layers["seccomp"] and layers["landlock"]):
-        missing = [name for name in ("seccomp", "landlock") if not layers[name]]
+    missing = [name for name in ("seccomp", "landlock") if not layers[name]]
+    if os.geteuid() == 0 and user is None:
+        missing.append("an ordinary user to become")
+    if missing:
         return Check(
             "Sandbox",
             "warn",

@@ -29,7 +29,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_KEEPCAPS = 8
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 47, 2
-_CAPABILITY_VERSION_3, _CAP_DAC_READ_SEARCH = 0x20080522, 2
+_CAPABILITY_VERSION_3, _CAP_DAC_READ_SEARCH, _CAP_SETGID, _CAP_SETUID = 0x20080522, 2, 6, 7
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_SET_SECCOMP = 22
 _CLONE_NEWNET = 0x40000000
@@ -106,7 +106,7 @@ def available_layers() -> dict[str, bool]:
     """Layers that this system can put around Lean, by name."""
     linux = sys.platform.startswith("linux")
     return {
-        "user": hasattr(os, "geteuid") and os.geteuid() == 0,
+        "user": lean_user() is not None,
         "seccomp": _machine() is not None and os.path.exists("/proc/sys/kernel/seccomp/actions_avail"),
         "landlock": landlock_abi() > 0,
         "network": linux and hasattr(os, "geteuid") and os.geteuid() == 0,
@@ -114,9 +114,21 @@ def available_layers() -> dict[str, bool]:
     }
 
 
+def _may_change_user() -> bool:
+    """Whether we are root, and not one that a container has left without the capabilities to become someone else."""
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        return False
+    try:
+        with open("/proc/self/status", "rb") as file:
+            held = next(int(line.split()[1], 16) for line in file if line.startswith(b"CapEff:"))
+    except (OSError, StopIteration):
+        return True  # no Linux: root is root
+    return all(held >> capability & 1 for capability in (_CAP_SETGID, _CAP_SETUID))
+
+
 def lean_user() -> int | None:
     """User id that Lean is to run as: `nobody` when we are root, else None (stay who we are)."""
-    return NOBODY if hasattr(os, "geteuid") and os.geteuid() == 0 else None
+    return NOBODY if _may_change_user() else None
 
 
 def leave_network() -> bool:
