@@ -62,15 +62,15 @@ def test_what_stepping_calls_complete_certifies(lean: LeanScript) -> None:
     assert n_claims > 60
 
 
-@pytest.mark.slow  # about ten minutes on two cores
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.slow  # minutes
+@pytest.mark.parametrize("seed", range(3))
 def test_no_canary_is_proved_with_a_generous_budget(lean: LeanScript, seed: int) -> None:
     rng = random.Random(100 + seed)
-    claims = explore(lean, canaries(rng), rng, rounds=10, width=len(TEMPLATES), keep=2)
+    claims = explore(lean, canaries(rng), rng, rounds=8, width=len(TEMPLATES))
     assert [(claim.theorem.statement, claim.tactics) for claim in claims] == []
 
 
-@pytest.mark.slow  # about five minutes on two cores
+@pytest.mark.slow  # minutes
 def test_five_thousand_random_proofs_certify(lean: LeanScript) -> None:
     total, seed = 0, 200
     while total < 5000:
