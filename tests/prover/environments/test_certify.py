@@ -2,7 +2,7 @@
 
 import pytest
 
-from prover.environments import ProofClaim
+from prover.environments import ProofClaim, ProofEnvironment, open_environment
 from prover.environments.certify import certificate_text, judge
 from prover.environments.lean_script import LeanScript
 from prover.environments.lean_script_process import RunResult
@@ -20,7 +20,7 @@ def errors_of(result: RunResult) -> list[str]:
     return [message["data"] for message in result.messages if message["severity"] == "error"]
 
 
-def certify(lean: LeanScript, theorem: Theorem, *tactics: str):
+def certify(lean: ProofEnvironment, theorem: Theorem, *tactics: str):
     (certificate,) = lean.certify([ProofClaim(theorem, tactics)])
     return certificate
 
@@ -29,6 +29,15 @@ def test_classical_axioms_are_allowed_and_listed(lean: LeanScript) -> None:
     certificate = certify(lean, Theorem("t", "(p : Prop) : ¬¬p → p"), "exact Classical.not_not.mp")
     assert certificate.certified
     assert set(certificate.axioms) == {"propext", "Classical.choice", "Quot.sound"}
+
+
+def test_certification_has_a_lean_that_no_tactic_was_ever_stepped_in() -> None:
+    with open_environment(workers=1) as environment:
+        runner = environment._runner  # type: ignore[attr-defined]
+        environment.start([FALSE])
+        stepping = set(runner._all)
+        assert certify(environment, Theorem("t", ": True"), "trivial").certified
+        assert len(runner._all - stepping) == 1
 
 
 @pytest.mark.parametrize("name", ["t", "Space.t'", "«a name»", "Group.«mul one»", "h₁", "tα"])
