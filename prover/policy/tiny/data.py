@@ -1,8 +1,8 @@
 """Training pairs of the shipped policy: (what the prompt shows, what should be said), from easy generated theorems.
 
-The theorems are propositional with proofs of at most seven elementary tactics; none of the shipped sets' theorems is
-among them, up to renaming (`prover.logic.generate.easy_proofs`), and `check_split` looks again. States are those that
-Lean prints at each tactic of a shortest proof.
+The theorems are propositional with proofs of at most seven elementary tactics; none of those in `shipped_forms` (valid,
+test, textbook and the first of train) is among them, up to renaming, and `check_split` looks again. States are those
+that Lean prints at each tactic of a shortest proof.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ def proof_pairs(
 
     A `legal_share` of the states occurs a second time with another tactic that Lean accepts there, drawn at random: it
     teaches what can be done at all, so that what the model says beside its first choice is mostly accepted.
-    Raises SplitError if a theorem is one of the shipped sets'.
+    Raises SplitError if a theorem is one of `shipped_forms`.
     """
     rng = random.Random(seed)
     held_out = shipped_forms()
