@@ -109,7 +109,13 @@ class MlflowResource(dg.ConfigurableResource):
 
     def resolved_uri(self, data: DataFolder) -> str:
         """The store's address: as configured, from the environment, or the SQLite file of the data folder."""
-        return self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{data.mlflow / 'mlflow.db'}"
+        uri = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{data.mlflow / 'mlflow.db'}"
+        if uri.startswith(("postgresql://", "postgres://")):  # not shown: it may hold a password
+            raise ValueError(
+                "the MLflow tracking URI names no database driver: write postgresql+psycopg2:// instead of "
+                f"{uri.partition('//')[0]}//"
+            )
+        return uri
 
     def close_dagster_run(self, data: DataFolder, dagster_run_id: str, status: str) -> list[str]:
         """Close as `status` whatever a Dagster run left open in MLflow; returns the ids of the MLflow runs closed."""
@@ -161,7 +167,7 @@ class Store:
             found = self.client.get_experiment_by_name(experiment)
             if found is None:
                 # Absolute, or artifacts land beside whoever happened to be first. A server chooses its own.
-                location = artifacts.resolve().as_uri() if uri.startswith("sqlite:///") else None
+                location = None if uri.startswith(("http://", "https://")) else artifacts.resolve().as_uri()
                 self.experiment_id = self.client.create_experiment(experiment, artifact_location=location)
             else:
                 self.experiment_id = found.experiment_id

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,15 @@ ROOT = Path(__file__).resolve().parents[2]
 LOCATION, REPOSITORY = "expert_iteration", "__repository__"
 RUN_WITHIN_S = 420
 
+ALL = (
+    "theorems",
+    "baseline_trajectories",
+    "trajectories",
+    "state_embeddings",
+    "ebm_checkpoint",
+    "guided_trajectories",
+    "iteration_report",
+)
 SMALL: dict[str, dict[str, Any]] = {
     "theorems": {"train": "propositional:train", "valid_limit": 4, "test_limit": 8},
     "baseline_trajectories": {"max_expansions": 12, "n_candidates": 6},
@@ -118,6 +127,32 @@ class Server:
                 return run
             time.sleep(1)
         raise AssertionError(f"run {run_id} is {run['status']} after {RUN_WITHIN_S} s")
+
+    def backfill(self, partitions: Sequence[str], assets: Sequence[str]) -> list[dict[str, Any]]:
+        """Backfill assets over partitions; its runs once it has ended well, in the order in which they started."""
+        answer = self.graphql(
+            "mutation($p: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $p) { __typename "
+            "... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }",
+            p={
+                "assetSelection": [{"path": [name]} for name in assets],
+                "partitionNames": list(partitions),
+                "runConfigData": run_config(*assets),
+            },
+        )["launchPartitionBackfill"]
+        assert answer["__typename"] == "LaunchBackfillSuccess", answer
+        until = time.monotonic() + 2 * RUN_WITHIN_S
+        while time.monotonic() < until:
+            found = self.graphql(
+                "query($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status "
+                "runs(limit: 10) { runId status startTime endTime tags { key value } stepStats { stepKey status } } "
+                "} } }",
+                id=answer["backfillId"],
+            )["partitionBackfillOrError"]
+            if found["status"].startswith("COMPLETED") or found["status"] in ("FAILED", "CANCELED"):
+                assert found["status"] == "COMPLETED_SUCCESS", found
+                return sorted(found["runs"], key=lambda run: run["startTime"])
+            time.sleep(2)
+        raise AssertionError(f"the backfill of {partitions} has not ended: {found}")
 
     def metadata(self, asset: str, partition: str) -> dict[str, Any]:
         """Numbers and texts of an asset's latest materialization of a partition."""

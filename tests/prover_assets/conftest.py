@@ -272,6 +272,24 @@ def finished(tmp_path_factory: pytest.TempPathFactory, mlflow_template: Path, se
         yield project
 
 
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory):
+    """The servers of `make ui` over a project of a few theorems on the real Lean. For slow tests."""
+    from server import serving
+
+    with serving(tmp_path_factory.mktemp("server")) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def first(server) -> list[dict[str, Any]]:
+    """The runs of the first iteration: "Materialize all" from nothing, as a newcomer clicks it."""
+    from server import ALL
+
+    server.add_partition("iter_000")
+    return server.backfill(["iter_000"], ALL)
+
+
 @pytest.fixture
 def policy() -> MazePolicy:
     """The policy that projects run with, its counters emptied."""

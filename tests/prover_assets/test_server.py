@@ -1,36 +1,11 @@
 """What a person does in Dagster's UI, through its GraphQL interface: the servers of `make ui`, the real Lean."""
 
 import pytest
-from server import ROOT, Server, run_config, serving
+from server import ALL, ROOT
 
 from prover_assets.layout import DataFolder, read_json
 
 pytestmark = pytest.mark.slow
-
-ALL = (
-    "theorems",
-    "baseline_trajectories",
-    "trajectories",
-    "state_embeddings",
-    "ebm_checkpoint",
-    "guided_trajectories",
-    "iteration_report",
-)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory):
-    with serving(tmp_path_factory.mktemp("server")) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def first(server: Server) -> dict:
-    """The run of the first iteration, from nothing."""
-    server.add_partition("iter_000")
-    run = server.wait(server.launch("first_iteration", "iter_000", config=run_config()))
-    assert run["status"] == "SUCCESS", run
-    return run
 
 
 def steps(run: dict) -> dict[str, str]:
@@ -38,7 +13,9 @@ def steps(run: dict) -> dict[str, str]:
 
 
 def test_the_first_iteration_from_nothing(server, first):
-    assert steps(first) == dict.fromkeys(ALL, "SUCCESS")
+    inputs, iteration = first
+    assert steps(inputs) == dict.fromkeys(ALL[:2], "SUCCESS")
+    assert steps(iteration) == dict.fromkeys(ALL[2:], "SUCCESS")
     numbers = server.metadata("iteration_report", "iter_000")
     assert numbers["policy_solved_at_12"] >= 0
     assert "| guided |" in numbers["solved"]
@@ -51,11 +28,11 @@ def test_mlflow_shows_a_closed_parent_with_a_child_for_each_asset(server, first)
     runs = server.mlflow_post(
         "runs/search",
         experiment_ids=[experiment["experiment_id"]],
-        filter=f"tags.`dagster.run_id` = '{first['runId']}'",
+        filter=f"tags.`dagster.run_id` = '{first[1]['runId']}'",
     )["runs"]
     assert {run["info"]["status"] for run in runs} == {"FINISHED"}
     tags = [{tag["key"]: tag["value"] for tag in run["data"]["tags"]} for run in runs]
-    assert {tag.get("prover.asset") for tag in tags} == {*ALL, None}
+    assert {tag.get("prover.asset") for tag in tags} == {*ALL[2:], None}
 
 
 def test_one_asset_again_encodes_nothing(server, first):
@@ -84,30 +61,7 @@ def test_a_backfill_runs_iterations_one_after_another_in_order(server, first):
     keys = ["iter_002", "iter_003"]
     for key in keys:
         server.add_partition(key)
-    answer = server.graphql(
-        "mutation($p: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $p) { __typename "
-        "... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }",
-        p={
-            "assetSelection": [{"path": [name]} for name in ALL[2:]],
-            "partitionNames": keys,
-            "runConfigData": run_config(*ALL[2:]),
-        },
-    )["launchPartitionBackfill"]
-    assert answer["__typename"] == "LaunchBackfillSuccess", answer
-    import time
-
-    until = time.monotonic() + 600
-    while time.monotonic() < until:
-        backfill = server.graphql(
-            "query($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status "
-            "runs(limit: 10) { runId status startTime endTime tags { key value } } } } }",
-            id=answer["backfillId"],
-        )["partitionBackfillOrError"]
-        if backfill["status"].startswith("COMPLETED") or backfill["status"] in ("FAILED", "CANCELED"):
-            break
-        time.sleep(2)
-    assert backfill["status"] == "COMPLETED_SUCCESS", backfill
-    runs = sorted(backfill["runs"], key=lambda run: run["startTime"])
+    runs = server.backfill(keys, ALL[2:])
     of = [{tag["key"]: tag["value"] for tag in run["tags"]}["dagster/partition"] for run in runs]
     assert of == keys
     assert runs[0]["endTime"] <= runs[1]["startTime"]
