@@ -22,6 +22,7 @@ from prover.environments.lean_script_process import (
     describe_end,
     parse_messages,
     read_back,
+    remove_scratch,
     scratch_folder,
     wave_folder,
 )
@@ -104,7 +105,7 @@ class InstalledRunner:
         ):
             raise LeanUnavailable(f"{self._project} is no Lake project: it has neither lakefile.toml nor lakefile.lean")
         self._scratch = scratch_folder()
-        weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)  # for environments nobody closes
+        weakref.finalize(self, remove_scratch, self._scratch)  # for environments nobody closes
         try:
             self._way = self._choose(_lean_ways() if self._project is None else _project_ways())
             said = self._version()
@@ -125,7 +126,7 @@ class InstalledRunner:
         return ""
 
     def close(self) -> None:
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        remove_scratch(self._scratch)
 
     def _choose(self, ways: list[_Way]) -> _Way:
         troubles = []

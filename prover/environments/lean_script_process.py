@@ -5,6 +5,7 @@ through a pool of warm hosts.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import queue
@@ -33,6 +34,7 @@ Message = dict[str, Any]
 
 OPTIONS = ("--json", "-DmaxErrors=1000000", "-DElab.async=false", "--tstack=32768")
 _SETTINGS = "set_option autoImplicit false\nuniverse u v w\n"
+_SCRATCH_PREFIX = "prover-lean-"
 _OUTPUT_LIMIT = 256 * 2**20
 
 
@@ -83,16 +85,40 @@ class StepRunner(LeanRunner, Protocol):
         ...
 
 
+_held: dict[Path, IO[bytes]] = {}  # locks that say which scratch folders are in use by a living process
+
+
 def scratch_folder() -> Path:
-    """A new folder that the user Lean runs as can reach, and cannot write to."""
+    """A new folder that the user Lean runs as can reach, and cannot write to. Give it back with `remove_scratch`."""
     uid = lean_user()
     for base in dict.fromkeys((tempfile.gettempdir(), "/tmp", "/var/tmp")):
         reachable = uid is None or all(parent.stat().st_mode & 0o001 for parent in (Path(base), *Path(base).parents))
         if reachable and os.access(base, os.W_OK):
-            folder = Path(tempfile.mkdtemp(prefix="prover-lean-", dir=base))
+            _sweep(Path(base))
+            folder = Path(tempfile.mkdtemp(prefix=_SCRATCH_PREFIX, dir=base))
+            _held[folder] = open(folder / "lock", "wb")  # noqa: SIM115 - held until the folder is removed
+            fcntl.flock(_held[folder], fcntl.LOCK_EX)
             folder.chmod(0o711)
             return folder
     raise OSError(f"no temporary folder that user {uid} can enter; set TMPDIR to one with mode o+x on every parent")
+
+
+def remove_scratch(folder: Path) -> None:
+    """Remove a folder of `scratch_folder`; not an error when it is gone."""
+    shutil.rmtree(folder, ignore_errors=True)
+    lock = _held.pop(folder, None)
+    if lock is not None:
+        lock.close()
+
+
+def _sweep(base: Path) -> None:
+    """Remove our scratch folders whose process was killed: nobody holds their lock any more."""
+    for folder in base.glob(f"{_SCRATCH_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if folder.stat().st_uid == os.getuid() and not folder.is_symlink():
+                with open(folder / "lock", "rb") as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -163,7 +189,7 @@ class EmbeddedRunner:
         self.fingerprint = f"embedded {self.version} {self._lean.prelude_key}"
         self.preamble = f"prelude\nimport {ROOT_MODULE}\n{_SETTINGS}"
         self._scratch = scratch_folder()
-        weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)  # for environments nobody closes
+        weakref.finalize(self, remove_scratch, self._scratch)  # for environments nobody closes
         self._lib_path = self._scratch / "lib"
         shutil.copytree(self._lean.lib_path, self._lib_path)
         self._lib_path.chmod(0o755)
@@ -234,4 +260,4 @@ class EmbeddedRunner:
             hosts, self._all = list(self._all), set()
         for host in hosts:
             host.close()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        remove_scratch(self._scratch)

@@ -6,7 +6,6 @@ with less ceremony than Lean. That the embedded Lean's processes are in the same
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -27,6 +26,7 @@ from prover.environments.lean_script_process import (
     EmbeddedRunner,
     describe_end,
     parse_messages,
+    remove_scratch,
     scratch_folder,
     wave_folder,
 )
@@ -70,7 +70,7 @@ def attack():
             return done.stdout, done.stderr, ending, time.monotonic() - started
 
     yield run
-    shutil.rmtree(scratch)
+    remove_scratch(scratch)
 
 
 ATTEMPT = """
@@ -264,6 +264,22 @@ def test_the_embedded_lean_ends_when_its_parent_does(tmp_path: Path) -> None:
     while psutil.pid_exists(host) and psutil.Process(host).status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_scratch_folders_of_killed_processes_are_swept() -> None:
+    program = (
+        "import os\nfrom prover.environments.lean_script_process import scratch_folder\n"
+        "print(scratch_folder(), flush=True)\nos.kill(os.getpid(), 9)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    left = Path(done.stdout.strip())
+    assert left.is_dir(), done.stderr
+    in_use, other = scratch_folder(), scratch_folder()
+    assert not left.exists()
+    assert in_use.is_dir()
+    remove_scratch(in_use)
+    remove_scratch(other)
+    assert not in_use.exists()
 
 
 def test_a_child_of_the_host_cannot_speak_for_it(lean: LeanScript) -> None:
