@@ -11,8 +11,10 @@ import os
 import queue
 import shutil
 import signal
+import stat
 import tempfile
 import threading
+import time
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,10 +114,11 @@ def remove_scratch(folder: Path) -> None:
 
 
 def _sweep(base: Path) -> None:
-    """Remove our scratch folders whose process was killed: nobody holds their lock any more."""
+    """Remove our scratch folders whose process was killed: nobody holds their lock any more, and they are not new."""
     for folder in base.glob(f"{_SCRATCH_PREFIX}*"):
         with contextlib.suppress(OSError):
-            if folder.stat().st_uid == os.getuid() and not folder.is_symlink():
+            found = folder.lstat()
+            if found.st_uid == os.getuid() and stat.S_ISDIR(found.st_mode) and time.time() - found.st_mtime > 60:
                 with open(folder / "lock", "rb") as lock:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     shutil.rmtree(folder, ignore_errors=True)

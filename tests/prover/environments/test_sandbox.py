@@ -274,7 +274,11 @@ def test_scratch_folders_of_killed_processes_are_swept() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     left = Path(done.stdout.strip())
     assert left.is_dir(), done.stderr
-    in_use, other = scratch_folder(), scratch_folder()
+    in_use = scratch_folder()
+    assert left.is_dir()  # it might have been made this moment
+    for folder in (left, in_use):
+        os.utime(folder, (0, 0))
+    other = scratch_folder()
     assert not left.exists()
     assert in_use.is_dir()
     remove_scratch(in_use)
