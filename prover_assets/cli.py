@@ -2,14 +2,12 @@
 
 import json
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prover_assets.comparison import CompareError, Side, differing_settings, find_side, pair
-from prover_assets.housekeeping import carry_out, plan
-from prover_assets.layout import DataFolder
-from prover_assets.report_tables import memo_line, paired_lines, solved_table
+if TYPE_CHECKING:
+    from prover_assets.comparison import Side
 
 BAD_INPUT = 2
 
@@ -25,6 +23,10 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
 ) -> None:
     """Print the comparison of a run's report; of several runs, also the last against the first, theorem by theorem."""
+    from prover_assets.comparison import CompareError, differing_settings, find_side, pair
+    from prover_assets.layout import DataFolder
+    from prover_assets.report_tables import paired_lines
+
     data = DataFolder.default()
     try:
         sides = [find_side(data, run) for run in runs]
@@ -46,9 +48,11 @@ def compare(
         print(json.dumps({"runs": reports, "against_first": against}, ensure_ascii=False))
 
 
-def _print_side(side: Side) -> None:
+def _print_side(side: "Side") -> None:
     from rich.console import Console
     from rich.table import Table
+
+    from prover_assets.report_tables import memo_line, paired_lines, solved_table
 
     report: dict[str, Any] = side.report
     header, rows = solved_table(report["comparison"], report["control"])
@@ -72,6 +76,9 @@ def clean_iterations(
     yes: Annotated[bool, typer.Option("--yes", help="Remove; without it, only say what would be removed.")] = False,
 ) -> None:
     """Free disk space: remove what old iterations no longer need. Reports, champions and training data stay."""
+    from prover_assets.housekeeping import carry_out, plan
+    from prover_assets.layout import DataFolder
+
     data = DataFolder.default()
     chosen = plan(data, keep=keep, trajectories=trajectories)
     for path, size in chosen:
