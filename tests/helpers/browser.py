@@ -62,9 +62,7 @@ class Page:
                 return found
             time.sleep(0.3)
         text = self.script("return document.body.innerText")
-        raise AssertionError(
-            f"no {what} within {seconds} s at {self.driver.current_url}; text there:\n{text[:2000]}"
-        )
+        raise AssertionError(f"no {what} within {seconds} s at {self.driver.current_url}; text there:\n{text[:2000]}")
 
     def text(self) -> str:
         return self.script("return document.body.innerText")
