@@ -137,18 +137,21 @@ class Project:
         return self.root / "data"
 
     @cached_property
-    def job(self) -> dg.JobDefinition:
+    def definitions(self) -> dg.Definitions:
         from prover_assets.definitions import definitions_with
         from prover_assets.resources import DataResource
         from prover_assets.tracking import MlflowResource
 
-        project = definitions_with(
+        return definitions_with(
             data=DataResource(root=str(self.data)),
             lean=MazeLean(shares=self.shares),
             policy=MazePolicyResource(),
             mlflow=MlflowResource(enabled=self.track),
         )
-        return project.resolve_job_def("first_iteration")
+
+    @cached_property
+    def job(self) -> dg.JobDefinition:
+        return self.definitions.resolve_job_def("first_iteration")
 
     def run_config(self, selection: Sequence[str]) -> dict[str, Any]:
         ops: dict[str, dict[str, Any]] = {
