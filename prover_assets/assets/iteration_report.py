@@ -177,7 +177,7 @@ def _against_champion(work: Step, compared: Compared, champion: ChampionRecord) 
     """This model against the champion that the iteration began with, on the held-out theorems of both reports."""
     highest = str(max(compared.main.budgets))
     report = None if champion.decided_by is None else read_json(work.data.iteration(champion.decided_by).report_file)
-    if report is None or report["theorems"] != compared.baseline.theorems:
+    if report is None or report.get("theorems") != compared.baseline.theorems:
         report = {"comparison": {"modes": {}}}
     before = report["comparison"]["modes"].get(GUIDED)
     if before is None or highest not in before["rate"]:
