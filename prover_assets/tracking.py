@@ -82,7 +82,7 @@ class MlflowResource(dg.ConfigurableResource):
         parent = store.parent(context.run.run_id, partition)
         child = store.client.create_run(
             store.experiment_id,
-            run_name=name,
+            run_name=f"{partition}/{name}" if partition else name,
             tags={
                 "mlflow.parentRunId": parent,
                 DAGSTER_RUN_TAG: context.run.run_id,

@@ -17,9 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCATION, REPOSITORY = "expert_iteration", "__repository__"
-RUN_WITHIN_S = 900
-TOUR = bool(os.environ.get("PROVER_SCREENSHOTS"))
-"""Whether screenshots for the documentation are made: then with the real demonstration."""
+RUN_WITHIN_S = 420
 
 ALL = (
     "theorems",
@@ -42,9 +40,6 @@ SMALL: dict[str, dict[str, Any]] = {
 
 
 def run_config(*assets: str) -> dict[str, Any]:
-    """The scaled-down configuration of some assets, all by default; nothing, that is the defaults, on the tour."""
-    if TOUR:
-        return {}
     return {"ops": {name: {"config": SMALL[name]} for name in assets or SMALL if name in SMALL}}
 
 

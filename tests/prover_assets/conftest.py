@@ -137,21 +137,18 @@ class Project:
         return self.root / "data"
 
     @cached_property
-    def definitions(self) -> dg.Definitions:
+    def job(self) -> dg.JobDefinition:
         from prover_assets.definitions import definitions_with
         from prover_assets.resources import DataResource
         from prover_assets.tracking import MlflowResource
 
-        return definitions_with(
+        project = definitions_with(
             data=DataResource(root=str(self.data)),
             lean=MazeLean(shares=self.shares),
             policy=MazePolicyResource(),
             mlflow=MlflowResource(enabled=self.track),
         )
-
-    @cached_property
-    def job(self) -> dg.JobDefinition:
-        return self.definitions.resolve_job_def("first_iteration")
+        return project.resolve_job_def("first_iteration")
 
     def run_config(self, selection: Sequence[str]) -> dict[str, Any]:
         ops: dict[str, dict[str, Any]] = {
