@@ -21,8 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from prover.policy.separation import Separation, measure_separation, separation_warnings
 
 if TYPE_CHECKING:
@@ -64,6 +62,13 @@ class FineTuneConfig:
     anchor_weight: float = 0.2
     """Weight of the divergence (nats a token) from the policy as it was, on the same texts: it keeps what was learnt
     before, in the tactics and in the vectors. 0 = none."""
+    replay_share: float = 0.0
+    """Share of every batch that is drawn from `replay`, the older steps given to `fine_tune`, if there are any."""
+    deduplicate: bool = True
+    """Whether a step that reads and says the same as another, in canonical names, is learnt once only: else the
+    commonest steps of the search have the most weight, and they are the ones that the policy knows best."""
+    held_out_share: float = 0.1
+    """Share of the theorems, by a hash of their names, whose steps are kept back to measure the loss on; 0 = none."""
     grad_norm: float = 1.0
     """Gradients are clipped to this norm."""
     lora_rank: int = 16
@@ -82,19 +87,30 @@ class FineTuneConfig:
                 raise ValueError(f"{name} = {getattr(self, name)} must be above 0")
         if self.anchor_weight < 0:
             raise ValueError(f"anchor_weight = {self.anchor_weight} must not be negative")
+        for name in ("replay_share", "held_out_share"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)} must lie in [0, 1)")
 
 
 @dataclass(frozen=True, slots=True)
 class FineTuneResult:
-    """What came of it. Losses are nats a token on the steps tuned on, before and after."""
+    """What came of it. Losses are nats a token, before and after: on the steps tuned on, and on those kept back (NaN
+    where there are none)."""
 
     output: Path
     method: str
     n_steps: int
     n_examples: int
+    """Steps of proofs that were learnt, each once (see `deduplicate`)."""
+    n_given: int
+    """Steps of proofs given."""
+    n_held_out: int
+    n_replay: int
     n_theorems: int
     loss_before: float
     loss_after: float
+    held_out_before: float
+    held_out_after: float
     fingerprint_before: str
     fingerprint_after: str
     separation_before: Separation | None
@@ -126,6 +142,21 @@ def proved_steps(nodes: "pl.DataFrame") -> list[ProvedStep]:
     return sorted(found, key=lambda step: (step.theorem, step.state, step.tactic))
 
 
+Probe = tuple[Sequence[str], Sequence[bool], Sequence[str]]
+"""States, whether each is on the way to a proof, and the theorem of each: what the separation probe looks at."""
+
+
+def separation_probe(nodes: "pl.DataFrame", most: int = 4000) -> Probe:
+    """Labelled states of trajectory rows (labels merged), each once, at most `most`, in the order of their keys."""
+    labelled = nodes.filter((nodes["label"] != "unknown") & (nodes["state_pp"] != "")).unique("state_key")
+    labelled = labelled.sort("state_key").head(most)
+    return (
+        labelled["state_pp"].to_list(),
+        (labelled["label"] == "positive").to_list(),
+        labelled["theorem_name"].to_list(),
+    )
+
+
 def fine_tune_from_files(
     trajectories: Iterable[str | Path],
     policy: str | Path | None,
@@ -133,9 +164,11 @@ def fine_tune_from_files(
     config: FineTuneConfig | None = None,
     *,
     on_metrics: Callable[[int, dict[str, float]], None] | None = None,
+    **options: Any,
 ) -> FineTuneResult:
     """Tune the policy in folder `policy` (None: the shipped one) on the proofs in trajectory files; see `fine_tune`."""
     from prover.trajectory import read_trajectories
+    from prover.trajectory.labels import merge_labels
 
     nodes = read_trajectories(list(trajectories))
     steps = proved_steps(nodes)
@@ -144,14 +177,8 @@ def fine_tune_from_files(
             f"no certified proof among {nodes.height} nodes: there is nothing to tune on. Prove something first, "
             "with a larger budget or easier theorems."
         )
-    labelled = nodes.filter((nodes["label"] != "unknown") & (nodes["state_pp"] != "")).unique("state_key")
-    labelled = labelled.sort("state_key").head(4000)
-    probe = (
-        labelled["state_pp"].to_list(),
-        (labelled["label"] == "positive").to_list(),
-        labelled["theorem_name"].to_list(),
-    )
-    return fine_tune(steps, policy, output, config, probe=probe, on_metrics=on_metrics)
+    probe = separation_probe(merge_labels(nodes))
+    return fine_tune(steps, policy, output, config, probe=probe, on_metrics=on_metrics, **options)
 
 
 def fine_tune(
@@ -160,19 +187,27 @@ def fine_tune(
     output: str | Path,
     config: FineTuneConfig | None = None,
     *,
-    probe: tuple[Sequence[str], Sequence[bool], Sequence[str]] | None = None,
+    probe: Probe | None = None,
+    replay: Sequence[ProvedStep] = (),
+    name: str | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    template: str | None = None,
     on_metrics: Callable[[int, dict[str, float]], None] | None = None,
 ) -> FineTuneResult:
     """Write a tuned copy of a policy to the folder `output`, which appears whole or not at all.
     A policy tuned before in that folder is replaced; anything else there is an error.
 
-    probe: (states, whether each is on the way to a proof, theorem of each) for the separation probe, which runs before
-    and after; None, or too few states, leaves it out. on_metrics(step, metrics): every `log_interval` steps.
+    probe: see `separation_probe`; it runs before and after. None, or too few states, leaves it out. replay: older
+    steps to mix in, see `replay_share`. name: what the policy calls itself from now on (default: its folder's name).
+    device, dtype, template: as for `load_policy`. on_metrics(step, metrics): every `log_interval` steps; metrics are
+    loss, divergence and held_out_loss (nats a token).
     Raises FineTuneError, PolicyLoadError.
     """
     import torch
 
     from prover.policy import load_policy
+    from prover.policy.finetune_loop import DivergedError, make_examples, mean_loss, optimize
 
     config = config or FineTuneConfig()
     started = time.perf_counter()
@@ -181,54 +216,74 @@ def fine_tune(
         raise FineTuneError(
             f"{destination} exists and is not a policy tuned before: it is left alone; name a new folder"
         )
-    before = load_policy(policy)
-    model, device = before._loaded.model, before._loaded.model.device
-    examples = _examples(before, steps, config.max_tokens)
+    before = load_policy(policy, device=device, dtype=dtype, template=template)
+    model, pad_id = before._loaded.model, before._loaded.pad_id
+    kept_back = _held_out({step.theorem for step in steps}, config.held_out_share)
+    examples = make_examples(before, [step for step in steps if step.theorem not in kept_back], config.max_tokens)
+    held_out = make_examples(before, [step for step in steps if step.theorem in kept_back], config.max_tokens)
+    older = make_examples(before, replay, config.max_tokens) if config.replay_share else []
+    if config.deduplicate:
+        examples = list(dict.fromkeys(examples))
     if not examples:
         raise FineTuneError(f"none of the {len(steps)} steps given can be used: all are empty or too long")
     method = config.method
     if method == "auto":
         method = "full" if model.num_parameters() <= _LORA_ABOVE else "lora"
     separation_before = _probe(before, probe)
-    loss_before = _mean_loss(model, examples, before._loaded.pad_id, config.batch_size)
+    loss_before, held_out_before = (mean_loss(model, some, pad_id, config.batch_size) for some in (examples, held_out))
 
     torch.manual_seed(config.seed)
     anchor = copy.deepcopy(model) if method == "full" and config.anchor_weight else None
     tuned = _with_lora(model, config) if method == "lora" else model
-    n_steps = max(1, min(config.steps, math.ceil(config.epochs * len(examples) / config.batch_size)))
-    _optimize(tuned, anchor, examples, before._loaded.pad_id, n_steps, config, on_metrics)
+    new_in_a_batch = config.batch_size * (1 - (config.replay_share if older else 0.0))
+    n_steps = max(1, min(config.steps, math.ceil(config.epochs * len(examples) / new_in_a_batch)))
+    try:
+        optimize(
+            tuned, anchor, examples, n_steps, config, pad_id, replay=older, held_out=held_out, on_metrics=on_metrics
+        )
+    except DivergedError as error:
+        raise FineTuneError(
+            f"{error} (learning rate {config.learning_rate}): nothing was written. Use a lower learning_rate."
+        ) from error
+    del anchor
     if method == "lora":
         tuned = tuned.merge_and_unload()
     tuned.eval()
-    loss_after = _mean_loss(tuned, examples, before._loaded.pad_id, config.batch_size)
+    loss_after, held_out_after = (mean_loss(tuned, some, pad_id, config.batch_size) for some in (examples, held_out))
 
     destination.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=destination.parent, prefix=f".{destination.name}.") as scratch:
         folder = Path(scratch) / "policy"
-        if anchor is not None:
-            del anchor
         tuned.config.prover_template = before.template.name
+        tuned.config.prover_name = name or destination.name
         tuned.save_pretrained(folder)
         before._loaded.tokenizer.save_pretrained(folder)
-        after = load_policy(folder, device=str(device), dtype=before.dtype)
+        fingerprint_before, used_device, used_dtype = before.fingerprint, before.device, before.dtype
+        del before, model, tuned  # a large model is in memory once
+        after = load_policy(folder, device=used_device, dtype=used_dtype)
         separation_after = _probe(after, probe)
         warnings = (
             separation_warnings(separation_before, separation_after) if separation_before and separation_after else []
         )
         result = FineTuneResult(
-            destination,
-            method,
-            n_steps,
-            len(examples),
-            len({step.theorem for step in steps}),
-            loss_before,
-            loss_after,
-            before.fingerprint,
-            after.fingerprint,
-            separation_before,
-            separation_after,
-            tuple(warnings),
-            time.perf_counter() - started,
+            output=destination,
+            method=method,
+            n_steps=n_steps,
+            n_examples=len(examples),
+            n_given=len(steps),
+            n_held_out=len(held_out),
+            n_replay=len(older),
+            n_theorems=len({step.theorem for step in steps} - kept_back),
+            loss_before=loss_before,
+            loss_after=loss_after,
+            held_out_before=held_out_before,
+            held_out_after=held_out_after,
+            fingerprint_before=fingerprint_before,
+            fingerprint_after=after.fingerprint,
+            separation_before=separation_before,
+            separation_after=separation_after,
+            warnings=tuple(warnings),
+            seconds=time.perf_counter() - started,
         )
         (folder / "finetune.json").write_text(_record(result, config, steps), encoding="utf-8")
         if destination.exists():
@@ -239,17 +294,41 @@ def fine_tune(
     return result
 
 
+def _held_out(theorems: set[str], share: float) -> set[str]:
+    """The theorems kept back: those whose names hash lowest, so that a theorem is kept back whatever the others are."""
+
+    def place(theorem: str) -> float:
+        return int.from_bytes(hashlib.blake2b(theorem.encode(), digest_size=4).digest(), "big") / 2**32
+
+    found = {theorem for theorem in theorems if place(theorem) < share}
+    return found if len(found) < len(theorems) else set()
+
+
+def _with_lora(model: Any, config: FineTuneConfig) -> Any:
+    from prover.policy.finetune_loop import with_lora
+
+    try:
+        return with_lora(model, config.lora_rank, config.lora_alpha)
+    except ImportError as error:
+        raise FineTuneError(
+            f"method 'lora' (the default above 100M parameters; this model has {model.num_parameters() / 1e6:.1f}M) "
+            "needs the package peft: pip install -c constraints.txt -e '.[lora]'. (method='full' tunes all weights, if "
+            "they and their gradients fit.)"
+        ) from error
+
+
 def _record(result: FineTuneResult, config: FineTuneConfig, steps: Sequence[ProvedStep]) -> str:
     """What was done, for people and for reports; the folder's own name is not part of it."""
     content = dataclasses.asdict(result)
     del content["output"]
+    content = {key: None if value != value else value for key, value in content.items()}  # NaN is no JSON
     content["config"] = dataclasses.asdict(config)
     data = "\n".join(f"{step.theorem}\t{step.state}\t{step.tactic}" for step in steps)
     content["data_digest"] = hashlib.sha256(data.encode()).hexdigest()
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _probe(encoder: Any, probe: tuple[Sequence[str], Sequence[bool], Sequence[str]] | None) -> Separation | None:
+def _probe(encoder: Any, probe: Probe | None) -> Separation | None:
     if probe is None:
         return None
     try:
@@ -259,142 +338,22 @@ def _probe(encoder: Any, probe: tuple[Sequence[str], Sequence[bool], Sequence[st
         return None
 
 
-Example = tuple[list[int], int]
-"""Token ids of prompt, completion and end; and the length of the prompt."""
-
-
-def _examples(policy: Any, steps: Sequence[ProvedStep], max_tokens: int) -> list[Example]:
-    template, tokenizer = policy.template, policy._loaded.tokenizer
-    usable = [step for step in steps if step.state and step.tactic.strip() and "\n" not in step.tactic.strip()]
-    if not usable:
-        return []
-    prompts = policy._tokenize([template.prompt(step.state) for step in usable])
-    ending = [tokenizer.eos_token_id] if template.end is None else []
-    texts = [template.completion(step.tactic.strip(), step.state) + (template.end or "") for step in usable]
-    completions = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    examples = [(p + c + ending, len(p)) for p, c in zip(prompts, completions, strict=True)]
-    return [example for example in examples if len(example[0]) <= max_tokens]
-
-
-def _batch(examples: Sequence[Example], pad_id: int, device: Any) -> tuple[Any, Any]:
-    """ids (B, L) right-padded; targets (B, L), -100 where nothing is learnt; targets[i, j] follows ids[i, j]."""
-    import torch
-
-    longest = max(len(ids) for ids, _ in examples) - 1
-    ids = torch.full((len(examples), longest), pad_id, dtype=torch.int64)
-    targets = torch.full((len(examples), longest), -100, dtype=torch.int64)
-    for row, (tokens, start) in enumerate(examples):
-        ids[row, : len(tokens) - 1] = torch.tensor(tokens[:-1])
-        targets[row, start - 1 : len(tokens) - 1] = torch.tensor(tokens[start:])
-    return ids.to(device), targets.to(device)
-
-
-def _log_probs(model: Any, ids: Any, wanted: Any) -> Any:
-    """(tokens to learn, V) float32 log-probabilities."""
-    import torch
-
-    return torch.log_softmax(model(input_ids=ids, use_cache=False).logits[wanted].float(), dim=-1)
-
-
-def _mean_loss(model: Any, examples: Sequence[Example], pad_id: int, batch_size: int) -> float:
-    import torch
-
-    ordered = sorted(examples, key=lambda example: len(example[0]))
-    total, tokens = 0.0, 0
-    with torch.inference_mode():
-        for start in range(0, len(ordered), batch_size):
-            ids, targets = _batch(ordered[start : start + batch_size], pad_id, model.device)
-            wanted = targets != -100
-            found = _log_probs(model, ids, wanted).gather(1, targets[wanted][:, None])
-            total -= float(found.sum())
-            tokens += int(wanted.sum())
-    return total / tokens
-
-
-def _with_lora(model: Any, config: FineTuneConfig) -> Any:
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError as error:
-        raise FineTuneError(
-            f"a model of {model.num_parameters() / 1e6:.0f}M parameters is tuned through LoRA, which needs the package "
-            "peft: pip install peft. (method='full' tunes all weights, if they and their gradients fit.)"
-        ) from error
-    adapter = LoraConfig(
-        r=config.lora_rank, lora_alpha=config.lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM"
-    )
-    return get_peft_model(model, adapter)
-
-
-def _optimize(
-    model: Any,
-    anchor: Any | None,
-    examples: Sequence[Example],
-    pad_id: int,
-    n_steps: int,
-    config: FineTuneConfig,
-    on_metrics: Callable[[int, dict[str, float]], None] | None,
-) -> None:
-    import torch
-
-    rng = np.random.default_rng(config.seed)
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
-    order: list[int] = []
-    is_adapted = anchor is None and config.anchor_weight > 0 and hasattr(model, "disable_adapter")
-    model.train()
-    for step in range(n_steps):
-        while len(order) < config.batch_size:
-            order += rng.permutation(len(examples)).tolist()
-        chosen, order = order[: config.batch_size], order[config.batch_size :]
-        ids, targets = _batch([examples[i] for i in chosen], pad_id, model.device)
-        wanted = targets != -100
-        log_probs = _log_probs(model, ids, wanted)
-        loss = torch.nn.functional.nll_loss(log_probs, targets[wanted])
-        divergence = log_probs.new_zeros(())
-        if anchor is not None or is_adapted:
-            with torch.no_grad():
-                if anchor is not None:
-                    reference = _log_probs(anchor, ids, wanted)
-                else:
-                    with model.disable_adapter():
-                        reference = _log_probs(model, ids, wanted)
-            divergence = torch.nn.functional.kl_div(log_probs, reference, reduction="batchmean", log_target=True)
-        total = loss + config.anchor_weight * divergence
-        if not bool(torch.isfinite(total)):
-            raise FineTuneError(
-                f"the loss is {float(total)} at step {step} (learning rate {config.learning_rate}): nothing was "
-                "written. Use a lower learning_rate."
-            )
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * _schedule(step, n_steps)
-        total.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, config.grad_norm)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        if on_metrics and (step % config.log_interval == 0 or step == n_steps - 1):
-            on_metrics(step, {"loss": loss.item(), "divergence": divergence.item()})
-    model.eval()
-
-
-def _schedule(step: int, n_steps: int) -> float:
-    """Share of the peak learning rate: linear over the first tenth, then a cosine to zero."""
-    warmup = max(1, n_steps // 10)
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, n_steps - warmup)))
-
-
 def main() -> None:
     """The command line."""
     import argparse
+
+    from prover.policy.weights import PolicyLoadError
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trajectories", required=True, help="comma-separated trajectory files or folders")
     parser.add_argument("--output", required=True, help="folder of the tuned policy")
     parser.add_argument("--llm-path", default=None, help="policy to start from (default: the shipped one)")
     for field in dataclasses.fields(FineTuneConfig):
-        kind = type(field.default)
-        parser.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=field.default)
+        option = f"--{field.name.replace('_', '-')}"
+        if isinstance(field.default, bool):
+            parser.add_argument(option, action=argparse.BooleanOptionalAction, default=field.default)
+        else:
+            parser.add_argument(option, type=type(field.default), default=field.default)
     arguments = vars(parser.parse_args())
     trajectories, output, start = (arguments.pop(name) for name in ("trajectories", "output", "llm_path"))
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -402,9 +361,17 @@ def main() -> None:
     def show(step: int, metrics: dict[str, float]) -> None:
         log.info("step %4d  %s", step, "  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
 
-    result = fine_tune_from_files(trajectories.split(","), start, output, FineTuneConfig(**arguments), on_metrics=show)
-    print(f"{result.method}: {result.n_examples} steps of {result.n_theorems} proved theorems, {result.seconds:.0f} s")
+    try:
+        config = FineTuneConfig(**arguments)
+        result = fine_tune_from_files(trajectories.split(","), start, output, config, on_metrics=show)
+    except (FineTuneError, PolicyLoadError, OSError, ValueError) as error:
+        parser.exit(2, f"error: {error}\n")
+    print(
+        f"{result.method}: {result.n_examples} of {result.n_given} steps, of {result.n_theorems} proved theorems, "
+        f"{result.seconds:.0f} s"
+    )
     print(f"loss {result.loss_before:.4f} -> {result.loss_after:.4f} nats a token")
+    print(f"loss on theorems kept back {result.held_out_before:.4f} -> {result.held_out_after:.4f}")
     for name, separation in (("before", result.separation_before), ("after", result.separation_after)):
         if separation:
             print(f"separation {name}: {separation.centroid_distance:.3f}, probe AUC {separation.probe_auc:.3f}")

@@ -5,15 +5,26 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import torch
 
 from prover.policy import load_policy
-from prover.policy.finetune import FineTuneConfig, FineTuneError, ProvedStep, fine_tune, proved_steps
+from prover.policy.finetune import FineTuneConfig, FineTuneError, ProvedStep, fine_tune, main, proved_steps
+from prover.policy.finetune_loop import make_examples, mean_loss, with_lora
 
 GOALS = [("p", "q"), ("q", "r"), ("r", "s"), ("p", "s")]
 STEPS = [ProvedStep(f"t{a}{b}", f"{a} {b} : Prop\nh : {a} ∧ {b}\n⊢ {a}", "exact h.left") for a, b in GOALS] + [
     ProvedStep(f"u{a}{b}", f"{a} {b} : Prop\nh : {a}\nk : {a} → {b}\n⊢ {b}", "exact k h") for a, b in GOALS
 ]
-CONFIG = FineTuneConfig(steps=40, epochs=1000, batch_size=8, learning_rate=5e-3, anchor_weight=0.05, log_interval=10)
+CONFIG = FineTuneConfig(
+    steps=40,
+    epochs=1000,
+    batch_size=8,
+    learning_rate=5e-3,
+    anchor_weight=0.05,
+    deduplicate=False,
+    held_out_share=0.0,
+    log_interval=10,
+)
 
 
 def test_tuning_teaches_the_tactics_and_changes_the_fingerprints(random_checkpoint: Path, tmp_path: Path) -> None:
@@ -74,7 +85,7 @@ def test_nothing_usable(random_checkpoint: Path, tmp_path: Path) -> None:
 def test_lora_without_peft_says_what_to_install(random_checkpoint: Path, tmp_path: Path) -> None:
     if importlib.util.find_spec("peft"):
         pytest.skip("peft is installed")
-    with pytest.raises(FineTuneError, match="pip install peft"):
+    with pytest.raises(FineTuneError, match=r"peft: pip install"):
         fine_tune(STEPS, random_checkpoint, tmp_path / "tuned", dataclasses.replace(CONFIG, method="lora"))
     assert not (tmp_path / "tuned").exists()
 
@@ -85,7 +96,75 @@ def test_lora_is_merged_into_an_ordinary_folder(random_checkpoint: Path, tmp_pat
     result = fine_tune(STEPS, random_checkpoint, tmp_path / "tuned", config)
     assert result.method == "lora"
     assert result.loss_after < 0.7 * result.loss_before
-    assert load_policy(tmp_path / "tuned", device="cpu").fingerprint == result.fingerprint_after
+    tuned, base = load_policy(tmp_path / "tuned", device="cpu"), load_policy(random_checkpoint, device="cpu")
+    assert tuned.fingerprint == result.fingerprint_after
+    weights = {name: value.shape for name, value in tuned._loaded.model.state_dict().items()}
+    assert weights == {name: value.shape for name, value in base._loaded.model.state_dict().items()}
+
+
+def test_merged_weights_say_what_the_adapters_said(random_checkpoint: Path) -> None:
+    pytest.importorskip("peft", reason="LoRA needs the package peft")
+    policy = load_policy(random_checkpoint, device="cpu")
+    model = policy._loaded.model
+    ids = torch.tensor(policy._tokenize([policy.template.prompt(STEPS[0].state)]))
+    with torch.inference_mode():
+        before = model(input_ids=ids).logits.clone()
+    adapted = with_lora(model, rank=4, alpha=8)
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if "lora_" in name:
+                parameter.normal_(0.0, 0.1)  # as if trained: the second factor begins at zero
+    adapted.eval()
+    with torch.inference_mode():
+        unmerged = adapted(input_ids=ids).logits.clone()
+        with adapted.disable_adapter():
+            switched_off = adapted(input_ids=ids).logits.clone()
+        merged = adapted.merge_and_unload()(input_ids=ids).logits
+    torch.testing.assert_close(merged, unmerged, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(switched_off, before)
+    assert float((unmerged - before).abs().max()) > 0.1
+
+
+def test_the_same_step_twice_is_learnt_once(random_checkpoint: Path, tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, deduplicate=True, steps=2)
+    result = fine_tune(STEPS, random_checkpoint, tmp_path / "tuned", config)
+    # Only the names differ, and the model reads canonical ones: two kinds of step are left of eight.
+    assert (result.n_given, result.n_examples) == (8, 2)
+
+
+def test_theorems_kept_back_are_not_learnt_and_their_loss_is_measured(random_checkpoint: Path, tmp_path: Path) -> None:
+    seen: list[dict[str, float]] = []
+    config = dataclasses.replace(CONFIG, held_out_share=0.5, log_interval=20)
+    result = fine_tune(STEPS, random_checkpoint, tmp_path / "a", config, on_metrics=lambda step, m: seen.append(m))
+    assert result.n_examples + result.n_held_out == len(STEPS)
+    assert 0 < result.n_held_out < len(STEPS)
+    assert result.held_out_after < result.held_out_before
+    assert seen[-1]["held_out_loss"] < seen[0]["held_out_loss"]
+    # A theorem is kept back whatever the others are.
+    fewer = fine_tune(STEPS[:6], random_checkpoint, tmp_path / "b", dataclasses.replace(config, steps=1))
+    assert result.n_held_out - fewer.n_held_out <= 2
+
+
+def test_replay_keeps_what_was_learnt_before(random_checkpoint: Path, tmp_path: Path) -> None:
+    older = [ProvedStep(f"o{g}", f"p q : Prop\nh{i} : p ∨ q\n⊢ q ∨ p", "left") for i, g in enumerate("abcd")]
+    losses: dict[float, float] = {}
+    for share in (0.0, 0.5):
+        config = dataclasses.replace(CONFIG, replay_share=share)
+        result = fine_tune(STEPS, random_checkpoint, tmp_path / f"{share}", config, replay=older)
+        assert result.n_replay == (4 if share else 0)
+        tuned = load_policy(tmp_path / f"{share}", device="cpu")
+        examples = make_examples(tuned, older, 1024)
+        losses[share] = mean_loss(tuned._loaded.model, examples, tuned._loaded.pad_id, 4)
+    assert losses[0.5] < losses[0.0] / 2
+
+
+def test_the_command_line_names_what_is_wrong(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+    monkeypatch.setattr("sys.argv", ["finetune", "--trajectories", "nowhere.parquet", "--output", "x"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "nowhere.parquet" in capsys.readouterr().err
 
 
 def test_proved_steps_follow_the_path_of_certified_proofs() -> None:
@@ -104,7 +183,10 @@ def test_proved_steps_follow_the_path_of_certified_proofs() -> None:
     assert proved_steps(pl.concat([frame, frame])) == proved_steps(frame)
 
 
-@pytest.mark.parametrize("wrong", [{"method": "qlora"}, {"steps": 0}, {"anchor_weight": -1.0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"method": "qlora"}, {"steps": 0}, {"anchor_weight": -1.0}, {"replay_share": 1.0}, {"held_out_share": -0.1}],
+)
 def test_wrong_settings(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         FineTuneConfig(**wrong)

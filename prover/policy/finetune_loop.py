@@ -1,0 +1,155 @@
+"""The optimisation behind `prover.policy.finetune`: examples, batches, the loss with its anchor, LoRA, the curve."""
+
+import contextlib
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from prover.policy.finetune import FineTuneConfig, ProvedStep
+
+Example = tuple[tuple[int, ...], int]
+"""Token ids of prompt, completion and end; and the length of the prompt."""
+OnMetrics = Callable[[int, dict[str, float]], None]
+
+
+class DivergedError(ArithmeticError):
+    """The loss is no number any more; the message says at which step."""
+
+
+def make_examples(policy: Any, steps: Sequence["ProvedStep"], max_tokens: int) -> list[Example]:
+    """What the policy would read and should say, as token ids, in the order of `steps`.
+
+    Left out are steps without a state or with a tactic of several lines (a candidate is one line), and those longer
+    than `max_tokens`.
+    """
+    template, tokenizer = policy.template, policy._loaded.tokenizer
+    usable = [step for step in steps if step.state and step.tactic.strip() and "\n" not in step.tactic.strip()]
+    if not usable:
+        return []
+    prompts = policy._tokenize([template.prompt(step.state) for step in usable])
+    ending = [tokenizer.eos_token_id] if template.end is None else []
+    texts = [template.completion(step.tactic.strip(), step.state) + (template.end or "") for step in usable]
+    completions = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    examples = [((*p, *c, *ending), len(p)) for p, c in zip(prompts, completions, strict=True)]
+    return [example for example in examples if len(example[0]) <= max_tokens]
+
+
+def _batch(examples: Sequence[Example], pad_id: int, device: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """ids (B, L) right-padded; targets (B, L), -100 where nothing is learnt; targets[i, j] follows ids[i, j]."""
+    longest = max(len(ids) for ids, _ in examples) - 1
+    ids = torch.full((len(examples), longest), pad_id, dtype=torch.int64)
+    targets = torch.full((len(examples), longest), -100, dtype=torch.int64)
+    for row, (tokens, start) in enumerate(examples):
+        ids[row, : len(tokens) - 1] = torch.tensor(tokens[:-1])
+        targets[row, start - 1 : len(tokens) - 1] = torch.tensor(tokens[start:])
+    return ids.to(device), targets.to(device)
+
+
+def _log_probs(model: Any, ids: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """(tokens to learn, V) float32 log-probabilities."""
+    return torch.log_softmax(model(input_ids=ids, use_cache=False).logits[wanted].float(), dim=-1)
+
+
+def mean_loss(model: Any, examples: Sequence[Example], pad_id: int, batch_size: int) -> float:
+    """Nats a token over the completions of all examples; NaN without any. The model is left in the mode it was in."""
+    if not examples:
+        return math.nan
+    ordered = sorted(examples, key=lambda example: len(example[0]))
+    total, tokens, training = 0.0, 0, model.training
+    model.eval()
+    with torch.inference_mode():
+        for start in range(0, len(ordered), batch_size):
+            ids, targets = _batch(ordered[start : start + batch_size], pad_id, model.device)
+            wanted = targets != -100
+            found = _log_probs(model, ids, wanted).gather(1, targets[wanted][:, None])
+            total -= float(found.sum())
+            tokens += int(wanted.sum())
+    model.train(training)
+    return total / tokens
+
+
+def with_lora(model: Any, rank: int, alpha: int) -> Any:
+    """The model behind low-rank adapters on all its linear layers but the head. Raises ImportError without peft."""
+    from peft import LoraConfig, get_peft_model
+
+    adapter = LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type="CAUSAL_LM")
+    return get_peft_model(model, adapter)
+
+
+class _Draws:
+    """Examples in random order, round and round: every example once before any comes a second time."""
+
+    def __init__(self, examples: Sequence[Example], rng: np.random.Generator) -> None:
+        self._examples, self._rng = examples, rng
+        self._order: list[int] = []
+
+    def take(self, count: int) -> list[Example]:
+        while len(self._order) < count:
+            self._order += self._rng.permutation(len(self._examples)).tolist()
+        chosen, self._order = self._order[:count], self._order[count:]
+        return [self._examples[i] for i in chosen]
+
+
+def optimize(
+    model: Any,
+    anchor: Any | None,
+    examples: Sequence[Example],
+    n_steps: int,
+    config: "FineTuneConfig",
+    pad_id: int,
+    *,
+    replay: Sequence[Example] = (),
+    held_out: Sequence[Example] = (),
+    on_metrics: OnMetrics | None = None,
+) -> None:
+    """Tune `model` in place.
+
+    anchor: the model as it was; None with adapters, which are switched off to see it. replay: older examples, of which
+    `config.replay_share` of every batch is drawn. held_out: examples whose loss is measured when metrics are due.
+    on_metrics(step, {loss, divergence, held_out_loss}): losses in nats a token; held_out_loss where there is any.
+    Raises DivergedError.
+    """
+    rng = np.random.default_rng(config.seed)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+    adapted = anchor is None and hasattr(model, "disable_adapter")
+    n_replay = round(config.batch_size * config.replay_share) if replay else 0
+    new, old = _Draws(examples, rng), _Draws(replay, rng)
+    model.train()
+    for step in range(n_steps):
+        ids, targets = _batch(new.take(config.batch_size - n_replay) + old.take(n_replay), pad_id, model.device)
+        wanted = targets != -100
+        log_probs = _log_probs(model, ids, wanted)
+        loss = torch.nn.functional.nll_loss(log_probs, targets[wanted])
+        divergence = log_probs.new_zeros(())
+        if config.anchor_weight > 0 and (anchor is not None or adapted):
+            with torch.no_grad(), model.disable_adapter() if adapted else contextlib.nullcontext():
+                reference = _log_probs(model if adapted else anchor, ids, wanted)
+            divergence = torch.nn.functional.kl_div(log_probs, reference, reduction="batchmean", log_target=True)
+        total = loss + config.anchor_weight * divergence
+        if not bool(torch.isfinite(total)):
+            raise DivergedError(f"the loss is {float(total)} at step {step}")
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * schedule(step, n_steps)
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, config.grad_norm)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if on_metrics and (step % config.log_interval == 0 or step == n_steps - 1):
+            metrics = {"loss": loss.item(), "divergence": divergence.item()}
+            if held_out:
+                metrics["held_out_loss"] = mean_loss(model, held_out, pad_id, config.batch_size)
+            on_metrics(step, metrics)
+    model.eval()
+
+
+def schedule(step: int, n_steps: int) -> float:
+    """Share of the peak learning rate: linear over the first tenth, then a cosine to zero."""
+    warmup = max(1, n_steps // 10)
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, n_steps - warmup)))
