@@ -1,13 +1,15 @@
 """What can be set in the Launchpad: one Config a asset; every field has a default, a unit and bounds.
 
-Unknown keys and values out of bounds are refused by Dagster before a run starts. No `from __future__ import
-annotations` here: Dagster reads the types at import.
+Dagster refuses unknown keys and wrong types before a run starts; `prover_assets.preflight` looks at bounds, and at what
+settings say together, in the first step of a run. No `from __future__ import annotations` here: Dagster reads the types
+at import.
 """
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Literal
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 SearchMode = Literal[
     "calibrated",
@@ -126,6 +128,22 @@ class TrainingConfig(dg.Config):
         description="Candidate weights of the energy against the log-probability; 0 must be among them.",
     )
 
+    @field_validator("betas")
+    @classmethod
+    def _has_zero(cls, betas: list[float]) -> list[float]:
+        if 0 not in betas or min(betas) < 0:
+            raise ValueError("weights are 0 or more, and 0 (the policy alone) is among them: it is what they must beat")
+        return betas
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "TrainingConfig":
+        shares = (self.hard_ratio, self.medium_ratio, self.easy_ratio)
+        if abs(sum(shares) - 1) > 1e-6:
+            raise ValueError(f"hard_ratio, medium_ratio and easy_ratio add up to 1, not to {sum(shares):g}")
+        if self.warmup_steps > self.total_steps:
+            raise ValueError(f"warmup_steps ({self.warmup_steps}) is at most total_steps ({self.total_steps})")
+        return self
+
 
 class ReportConfig(dg.Config):
     """The comparison and the promotion."""
@@ -133,6 +151,14 @@ class ReportConfig(dg.Config):
     budgets: list[int] = Field(
         default=[4, 8, 16, 32, 64], description="Budgets at which solved theorems are counted (expansions)."
     )
+
+    @field_validator("budgets")
+    @classmethod
+    def _are_counts(cls, budgets: list[int]) -> list[int]:
+        if not budgets or min(budgets) < 1:
+            raise ValueError("give at least one budget; a budget is 1 expansion or more")
+        return budgets
+
     minimum_gain: float = Field(
         default=0.01,
         ge=0,
@@ -143,6 +169,13 @@ class ReportConfig(dg.Config):
     promote: bool = Field(default=True, description="Whether a better model becomes the champion, or is only reported.")
 
 
-def plain(config: dg.Config) -> dict[str, Any]:
-    """A config's values as JSON can write them."""
-    return config.model_dump(mode="json")
+BY_ASSET: Mapping[str, type[dg.Config]] = {
+    "theorems": TheoremsConfig,
+    "baseline_trajectories": HeldOutConfig,
+    "trajectories": TrajectoriesConfig,
+    "state_embeddings": EmbeddingsConfig,
+    "ebm_checkpoint": TrainingConfig,
+    "guided_trajectories": GuidedConfig,
+    "iteration_report": ReportConfig,
+}
+"""The settings of each asset, for `prover_assets.preflight`."""

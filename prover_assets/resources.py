@@ -6,9 +6,10 @@ Heavy imports are inside the methods, so that importing this module loads no mod
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import Field
@@ -61,7 +62,13 @@ class PolicyResource(dg.ConfigurableResource):
 
     path: str = Field(
         default="",
-        description="Model folder in Hugging Face format (path). Empty: $PROVER_POLICY, else the shipped one.",
+        description="Model folder in Hugging Face format (path), or the address of an OpenAI-compatible server, as "
+        "http://127.0.0.1:8000/v1#MODEL. Empty: $PROVER_POLICY, else the shipped one. A server's key is read from "
+        "$PROVER_API_KEY.",
+    )
+    encoder: str = Field(
+        default="",
+        description="With a server: the folder of the model whose hidden vectors are used (path); a server has none.",
     )
     pooling: str = Field(default="mean+max+early", description="How a state's hidden vectors become one vector.")
     device: str = Field(default="", description="cpu, cuda, cuda:1, mps (name). Empty: the best there is.")
@@ -71,18 +78,27 @@ class PolicyResource(dg.ConfigurableResource):
 
     def load(self) -> "FingerprintedPolicy":
         """The policy, loaded once a process for the same settings."""
-        return _load_policy(self.path, self.pooling, self.device, self.dtype, self.template, self.threads)
+        where = self.path or os.environ.get("PROVER_POLICY", "")
+        return _load_policy(where, self.encoder, self.pooling, self.device, self.dtype, self.template, self.threads)
 
 
 @lru_cache(maxsize=1)
-def _load_policy(path: str, pooling: str, device: str, dtype: str, template: str, threads: int) -> Any:
-    from prover.policy import load_policy
+def _load_policy(
+    where: str, encoder: str, pooling: str, device: str, dtype: str, template: str, threads: int
+) -> "FingerprintedPolicy":
+    from prover.policy import open_policy
+    from prover.policy.server import ServerPolicy
 
-    return load_policy(
-        path or os.environ.get("PROVER_POLICY") or None,
+    policy = open_policy(
+        where or None,
+        encoder=encoder or None,
+        template=template or None,
         pooling=pooling,
         device=device or None,
         dtype=dtype or None,
-        template=template or None,
         threads=threads or max(1, (os.cpu_count() or 1) // 2),
     )
+    key = os.environ.get("PROVER_API_KEY")
+    if isinstance(policy, ServerPolicy) and key:
+        policy.config = replace(policy.config, api_key=key)
+    return policy

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from prover_assets.layout import DataFolder, DataFolderError, IterationFolder, read_json
+from prover_assets.preflight import SettingsError, require_valid
 from prover_assets.presets import PRESETS, PresetError, load_run_config
 from prover_assets.progress import TerminalReporter, using
 from prover_assets.report_tables import memo_line, paired_lines, solved_table
@@ -39,8 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     data = DataFolder.default()
     try:
         run_config = load_run_config(options.config)
+        require_valid(run_config)
         data.prepare()
-    except (PresetError, DataFolderError) as error:
+    except (PresetError, SettingsError, DataFolderError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     home = dagster_home()

@@ -5,9 +5,9 @@ runs in one process do not disturb each other. mlflow is imported inside the fun
 """
 
 import fcntl
-import json
 import math
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -38,15 +38,21 @@ BATCH = 1000
 LONGEST_PARAM = 6000
 
 
+_USER_INFO = re.compile(r"(?<=://)[^/@\s]+@")
+
+
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested settings as `search.max_expansions` -> "32"; lists become their JSON-like text."""
+    """Nested settings as `search.max_expansions` -> "32"; lists become their JSON-like text.
+
+    User and password of an address are left out.
+    """
     flat: dict[str, str] = {}
     for key, value in settings.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping):
             flat.update(flatten(value, f"{name}."))
         else:
-            flat[name] = str(value)[:LONGEST_PARAM]
+            flat[name] = _USER_INFO.sub("", str(value))[:LONGEST_PARAM]
     return flat
 
 
@@ -226,12 +232,15 @@ class TrackedRun:
     failed: bool = field(default=False)
 
     def params(self, settings: Mapping[str, Any], *, parent_prefix: str | None = None) -> None:
-        """Log settings, flattened; also on the parent under `parent_prefix`, if one is given. Params never change."""
+        """Log settings, flattened; also on the parent, under `parent_prefix` unless that is "" or None (not at all).
+
+        Params never change: the same name with another value is an error.
+        """
         if self.client is None:
             return
         _log_params(self.client, self.run_id, settings)
         if parent_prefix is not None:
-            _log_params(self.client, self.parent_id, {parent_prefix: dict(settings)})
+            _log_params(self.client, self.parent_id, {parent_prefix: dict(settings)} if parent_prefix else settings)
 
     def metrics(self, values: Mapping[str, float | None], *, step: int | None = None) -> None:
         """Log numbers on the child; None and NaN (nothing was measured) are left out."""
@@ -266,13 +275,12 @@ class TrackedRun:
             self.client.log_artifact(target, str(path), folder or None)
 
     def dataset(self, name: str, digest: str, path: Path, context: str) -> None:
-        """Say what the run read or made: a data set by name, digest and place. context: `input`, `output`, ..."""
+        """Say what the run read or made: a table by name, digest, place, columns and rows. context: `training`, ..."""
         if self.client is None:
             return
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        source = json.dumps({"uri": str(path)})
-        dataset = Dataset(name=name, digest=digest[:36], source_type="local", source=source)
+        dataset = Dataset(**_described(name, digest, path))
         self.client.log_inputs(self.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
 
     def tags(self, values: Mapping[str, str], *, on_parent: bool = False) -> None:
@@ -291,6 +299,19 @@ class TrackedRun:
     def link(self) -> dict[str, dg.MetadataValue]:
         """Metadata that leads to the run, or nothing where tracking is off."""
         return {"mlflow_run": dg.MetadataValue.url(self.url)} if self.client is not None else {}
+
+
+def _described(name: str, digest: str, path: Path) -> dict[str, Any]:
+    """What MLflow keeps of a Parquet or JSON Lines file: never the rows."""
+    import polars as pl
+    from mlflow.data.polars_dataset import from_polars
+    from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-defined]  # made when imported
+
+    frame = pl.read_ndjson(path) if path.suffix == ".jsonl" else pl.read_parquet(path)
+    unsigned = [column for column, kind in frame.schema.items() if kind.is_unsigned_integer()]
+    frame = frame.with_columns(pl.col(unsigned).cast(pl.Int64, strict=False))  # MLflow has no word for unsigned numbers
+    source = LocalArtifactDatasetSource(os.fspath(path))
+    return dict(from_polars(frame, source=source, name=name, digest=digest[:36]).to_dict())
 
 
 def _log_params(client: "MlflowClient", run_id: str, settings: Mapping[str, Any]) -> None:

@@ -41,7 +41,7 @@ def baseline_trajectories(
     A minute for the demonstration; once per policy and theorem set. The guided search copies its budget and limits.
     Look at the solve curve.
     """
-    with step(context, data, mlflow, config) as work:
+    with step(context, data, mlflow, config, lean=lean, policy=policy) as work:
         with work.reporter.stage("search held-out theorems, policy") as update:
             manifest = search_baseline(config, work.data, lean, policy, update)
         files = work.data.baseline

@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from prover_assets.layout import DataFolder, IterationFolder
+from prover_assets.preflight import require_valid
 from prover_assets.progress import Reporter, reporter_for
 from prover_assets.resources import DataResource
 from prover_assets.tracking import MlflowResource, TrackedRun
@@ -16,9 +17,18 @@ OWNERS = ["team:provers"]
 GROUP = "expert_iteration"
 LEAN_POOL, GPU_POOL = "lean", "gpu"
 
-TRANSIENT = (ConnectionError, TimeoutError)
-"""What may heal: a model server or a Lean that does not answer. Everything else fails at once, with its reason."""
 MAX_RETRIES, RETRY_AFTER_S = 2, 10.0
+
+
+def transient_errors() -> tuple[type[Exception], ...]:
+    """What may heal by itself: a connection that was lost, a model server that does not answer, a Lean that died.
+
+    Everything else fails at once, with its reason. Called when there is an error: its imports are not for start-up.
+    """
+    from prover.environments.embedded import HostDied
+    from prover.policy.server import ServerUnavailableError
+
+    return (ConnectionError, TimeoutError, ServerUnavailableError, HostDied)
 
 
 @dataclass
@@ -57,18 +67,27 @@ class Step:
 
 @contextmanager
 def step(
-    context: dg.AssetExecutionContext, data: DataResource, mlflow: MlflowResource, settings: dg.Config | None = None
+    context: dg.AssetExecutionContext,
+    data: DataResource,
+    mlflow: MlflowResource,
+    settings: dg.Config,
+    **borrowed: dg.ConfigurableResource,
 ) -> Iterator[Step]:
-    """Opens an asset's work. Asks for a retry of what may heal (`TRANSIENT`), and of nothing else."""
+    """Opens an asset's work. Asks for a retry of what may heal (`transient_errors`), and of nothing else.
+
+    settings: the asset's own. borrowed: resources whose settings can change its result, by name. Both become MLflow
+    parameters. Raises SettingsError when the settings of this step, or of a later one of the run, cannot work.
+    """
+    require_valid(context.run.run_config)
     try:
         folder = data.folder()
         held = context.partition_key if context.has_partition_key else "baseline"
         with folder.held(held), mlflow.child(context, folder) as run:
-            if settings is not None:
-                name = context.asset_key.to_user_string()
-                run.params(settings.model_dump(mode="json"), parent_prefix=name)
+            run.params(settings.model_dump(mode="json"), parent_prefix=context.asset_key.to_user_string())
+            for name, resource in borrowed.items():
+                run.params({name: resource.model_dump(mode="json")}, parent_prefix="")
             yield Step(context, folder, run, reporter_for(context))
-    except TRANSIENT as error:
+    except transient_errors() as error:
         raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=RETRY_AFTER_S) from error
 
 

@@ -58,7 +58,7 @@ def ebm_checkpoint(
     Half a minute for the demonstration. Look at the energy gap (positive and growing), the rank accuracy and the chosen
     beta: 0 means that validation preferred the policy alone.
     """
-    with step(context, data, mlflow, config) as work:
+    with step(context, data, mlflow, config, lean=lean, policy=policy) as work:
         history = iterations_until(work.data, work.iteration, config.history)
         with work.reporter.stage("train the energy model") as update:
             trained = train_head(config, work.data, work.iteration, history, policy, update)
@@ -74,6 +74,7 @@ def ebm_checkpoint(
             if manifest is not None:
                 files = folder.trajectories.nodes
                 work.run.dataset(f"trajectories-{folder.key}", manifest.fingerprint, files, "training")
+                work.run.params({"inputs": {folder.key: manifest.fingerprint}}, parent_prefix="ebm_checkpoint")
         verdict = judge(trained.ebm_id, checks, BLOCKING)
         write_verdict(work.iteration.verdict, verdict)
         points = [

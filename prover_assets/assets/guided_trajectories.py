@@ -43,7 +43,7 @@ def guided_trajectories(
     Under a minute for the demonstration: candidates that the baseline asked for are remembered. Refuses a model that
     failed its checks. Look at the solve curve, and at the report for the comparison.
     """
-    with step(context, data, mlflow, config) as work:
+    with step(context, data, mlflow, config, lean=lean, policy=policy) as work:
         with work.reporter.stage("search held-out theorems, guided") as update:
             manifest = search_guided(work.data, work.iteration, lean, policy, update, mode="calibrated")
         if config.random_control:

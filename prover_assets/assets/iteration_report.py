@@ -64,7 +64,7 @@ def iteration_report(
     Seconds. Look at the solve rate at each budget, the paired test and the reason of the decision; the page in `report`
     has everything. Opens the next iteration and records its champion.
     """
-    with step(context, data, mlflow, config) as work:
+    with step(context, data, mlflow, config, policy=policy) as work:
         with work.reporter.stage("compare and report") as update:
             compared = compare(work.data, work.iteration, policy, config.budgets)
             update(1, 1, "")

@@ -123,7 +123,8 @@ def describe_search(work: Step, files: SearchFiles, manifest: Manifest, *, title
                 "environment": manifest.environment_fingerprint,
                 "ebm": manifest.ebm_id,
             }
-        }
+        },
+        parent_prefix=work.context.asset_key.to_user_string(),
     )
     work.run.dataset(title, search_data_version(files, manifest), files.nodes, "output")
     metadata: dict[str, Any] = {

@@ -42,7 +42,7 @@ def state_embeddings(
     Encodes only what the cache lacks: materialized again without change it encodes nothing. Look at how many states
     were cached, and at the check.
     """
-    with step(context, data, mlflow, config) as work:
+    with step(context, data, mlflow, config, policy=policy) as work:
         with work.reporter.stage("embed states") as update:
             done = embed_states(
                 iterations_until(work.data, work.iteration),
@@ -61,7 +61,8 @@ def state_embeddings(
             "norm_mean": done.norm_mean,
         }
         work.run.metrics(numbers)
-        work.run.params({"policy": done.policy_id, "pooling": done.pooling, "encoder": done.encoder_fingerprint})
+        facts = {"policy_id": done.policy_id, "pooling": done.pooling, "encoder": done.encoder_fingerprint}
+        work.run.params({"inputs": facts}, parent_prefix="state_embeddings")
         unchanged = "nothing to encode: every state was in the cache" if done.encoded == 0 else ""
         return work.result(
             data_version=digest_of([done.encoder_fingerprint, done.states_digest]),

@@ -37,6 +37,7 @@ def theorems(
             context.instance.add_dynamic_partitions(ITERATION, [FIRST_ITERATION])
         for split in SPLITS:
             work.run.dataset(f"theorems-{split}", written.digests[split], work.data.theorems(split), "output")
+        work.run.params({"digest": written.digests}, parent_prefix="theorems")
         counts = {split: len(written.sets[split]) for split in SPLITS}
         statements = [(t.statement, split) for split in SPLITS for t in written.sets[split]]
         doubled = len(statements) - len({statement for statement, _ in statements})

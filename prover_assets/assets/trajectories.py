@@ -65,7 +65,7 @@ def trajectories(
     The costliest step: a minute or two for the demonstration. Look at the solve rate, the labels and the search tree.
     A search that was cut off goes on where it stopped.
     """
-    with step(context, data, mlflow, config) as work:
+    with step(context, data, mlflow, config, lean=lean, policy=policy) as work:
         with work.reporter.stage("search training theorems") as update:
             manifest = search_training(config, work.data, work.iteration, lean, policy, update)
         files = work.iteration.trajectories

@@ -1,0 +1,75 @@
+"""Settings that cannot work stop a run before it has done anything."""
+
+import pytest
+
+from prover_assets.configs import BY_ASSET
+from prover_assets.definitions import defs
+from prover_assets.preflight import SettingsError, require_valid
+
+
+def ops(**settings: dict) -> dict:
+    return {"ops": {name: {"config": values} for name, values in settings.items()}}
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (ops(trajectories={"max_expansions": 0}), r"trajectories\.max_expansions is 0: .*greater than or equal to 1"),
+        (ops(ebm_checkpoint={"betas": [0.5, 1.0]}), r"ebm_checkpoint\.betas is \[0\.5, 1\.0\]: .*0 \(the policy alone"),
+        (ops(ebm_checkpoint={"hard_ratio": 0.9}), r"ebm_checkpoint: hard_ratio, .* add up to 1, not to 1\.4"),
+        (ops(ebm_checkpoint={"total_steps": 50}), r"warmup_steps \(100\) is at most total_steps \(50\)"),
+        (ops(iteration_report={"budgets": []}), r"iteration_report\.budgets is \[\]: give at least one"),
+        ({"resources": {"lean": {"config": {"kind": "repl"}}}}, r"lean\.lean_project is ''.*folder of a Lake project"),
+        ({"resources": {"lean": {"config": {"kind": "leen"}}}}, r"lean\.kind is 'leen': .*embedded, lean, project"),
+        ({"resources": {"policy": {"config": {"path": "/no/model"}}}}, r"policy\.path is ./no/model.: .*no such"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_named(config, words):
+    with pytest.raises(SettingsError, match=words):
+        require_valid(config)
+
+
+def test_all_faults_are_named_at_once():
+    with pytest.raises(SettingsError) as caught:
+        require_valid(ops(trajectories={"n_candidates": 0}, ebm_checkpoint={"lr": -1.0}))
+    assert "trajectories.n_candidates" in str(caught.value)
+    assert "ebm_checkpoint.lr" in str(caught.value)
+    assert "Nothing was done" in str(caught.value)
+
+
+def test_what_works_passes(tmp_path, monkeypatch):
+    monkeypatch.setenv("MY_PROJECT", str(tmp_path))
+    require_valid({})
+    require_valid({"ops": {"trajectories": {}}, "resources": {"policy": {"config": {"path": "org/model"}}}})
+    require_valid({"resources": {"lean": {"config": {"kind": "project", "lean_project": {"env": "MY_PROJECT"}}}}})
+    require_valid({"resources": {"policy": {"config": {"path": "http://127.0.0.1:8000/v1#model"}}}})
+
+
+def test_every_asset_with_settings_is_looked_at():
+    with_settings = {
+        definition.key.to_user_string()
+        for definition in defs.resolve_all_asset_specs()
+        if definition.key.to_user_string() != "champion_ebm"
+    }
+    assert set(BY_ASSET) == with_settings
+
+
+def test_a_mistake_in_the_last_step_stops_the_first(project, policy):
+    project.config = {"ebm_checkpoint": {"betas": [1.0]}}
+    result = project.run(partition="iter_000", raises=False)
+    assert not result.success
+    assert [e.step_key for e in result.all_events if e.event_type_value == "STEP_SUCCESS"] == []
+    assert policy.asked == []
+    assert not (project.data / "theorems").exists()
+
+
+def test_make_run_says_it_and_starts_nothing(tmp_path, monkeypatch, capsys):
+    from prover_assets.run import main
+
+    monkeypatch.setenv("PROVER_DATA", str(tmp_path / "data"))
+    (tmp_path / "mine.yaml").write_text("ops: {trajectories: {config: {n_theorems: 0}}}\n", encoding="utf-8")
+    assert main(["--config", str(tmp_path / "mine.yaml")]) == 1
+    assert "trajectories.n_theorems is 0" in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()
+    assert main(["--config", "gpu-7b"]) == 1  # its paths are to be filled in
+    assert "policy.path is '/path/to/DeepSeek-Prover-V2-7B'" in capsys.readouterr().err
