@@ -2,20 +2,71 @@
 
 import hashlib
 import os
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
+CONTENT = frozenset({".py", ".lean", ".json", ".jsonl", ".safetensors"})
+"""Kinds of files that a result can depend on: code, Lean's prelude, theorem sets, the shipped policy."""
+
+_LEAN = ("prover/environments", "prover/states.py", "prover/theorem_text.py")
+_ENCODER = tuple(f"prover/policy/{name}" for name in ("huggingface.py", "pooling.py", "prompts.py", "weights.py"))
+_POLICY = (
+    *_ENCODER,
+    *(f"prover/policy/{name}" for name in ("__init__.py", "base.py", "beam.py", "decoder.py", "server.py")),
+    *("prover/policy/tiny/architecture.py", "prover/policy/tiny/checkpoint"),
+)
+_SEARCH = (*_LEAN, *_POLICY, "prover/search", "prover/trajectory", "prover_assets/work/searching.py")
+_SCORER = ("ebm/inference.py", "ebm/embeddings.py", "ebm/checkpoint.py", "ebm/model")
+
+SOURCES: Mapping[str, tuple[str, ...]] = {
+    "theorems": ("prover/theorems.py", "prover/theorem_sets", "prover_assets/work/theorem_sets.py"),
+    "baseline_trajectories": _SEARCH,
+    "trajectories": (*_SEARCH, *_SCORER),
+    "state_embeddings": (
+        *_ENCODER,
+        *("prover/states.py", "prover/trajectory/labels.py", "ebm/embeddings.py", "prover_assets/work/embedding.py"),
+    ),
+    "ebm_checkpoint": (
+        *_SEARCH,
+        *_SCORER,
+        *("ebm/training", "ebm/calibration.py", "prover_assets/work/training.py", "prover_assets/verdict.py"),
+    ),
+    "guided_trajectories": (*_SEARCH, *_SCORER),
+    "iteration_report": (
+        *_SCORER,
+        *("ebm/evaluation.py", "ebm/statistics.py", "ebm/ranking.py", "prover/trajectory/labels.py"),
+        *("prover_assets/promotion.py", "prover_assets/plots.py", "prover_assets/report.py"),
+        *("prover_assets/report_tables.py", "prover_assets/findings.py"),
+        *(f"prover_assets/work/{name}.py" for name in ("champions", "comparing", "reporting")),
+    ),
+}
+"""The files and packages (paths from the root of the tree) that decide an asset's content, by asset."""
+
+
+def step_version(asset: str) -> str:
+    """The code version of an asset: of its `SOURCES`, and of the policy where it has any of the policy's."""
+    sources = SOURCES[asset]
+    version = code_version(*sources)
+    return f"{version}-{policy_version()}" if _ENCODER[0] in sources else version
+
+
+@cache
+def files_of(source: str) -> tuple[Path, ...]:
+    """The files of a source that a result can depend on, in order. Raises FileNotFoundError where there are none."""
+    path = ROOT / source
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix in CONTENT)
+    if not files:
+        raise FileNotFoundError(f"no source files at {source}: it is named in a code version, and has been moved")
+    return tuple(files)
+
 
 @cache
 def _digest(source: str) -> bytes:
-    path = ROOT / source
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*.py"))
-    if not files:
-        raise FileNotFoundError(f"no source files at {source}: it is named in a code version, and has been moved")
     hasher = hashlib.blake2b(digest_size=16)
-    for file in files:
+    for file in files_of(source):
         hasher.update(f"{file.relative_to(ROOT).as_posix()}\0".encode())
         hasher.update(file.read_bytes())
     return hasher.digest()

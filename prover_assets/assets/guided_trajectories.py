@@ -15,8 +15,8 @@ from prover_assets.findings import invalid_theorems, read, search_counts
 from prover_assets.partitions import iteration_partitions
 from prover_assets.resources import DataResource, LeanResource, PolicyResource
 from prover_assets.tracking import MlflowResource
-from prover_assets.versions import code_version, policy_version
-from prover_assets.work.searching import search_guided
+from prover_assets.versions import step_version
+from prover_assets.work.searching import require_baseline, search_guided
 
 
 @dg.asset(
@@ -27,7 +27,7 @@ from prover_assets.work.searching import search_guided
     kinds={"lean", "parquet"},
     tags={"cost": "minutes"},
     pool=LEAN_POOL,
-    code_version=f"{code_version('prover', 'prover_assets/work/searching.py')}-{policy_version()}",
+    code_version=step_version("guided_trajectories"),
     check_specs=search_check_specs("guided_trajectories"),
 )
 def guided_trajectories(
@@ -44,11 +44,15 @@ def guided_trajectories(
     failed its checks. Look at the solve curve, and at the report for the comparison.
     """
     with step(context, data, mlflow, config, lean=lean, policy=policy) as work:
+        in_use = work.policy_of(policy)
+        if in_use.tuned:
+            with work.reporter.stage("search held-out theorems, policy") as update:
+                require_baseline(work.data, lean, in_use, update)
         with work.reporter.stage("search held-out theorems, guided") as update:
-            manifest = search_guided(work.data, work.iteration, lean, policy, update, mode="calibrated")
+            manifest = search_guided(work.data, work.iteration, lean, in_use, update, mode="calibrated")
         if config.random_control:
             with work.reporter.stage("search held-out theorems, random") as update:
-                search_guided(work.data, work.iteration, lean, policy, update, mode="random-energy")
+                search_guided(work.data, work.iteration, lean, in_use, update, mode="random-energy")
         files = work.iteration.guided
         summary = read(files.summary)
         return work.result(

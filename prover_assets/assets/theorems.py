@@ -9,7 +9,7 @@ from prover_assets.layout import digest_of
 from prover_assets.partitions import FIRST_ITERATION, ITERATION
 from prover_assets.resources import DataResource
 from prover_assets.tracking import MlflowResource
-from prover_assets.versions import code_version
+from prover_assets.versions import step_version
 from prover_assets.work.theorem_sets import SPLITS, write_theorem_sets
 
 
@@ -18,7 +18,7 @@ from prover_assets.work.theorem_sets import SPLITS, write_theorem_sets
     owners=OWNERS,
     kinds={"python", "lean"},
     tags={"cost": "seconds"},
-    code_version=code_version("prover/theorems.py", "prover_assets/work/theorem_sets.py"),
+    code_version=step_version("theorems"),
     check_specs=[
         dg.AssetCheckSpec("sets_disjoint", asset="theorems", description="No statement is in two of the sets."),
     ],
