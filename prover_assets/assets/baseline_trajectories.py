@@ -14,7 +14,7 @@ from prover_assets.configs import HeldOutConfig
 from prover_assets.findings import invalid_theorems, read, search_counts
 from prover_assets.resources import DataResource, LeanResource, PolicyResource
 from prover_assets.tracking import MlflowResource
-from prover_assets.versions import code_version, policy_version
+from prover_assets.versions import step_version
 from prover_assets.work.searching import search_baseline
 
 
@@ -25,7 +25,7 @@ from prover_assets.work.searching import search_baseline
     kinds={"lean", "parquet"},
     tags={"cost": "minutes"},
     pool=LEAN_POOL,
-    code_version=f"{code_version('prover', 'prover_assets/work/searching.py')}-{policy_version()}",
+    code_version=step_version("baseline_trajectories"),
     check_specs=search_check_specs("baseline_trajectories"),
 )
 def baseline_trajectories(

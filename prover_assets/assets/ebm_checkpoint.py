@@ -15,7 +15,7 @@ from prover_assets.registry import register_version
 from prover_assets.resources import DataResource, LeanResource, PolicyResource
 from prover_assets.tracking import MlflowResource
 from prover_assets.verdict import judge, write_verdict
-from prover_assets.versions import code_version, policy_version
+from prover_assets.versions import step_version
 from prover_assets.work.history import iterations_until
 from prover_assets.work.searching import read_manifest
 from prover_assets.work.training import Trained, calibrate_head, train_head
@@ -33,7 +33,7 @@ CURVES = ("contrastive_loss", "energy_gap", "rank_accuracy", "energy_std")
     kinds={"pytorch"},
     tags={"cost": "minutes"},
     pool=GPU_POOL,
-    code_version=f"{code_version('ebm', 'prover/search', 'prover_assets/work/training.py')}-{policy_version()}",
+    code_version=step_version("ebm_checkpoint"),
     check_specs=[
         dg.AssetCheckSpec(FINITE, asset="ebm_checkpoint", blocking=True, description="The last loss is a number."),
         dg.AssetCheckSpec(

@@ -17,7 +17,7 @@ from prover_assets.registry import promote_version
 from prover_assets.report_tables import memo_line, paired_lines, rank1_table, solved_table
 from prover_assets.resources import DataResource, PolicyResource
 from prover_assets.tracking import MlflowResource
-from prover_assets.versions import code_version
+from prover_assets.versions import step_version
 from prover_assets.work.champions import crown
 from prover_assets.work.comparing import GUIDED, POLICY, Compared, compare
 from prover_assets.work.reporting import pictures_of, write_page
@@ -32,7 +32,7 @@ NOT_WORSE, ABOVE_NOISE, HOLDS = "not_below_policy", "above_random_energy", "not_
     owners=OWNERS,
     kinds={"matplotlib", "html"},
     tags={"cost": "seconds"},
-    code_version=code_version("ebm/evaluation.py", "ebm/statistics.py", "ebm/ranking.py", "prover_assets/promotion.py"),
+    code_version=step_version("iteration_report"),
     freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(days=3), warn_window=timedelta(days=2)),
     check_specs=[
         dg.AssetCheckSpec(

@@ -8,7 +8,7 @@ from prover_assets.layout import digest_of
 from prover_assets.partitions import iteration_partitions
 from prover_assets.resources import DataResource, PolicyResource
 from prover_assets.tracking import MlflowResource
-from prover_assets.versions import code_version, policy_version
+from prover_assets.versions import step_version
 from prover_assets.work.embedding import embed_states
 from prover_assets.work.history import iterations_until
 
@@ -23,7 +23,7 @@ SOUND = "vectors_sound"
     kinds={"pytorch", "numpy"},
     tags={"cost": "seconds"},
     pool=GPU_POOL,
-    code_version=f"{code_version('prover/policy', 'ebm/embeddings.py')}-{policy_version()}",
+    code_version=step_version("state_embeddings"),
     check_specs=[
         dg.AssetCheckSpec(
             SOUND, asset="state_embeddings", blocking=True, description="No vector is zero or has a NaN or infinity."

@@ -15,7 +15,7 @@ from prover_assets.findings import invalid_theorems, label_counts, markdown_tabl
 from prover_assets.partitions import iteration_partitions
 from prover_assets.resources import DataResource, LeanResource, PolicyResource
 from prover_assets.tracking import MlflowResource
-from prover_assets.versions import code_version, policy_version
+from prover_assets.versions import step_version
 from prover_assets.work.labelling import length_drift, negative_noise
 from prover_assets.work.searching import search_training
 
@@ -31,7 +31,7 @@ MOST_NOISE, MOST_DRIFT = 0.9, 0.5
     kinds={"lean", "parquet"},
     tags={"cost": "minutes"},
     pool=LEAN_POOL,
-    code_version=f"{code_version('prover', 'prover_assets/work/searching.py')}-{policy_version()}",
+    code_version=step_version("trajectories"),
     check_specs=[
         *search_check_specs("trajectories"),
         dg.AssetCheckSpec(
