@@ -33,9 +33,9 @@ from prover.environments.lean_script_source import (
     Slot,
     Trial,
     WaveText,
-    file_head,
     has_imports,
     may_log_errors,
+    wave_head,
 )
 from prover.environments.lean_script_verdicts import (
     UNEXPLAINED,
@@ -239,7 +239,7 @@ class LeanScript:
         self, theorems: Sequence[Theorem], indices: list[int], results: list[ProofState | Failure | None]
     ) -> list[int]:
         """State the theorems in one process; the indices of those that have to be asked again."""
-        wave = WaveText(file_head(self._runner.preamble, theorems[indices[0]].header, self.limits.max_heartbeats))
+        wave = WaveText(wave_head(self._runner.preamble, theorems[indices[0]].header, self.limits.max_heartbeats))
         for index in indices:
             wave.add_root(theorems[index])
         run = self._run(wave, len(indices))
@@ -265,7 +265,7 @@ class LeanScript:
 
     def _step_file(self, trials: list[Trial], outcomes: list[list[Outcome | None]]) -> list[Trial]:
         """Try the trials in one process, write the outcomes that are sure, return what has to be tried again."""
-        wave = WaveText(file_head(self._runner.preamble, trials[0].theorem.header, self.limits.max_heartbeats))
+        wave = WaveText(wave_head(self._runner.preamble, trials[0].theorem.header, self.limits.max_heartbeats))
         for trial in trials:
             wave.add(trial)
         n_tactics = sum(len(trial.slots) for trial in trials)
@@ -309,7 +309,7 @@ class LeanScript:
             self._each(lambda file: self._confirm_file(file, outcomes), self._files(trials))
 
     def _confirm_file(self, trials: list[Trial], outcomes: list[list[Outcome | None]]) -> None:
-        wave = WaveText(file_head(self._runner.preamble, trials[0].theorem.header, self.limits.max_heartbeats))
+        wave = WaveText(wave_head(self._runner.preamble, trials[0].theorem.header, self.limits.max_heartbeats))
         for trial in trials:
             wave.add_confirmed(trial)
         run = self._run(wave, len(trials))
@@ -334,7 +334,7 @@ class LeanScript:
             self._each(lambda file: self._explain_file(file, outcomes), self._files(trials))
 
     def _explain_file(self, trials: list[Trial], outcomes: list[list[Outcome | None]]) -> None:
-        head = file_head(self._runner.preamble, trials[0].theorem.header, self.limits.max_heartbeats)
+        head = wave_head(self._runner.preamble, trials[0].theorem.header, self.limits.max_heartbeats)
         wave = WaveText([*head, COPY_LEMMA])
         for trial in trials:
             wave.add_explained(trial)

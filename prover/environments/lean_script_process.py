@@ -34,7 +34,8 @@ from prover.environments.sandbox import ProcessLimits, lean_user
 Message = dict[str, Any]
 """One of Lean's messages as `lean --json` prints it: pos.line (1-based), severity, kind, data, ..."""
 
-OPTIONS = ("--json", "-DmaxErrors=1000000", "-DElab.async=false", "--tstack=32768")
+# One thread for Lean's tasks: a wave is one thing after the other, and a process a core is enough.
+OPTIONS = ("--json", "-DmaxErrors=1000000", "-DElab.async=false", "--tstack=32768", "-j1")
 _SETTINGS = "set_option autoImplicit false\nuniverse u v w\n"
 _SCRATCH_PREFIX = "prover-lean-"
 _OUTPUT_LIMIT = 256 * 2**20

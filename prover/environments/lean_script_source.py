@@ -5,17 +5,17 @@ always fails, so that Lean backtracks before the next one:
 
     example (p q : Prop) (h : p ∧ q) : q ∧ p := by
       <prefix tactics>
-      first | (
-          (<candidate>
-          )
-          trace_state
-          fail) | skip
+      first
+      | (<candidate>
+        )
+        trace_state
+        fail
       ...
-      all_goals sorry
+      | all_goals sorry
 
 The message of `trace_state` survives the backtracking and is the state after the candidate (empty: no goals left). The
-inner parentheses make a candidate complete by itself: text such as `intro h <;>` cannot reach for our next line. The
-final `sorry` gives the warning by which we know that Lean came to the end of the trial.
+parentheses make a candidate complete by itself: text such as `intro h <;>` cannot reach for our next line. The final
+`sorry` gives the warning by which we know that Lean came to the end of the trial.
 """
 
 import re
@@ -127,6 +127,11 @@ def file_head(preamble: str, header: str, max_heartbeats: int) -> list[str]:
     return lines
 
 
+def wave_head(preamble: str, header: str, max_heartbeats: int) -> list[str]:
+    """`file_head` for a wave: without the linters, which have nothing to say that a wave would read."""
+    return [*file_head(preamble, header, max_heartbeats), "set_option linter.all false"]
+
+
 class WaveText:
     """Builds a file of trials and remembers which line belongs to which trial and candidate."""
 
@@ -149,14 +154,14 @@ class WaveText:
     def add(self, trial: Trial) -> None:
         """A trial that steps candidates."""
         self._replay(trial)
+        self._lines.append("  first")
         for position, slot in enumerate(trial.slots):
             self._mark(position)
-            body = indented(slot.tactic, 7)
-            body[0] = "      (" + body[0][7:]
-            self._lines += ["  first | (", *body, "      )"]
-            self._trace(6, position)
-            self._lines.append("      fail) | skip")
-        self._close()
+            body = indented(slot.tactic, 5)
+            self._lines += [f"  | ({body[0][5:]}", *body[1:], "    )"]
+            self._trace(4, position)
+            self._lines.append("    fail")
+        self._close("  | all_goals sorry")
 
     def add_confirmed(self, trial: Trial) -> None:
         """A trial whose first candidate follows its prefix as in a finished script, so that errors it logs are kept."""
@@ -197,9 +202,9 @@ class WaveText:
         self._head_lines[len(self._lines) + 1] = self.trials
         self._lines += declaration.splitlines()
 
-    def _close(self) -> None:
+    def _close(self, ending: str = "  all_goals sorry") -> None:
         self._mark(TAIL)
-        self._lines += ["  all_goals sorry", ""]
+        self._lines += [ending, ""]
         self.trials += 1
 
     @property
