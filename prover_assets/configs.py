@@ -169,6 +169,58 @@ class ReportConfig(dg.Config):
     promote: bool = Field(default=True, description="Whether a better model becomes the champion, or is only reported.")
 
 
+class PolicyTuningConfig(dg.Config):
+    """Fine-tuning of the policy on certified proofs, and whether the next iterations search with the result."""
+
+    start: Literal["configured", "current"] = Field(
+        default="configured",
+        description="Tune the policy as configured, on all proofs so far (errors do not add up), or the one that this "
+        "iteration searched with, which an earlier one may have tuned.",
+    )
+    method: Literal["auto", "full", "lora"] = Field(
+        default="auto", description="Tune all weights, or LoRA adapters (extra [lora]). auto: LoRA above 100M weights."
+    )
+    steps: int = Field(default=600, ge=1, le=1_000_000, description="Most gradient steps (count).")
+    epochs: float = Field(default=8.0, gt=0, le=1000, description="Most passes over the steps of proofs (count).")
+    batch_size: int = Field(default=32, ge=1, le=65_536, description="Steps of proofs per gradient step (count).")
+    learning_rate: float = Field(
+        default=1e-3, gt=0, le=1, description="Peak learning rate (AdamW). Large models want 1e-4 or less."
+    )
+    weight_decay: float = Field(default=0.01, ge=0, le=1, description="Weight decay (AdamW, ratio).")
+    anchor_weight: float = Field(
+        default=0.2, ge=0, description="Weight of the divergence from the policy as it was (ratio); 0 lets it drift."
+    )
+    deduplicate: bool = Field(
+        default=True, description="Whether steps that read and say the same in canonical names are learnt once."
+    )
+    held_out_share: float = Field(
+        default=0.1, ge=0, lt=1, description="Proved theorems kept back to measure the loss on (share)."
+    )
+    lora_rank: int = Field(default=16, ge=1, le=1024, description="Rank of LoRA adapters (dimensions).")
+    lora_alpha: int = Field(default=32, ge=1, le=4096, description="Scale of LoRA adapters (ratio, over the rank).")
+    max_tokens: int = Field(default=1024, ge=8, description="Longer steps are left out (tokens).")
+    seed: int = Field(default=0, ge=0, description="Seed of the order of steps and of new adapters.")
+    validation_expansions: int = Field(
+        default=32, ge=2, le=100_000, description="Budget per validation theorem, before and after (expansions)."
+    )
+    minimum_gain: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="Adopt only if validation's area under the solve curve grows by this much (share, 0 to 1).",
+    )
+    largest_p: float = Field(
+        default=0.05, gt=0, le=1, description="Adopt only if the paired sign test gives at most this p (probability)."
+    )
+    keep_separation: bool = Field(
+        default=True,
+        description="Whether a policy is turned down whose vectors lost half of what tells positive from negative.",
+    )
+    adopt: bool = Field(
+        default=True, description="Whether a better policy is used by the next iterations, or is only reported."
+    )
+
+
 BY_ASSET: Mapping[str, type[dg.Config]] = {
     "theorems": TheoremsConfig,
     "baseline_trajectories": HeldOutConfig,
@@ -177,5 +229,6 @@ BY_ASSET: Mapping[str, type[dg.Config]] = {
     "ebm_checkpoint": TrainingConfig,
     "guided_trajectories": GuidedConfig,
     "iteration_report": ReportConfig,
+    "policy_checkpoint": PolicyTuningConfig,
 }
 """The settings of each asset, for `prover_assets.preflight`."""

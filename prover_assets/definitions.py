@@ -7,11 +7,18 @@ from prover_assets.assets.champion_ebm import champion_ebm
 from prover_assets.assets.ebm_checkpoint import ebm_checkpoint
 from prover_assets.assets.guided_trajectories import guided_trajectories
 from prover_assets.assets.iteration_report import iteration_report
+from prover_assets.assets.policy_checkpoint import policy_checkpoint
 from prover_assets.assets.state_embeddings import state_embeddings
 from prover_assets.assets.theorems import theorems
 from prover_assets.assets.trajectories import trajectories
 from prover_assets.executors import iteration_executor
-from prover_assets.jobs import baseline_job, first_iteration_job, iteration_job
+from prover_assets.jobs import (
+    baseline_job,
+    everything_job,
+    first_iteration_job,
+    iteration_job,
+    policy_iteration_job,
+)
 from prover_assets.resources import DataResource, LeanResource, PolicyResource
 from prover_assets.schedules import nightly_iteration
 from prover_assets.sensors import chain_iterations, close_cancelled_mlflow_runs, close_failed_mlflow_runs
@@ -26,6 +33,7 @@ ASSETS = (
     guided_trajectories,
     baseline_trajectories,
     iteration_report,
+    policy_checkpoint,
 )
 
 
@@ -39,7 +47,7 @@ def definitions_with(
     """The project, with the resources given; the others are as configured in the Launchpad and the environment."""
     return dg.Definitions(
         assets=ASSETS,
-        jobs=[first_iteration_job, iteration_job, baseline_job],
+        jobs=[first_iteration_job, iteration_job, policy_iteration_job, everything_job, baseline_job],
         schedules=[nightly_iteration],
         sensors=[chain_iterations, close_failed_mlflow_runs, close_cancelled_mlflow_runs],
         resources={

@@ -68,6 +68,26 @@ class IterationFolder:
         return self.root / "champion.json"
 
     @property
+    def policy_record(self) -> Path:
+        """The policy that this iteration searches with, where the tuning of the one before decided it."""
+        return self.root / "policy.json"
+
+    @property
+    def tuned_policy(self) -> Path:
+        """The policy that this iteration tuned; moved to `policies/` when it is adopted."""
+        return self.root / "tuned_policy"
+
+    @property
+    def tuning(self) -> Path:
+        """What tuning the policy came to: numbers and decision; there once it has ended."""
+        return self.root / "policy_tuning.json"
+
+    @property
+    def following(self) -> "IterationFolder":
+        """The next iteration's folder."""
+        return IterationFolder(self.root.parent / iteration_key(self.number + 1))
+
+    @property
     def trajectories(self) -> SearchFiles:
         return SearchFiles(self.root / "trajectories.parquet")
 
@@ -129,6 +149,11 @@ class DataFolder:
     def champions(self) -> Path:
         """Promoted checkpoints, copied here by their id: what a champion is does not change under it."""
         return self.root / "champions"
+
+    @property
+    def policies(self) -> Path:
+        """Adopted policies, by name: what a policy is does not change under those who use it."""
+        return self.root / "policies"
 
     @property
     def mlflow(self) -> Path:

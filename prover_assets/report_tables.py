@@ -66,3 +66,18 @@ def rank1_table(ranking: Mapping[str, Any]) -> Table:
             row.append(f"{signals[name]['mean']:.3f}" if name in signals else "")
         rows.append(row)
     return ["depth", *names], rows
+
+
+def tuning_table(tuning: Mapping[str, Any]) -> Table:
+    """What tuning the policy changed: before and after, from policy_tuning.json."""
+    result, accepted = tuning["tuning"], tuning["accepted"]
+    before, after = result["separation_before"] or {}, result["separation_after"] or {}
+    rows = [
+        ["tactics that Lean accepts, of those tried (share)", accepted["before"], accepted["after"]],
+        ["loss on the steps learnt (nats a token)", result["loss_before"], result["loss_after"]],
+        ["loss on theorems kept back (nats a token)", result["held_out_before"], result["held_out_after"]],
+        ["distance of positive from negative states (spreads)", *(d.get("centroid_distance") for d in (before, after))],
+        ["linear probe, positive from negative (AUC)", *(d.get("probe_auc") for d in (before, after))],
+    ]
+    known = [row for row in rows if None not in row and all(value == value for value in row)]
+    return ["", "before", "after"], [[name, f"{first:.3f}", f"{second:.3f}"] for name, first, second in known]

@@ -78,8 +78,40 @@ class PolicyResource(dg.ConfigurableResource):
 
     def load(self) -> "FingerprintedPolicy":
         """The policy, loaded once a process for the same settings."""
-        where = self.path or os.environ.get("PROVER_POLICY", "")
-        return _load_policy(where, self.encoder, self.pooling, self.device, self.dtype, self.template, self.threads)
+        return _load_policy(
+            self.where, self.encoder, self.pooling, self.device, self.dtype, self.template, self.threads
+        )
+
+    @property
+    def where(self) -> str:
+        """Folder, hub id or address of the model; "" for the shipped one."""
+        return self.path or os.environ.get("PROVER_POLICY", "")
+
+    @property
+    def is_server(self) -> bool:
+        """Whether the model is behind an address: it proposes tactics, and cannot be tuned from here."""
+        return self.where.startswith(("http://", "https://"))
+
+    def identity(self) -> str:
+        """What the model is, whatever its folder is called: a digest of its weights, or a server's address.
+
+        Reads the weights, but loads no model.
+        """
+        if self.is_server:
+            return self.where
+        from prover.policy.weights import resolve, weights_digest
+
+        return weights_digest(resolve(self.where or None))
+
+    def at(self, folder: Path) -> "PolicyResource":
+        """The same settings with the model in another folder."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self)(**{**values, "path": str(folder)})
+
+    @staticmethod
+    def forget() -> None:
+        """Let go of the model that was loaded last, before another one is loaded beside it."""
+        _load_policy.cache_clear()
 
 
 @lru_cache(maxsize=1)

@@ -35,6 +35,11 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
         *("ebm/training", "ebm/calibration.py", "prover_assets/work/training.py", "prover_assets/verdict.py"),
     ),
     "guided_trajectories": (*_SEARCH, *_SCORER),
+    "policy_checkpoint": (
+        *_SEARCH,
+        *("prover/policy/finetune.py", "prover/policy/finetune_loop.py", "prover/policy/separation.py"),
+        *("ebm/evaluation.py", "ebm/statistics.py", "prover_assets/policies.py", "prover_assets/work/policy_tuning.py"),
+    ),
     "iteration_report": (
         *_SCORER,
         *("ebm/evaluation.py", "ebm/statistics.py", "ebm/ranking.py", "prover/trajectory/labels.py"),

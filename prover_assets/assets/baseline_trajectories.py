@@ -12,6 +12,7 @@ from prover_assets.assets.searches import (
 )
 from prover_assets.configs import HeldOutConfig
 from prover_assets.findings import invalid_theorems, read, search_counts
+from prover_assets.policies import baseline_files, newest_policy
 from prover_assets.resources import DataResource, LeanResource, PolicyResource
 from prover_assets.tracking import MlflowResource
 from prover_assets.versions import step_version
@@ -38,13 +39,15 @@ def baseline_trajectories(
 ) -> dg.MaterializeResult:
     """Held-out theorems searched with the policy alone, in its strongest order: what guidance is measured against.
 
-    A minute for the demonstration; once per policy and theorem set. The guided search copies its budget and limits.
+    A minute for the demonstration; once per policy and theorem set: a tuned policy gets a baseline of its own beside
+    this one when an iteration first uses it. The guided search copies its budget and limits.
     Look at the solve curve.
     """
     with step(context, data, mlflow, config, lean=lean, policy=policy) as work:
         with work.reporter.stage("search held-out theorems, policy") as update:
-            manifest = search_baseline(config, work.data, lean, policy, update)
-        files = work.data.baseline
+            in_use = newest_policy(work.data, policy)
+            manifest = search_baseline(config.model_dump(), work.data, lean, in_use, update)
+        files = baseline_files(work.data, in_use)
         summary = read(files.summary)
         return work.result(
             data_version=search_data_version(files, manifest),

@@ -8,9 +8,10 @@ from typing import Any
 import dagster as dg
 
 from prover_assets.layout import DataFolder, IterationFolder
+from prover_assets.policies import PolicyInUse, policy_of
 from prover_assets.preflight import require_valid
 from prover_assets.progress import Reporter, reporter_for
-from prover_assets.resources import DataResource
+from prover_assets.resources import DataResource, PolicyResource
 from prover_assets.tracking import MlflowResource, TrackedRun
 
 OWNERS = ["team:provers"]
@@ -43,6 +44,13 @@ class Step:
     @property
     def iteration(self) -> IterationFolder:
         return self.data.iteration(self.context.partition_key)
+
+    def policy_of(self, configured: PolicyResource) -> PolicyInUse:
+        """The policy of this iteration: the one as configured, or a tuned one that an earlier iteration adopted."""
+        found = policy_of(self.data, self.iteration, configured)
+        if found.note:
+            self.context.log.warning(found.note)
+        return found
 
     def result(
         self,

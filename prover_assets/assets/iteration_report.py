@@ -8,10 +8,11 @@ import dagster as dg
 
 from prover_assets import plots
 from prover_assets.assets.common import GROUP, OWNERS, Step, check, step
+from prover_assets.assets.opening import open_iteration
 from prover_assets.configs import ReportConfig
 from prover_assets.findings import markdown_table
 from prover_assets.layout import digest_of, read_json, write_json
-from prover_assets.partitions import ITERATION, following, iteration_partitions
+from prover_assets.partitions import iteration_partitions
 from prover_assets.promotion import ChampionRecord, decide, evidence_of, starting_champion
 from prover_assets.registry import promote_version
 from prover_assets.report_tables import memo_line, paired_lines, rank1_table, solved_table
@@ -66,7 +67,8 @@ def iteration_report(
     """
     with step(context, data, mlflow, config, policy=policy) as work:
         with work.reporter.stage("compare and report") as update:
-            compared = compare(work.data, work.iteration, policy, config.budgets)
+            in_use = work.policy_of(policy)
+            compared = compare(work.data, work.iteration, in_use, config.budgets)
             update(1, 1, "")
         old = starting_champion(work.iteration)
         evidence = evidence_of(work.iteration)
@@ -74,7 +76,7 @@ def iteration_report(
         champion = crown(work.data, work.iteration, decision, evidence, old)
         if decision.promoted:
             promote_version(mlflow, work, evidence.ebm_id)
-        _open_next(context, champion)
+        open_iteration(context, work.data, work.iteration.following.key)
         report = {
             "iteration": work.iteration.key,
             "theorems": compared.baseline.theorems,
@@ -84,7 +86,7 @@ def iteration_report(
             "beta": evidence.beta,
             "mlflow_run": work.run.parent_id,
         }
-        pictures = pictures_of(work.data, work.iteration, compared)
+        pictures = pictures_of(work.iteration, compared)
         page = write_page(work.iteration, report, pictures, compared)
         for name, picture in pictures.items():
             work.run.picture(picture, name)
@@ -98,27 +100,6 @@ def iteration_report(
             metadata=_metadata(report, pictures, numbers, decision.reason, page),
             checks=[*_checks(compared), _against_champion(work, compared, old)],
         )
-
-
-def _open_next(context: dg.AssetExecutionContext, champion: ChampionRecord) -> None:
-    """Add the next partition, and record its champion: the step that closes the loop."""
-    key = following(context.partition_key)
-    context.instance.add_dynamic_partitions(ITERATION, [key])
-    context.instance.report_runless_asset_event(
-        dg.AssetMaterialization(
-            "champion_ebm",
-            partition=key,
-            description=champion.reason,
-            metadata={
-                "ebm_id": champion.ebm_id or "none: the policy alone",
-                "trained_by": champion.decided_by or "nobody",
-                "decided_by": context.partition_key,
-                "reason": champion.reason,
-                **({} if champion.evidence is None else {"validation_area": champion.evidence.area}),
-            },
-            tags={"dagster/data_version": champion.data_version},
-        )
-    )
 
 
 def _numbers(compared: Compared) -> dict[str, float | None]:

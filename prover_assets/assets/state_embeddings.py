@@ -43,6 +43,7 @@ def state_embeddings(
     were cached, and at the check.
     """
     with step(context, data, mlflow, config, policy=policy) as work:
+        policy = work.policy_of(policy).resource
         with work.reporter.stage("embed states") as update:
             done = embed_states(
                 iterations_until(work.data, work.iteration),

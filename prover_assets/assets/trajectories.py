@@ -66,6 +66,7 @@ def trajectories(
     A search that was cut off goes on where it stopped.
     """
     with step(context, data, mlflow, config, lean=lean, policy=policy) as work:
+        policy = work.policy_of(policy).resource
         with work.reporter.stage("search training theorems") as update:
             manifest = search_training(config, work.data, work.iteration, lean, policy, update)
         files = work.iteration.trajectories

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from prover_assets.layout import DataFolder, IterationFolder
-from prover_assets.resources import PolicyResource
+from prover_assets.layout import DataFolder, IterationFolder, SearchFiles
+from prover_assets.policies import PolicyInUse, baseline_files
 from prover_assets.work.searching import Manifest, read_manifest, require_complete
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class Compared:
     """ENERGY (lower is better) of held-out states, by label."""
     baseline: Manifest
     guided: Manifest
+    baseline_files: SearchFiles
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for report.json."""
@@ -39,8 +40,8 @@ class Compared:
         }
 
 
-def compare(data: DataFolder, iteration: IterationFolder, policy: PolicyResource, budgets: Sequence[int]) -> Compared:
-    """Read the held-out searches and compare them at budgets up to theirs."""
+def compare(data: DataFolder, iteration: IterationFolder, policy: PolicyInUse, budgets: Sequence[int]) -> Compared:
+    """Read the held-out searches and compare them at budgets up to theirs. policy: the iteration's."""
     import polars as pl
 
     from ebm.evaluation import compare_runs, rank_states
@@ -48,17 +49,21 @@ def compare(data: DataFolder, iteration: IterationFolder, policy: PolicyResource
     from prover.trajectory import read_trajectories
     from prover.trajectory.labels import merge_labels
 
-    baseline = require_complete(data.baseline, "baseline_trajectories")
+    files = baseline_files(data, policy)
+    baseline = require_complete(files, "baseline_trajectories")
     guided = require_complete(iteration.guided, f"guided_trajectories of {iteration.key}")
-    if guided.theorems != baseline.theorems or guided.settings["max_expansions"] != baseline.settings["max_expansions"]:
+    same = ("theorems", "policy_fingerprint", "environment_fingerprint")
+    if any(getattr(guided, name) != getattr(baseline, name) for name in same) or (
+        guided.settings["max_expansions"] != baseline.settings["max_expansions"]
+    ):
         raise ValueError(
-            "the baseline and the guided search are not of the same theorems and budget any more; "
+            "the baseline and the guided search are not of the same theorems, policy, Lean and budget any more; "
             f"materialize guided_trajectories of {iteration.key} again"
         )
     highest = int(baseline.settings["max_expansions"])
     asked = sorted({budget for budget in budgets if 0 < budget < highest} | {highest})
     main = compare_runs(
-        data.baseline.nodes,
+        files.nodes,
         iteration.guided.nodes,
         asked,
         names=(POLICY, GUIDED),
@@ -68,16 +73,16 @@ def compare(data: DataFolder, iteration: IterationFolder, policy: PolicyResource
     control = None
     if control_manifest is not None and control_manifest.complete and control_manifest.ebm_id == guided.ebm_id:
         control = compare_runs(
-            data.baseline.nodes,
+            files.nodes,
             iteration.control.nodes,
             asked,
             names=(POLICY, RANDOM),
             seconds=(baseline.seconds, control_manifest.seconds),
         )
-    rows = merge_labels(read_trajectories([data.baseline.nodes, iteration.guided.nodes]))
+    rows = merge_labels(read_trajectories([files.nodes, iteration.guided.nodes]))
     labelled = rows.filter((pl.col("label") != "unknown") & ~pl.col("is_proof_complete"))
     ranking, energies = None, {}
-    scorer = load_scorer(iteration.checkpoint, policy.load(), data.root)
+    scorer = load_scorer(iteration.checkpoint, policy.resource.load(), data.root)
     if not labelled.is_empty() and scorer.calibration is not None:
         ranking = rank_states(rows, scorer, scorer.calibration)
         distinct = labelled.unique("state_key", maintain_order=True)
@@ -86,4 +91,4 @@ def compare(data: DataFolder, iteration: IterationFolder, policy: PolicyResource
             label: [e for e, found in zip(scores, distinct["label"].to_list(), strict=True) if found == label]
             for label in ("positive", "negative")
         }
-    return Compared(main, control, ranking, energies, baseline, guided)
+    return Compared(main, control, ranking, energies, baseline, guided, files)

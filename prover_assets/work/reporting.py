@@ -5,13 +5,13 @@ from typing import Any
 
 from prover_assets import plots
 from prover_assets.findings import a_proof, tree_of
-from prover_assets.layout import DataFolder, IterationFolder
+from prover_assets.layout import IterationFolder
 from prover_assets.report import Section, render
 from prover_assets.report_tables import memo_line, paired_lines, rank1_table, solved_table
 from prover_assets.work.comparing import GUIDED, POLICY, RANDOM, Compared
 
 
-def pictures_of(data: DataFolder, iteration: IterationFolder, compared: Compared) -> dict[str, plots.Picture]:
+def pictures_of(iteration: IterationFolder, compared: Compared) -> dict[str, plots.Picture]:
     """The pictures of the report, by name: those for which there is something to draw."""
     main = compared.main
     curves = {mode.name: list(mode.expansions.values()) for mode in (main.first, main.second)}
@@ -37,7 +37,7 @@ def pictures_of(data: DataFolder, iteration: IterationFolder, compared: Compared
         )
     name = _telling_theorem(compared)
     if name is not None:
-        for label, files in ((POLICY, data.baseline), (GUIDED, iteration.guided)):
+        for label, files in ((POLICY, compared.baseline_files), (GUIDED, iteration.guided)):
             pictures[f"tree_{label}"] = plots.search_tree(tree_of(files, name), title=f"{name}, {label}")
     return pictures
 

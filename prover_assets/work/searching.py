@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prover_assets.configs import HeldOutConfig, TrajectoriesConfig
+from prover_assets.configs import TrajectoriesConfig
 from prover_assets.layout import DataFolder, IterationFolder, SearchFiles, digest_of, read_json, write_json
+from prover_assets.policies import PolicyInUse, baseline_files, fitting
 from prover_assets.progress import Update
 from prover_assets.promotion import starting_champion
 from prover_assets.resources import LeanResource, PolicyResource
@@ -37,6 +38,8 @@ class Manifest:
     candidates_known: int = 0
     """States whose candidates the memo knew already, so that the model was not asked."""
     candidates_asked: int = 0
+    note: str = ""
+    """What a person should know about how the search was guided: a champion that was left out, and why."""
     figures: Mapping[str, Any] = field(default_factory=dict)
     """What `prover.search.search_to_files` said of the search."""
 
@@ -72,6 +75,7 @@ def run_search(
     update: Update,
     checkpoint: Path | None = None,
     ebm_id: str | None = None,
+    remark: str = "",
 ) -> Manifest:
     """Search and write the files; a search of the same inputs that was cut off is taken up where it stopped.
 
@@ -103,6 +107,7 @@ def run_search(
             complete=False,
             policy_id=model.policy_id,
             environment=environment.name,
+            note=remark,
             seconds=before.seconds if resume and before is not None else 0.0,
         )
         write_json(files.manifest, asdict(manifest))
@@ -147,9 +152,13 @@ def search_training(
     policy: PolicyResource,
     update: Update,
 ) -> Manifest:
-    """The iteration's training theorems, guided by the champion that the iteration starts from, if there is one."""
+    """The iteration's training theorems, guided by the champion that the iteration starts from, if there is one.
+
+    policy: the iteration's. A champion of another policy's vectors is left out, and the manifest says why.
+    """
     theorems = training_window(load_written(data, "train"), config.n_theorems, iteration.number, rotate=config.rotate)
-    champion = starting_champion(iteration)
+    started_from = starting_champion(iteration)
+    champion = fitting(data, started_from, policy.load().encoder_fingerprint or None)
     settings = config.model_dump(exclude={"n_theorems", "rotate"})
     return run_search(
         theorems,
@@ -162,22 +171,56 @@ def search_training(
         update=update,
         checkpoint=None if champion.checkpoint is None else data.root / champion.checkpoint,
         ebm_id=champion.ebm_id,
+        remark=champion.reason if champion != started_from else "",
     )
 
 
 def search_baseline(
-    config: HeldOutConfig, data: DataFolder, lean: LeanResource, policy: PolicyResource, update: Update
+    settings: Mapping[str, Any], data: DataFolder, lean: LeanResource, policy: PolicyInUse, update: Update
 ) -> Manifest:
-    """The held-out theorems, with the policy alone."""
+    """The held-out theorems, with the policy alone, into the files of that policy's baseline."""
     theorems = list(load_written(data, "test"))
-    return run_search(theorems, data.baseline, data, lean, policy, config.model_dump(), iteration=0, update=update)
+    files = baseline_files(data, policy)
+    return run_search(theorems, files, data, lean, policy.resource, settings, iteration=0, update=update)
+
+
+def require_baseline(
+    data: DataFolder, lean: LeanResource, policy: PolicyInUse, update: Update | None = None
+) -> Manifest:
+    """The baseline of a policy. One of a tuned policy is searched now if it is not there yet, once per policy and
+    theorem set, under the settings of the baseline before it.
+
+    Raises FileNotFoundError where there is no baseline to go by, ValueError where the one there is of other theorems or
+    of another policy.
+    """
+    theorems = digest_of_theorems(list(load_written(data, "test")))
+    model = policy.resource.load()
+    if policy.tuned and update is not None:
+        found = read_manifest(baseline_files(data, policy))
+        if found is not None and found.complete:
+            settings, current = found.settings, (found.theorems, found.policy_fingerprint)
+        else:
+            settings, current = require_complete(data.baseline, "baseline_trajectories").settings, ("", "")
+        if current != (theorems, model.fingerprint):
+            return search_baseline(settings, data, lean, policy, update)
+    baseline = require_complete(baseline_files(data, policy), "baseline_trajectories")
+    if theorems != baseline.theorems:
+        raise ValueError(
+            "the baseline searched other held-out theorems than there are now; materialize baseline_trajectories again"
+        )
+    if model.fingerprint != baseline.policy_fingerprint:
+        raise ValueError(
+            f"the baseline was searched with the policy {baseline.policy_id}, and the policy is now {model.policy_id}; "
+            "materialize baseline_trajectories again"
+        )
+    return baseline
 
 
 def search_guided(
     data: DataFolder,
     iteration: IterationFolder,
     lean: LeanResource,
-    policy: PolicyResource,
+    policy: PolicyInUse,
     update: Update,
     *,
     mode: str,
@@ -188,12 +231,8 @@ def search_guided(
     ValueError where the held-out theorems are no longer those of the baseline.
     """
     verdict = require_passed(iteration)
-    baseline = require_complete(data.baseline, "baseline_trajectories")
+    baseline = require_baseline(data, lean, policy)
     theorems = list(load_written(data, "test"))
-    if digest_of_theorems(theorems) != baseline.theorems:
-        raise ValueError(
-            "the baseline searched other held-out theorems than there are now; materialize baseline_trajectories again"
-        )
     files = iteration.control if mode == "random-energy" else iteration.guided
     settings = {**baseline.settings, "mode": mode}
     return run_search(
@@ -201,7 +240,7 @@ def search_guided(
         files,
         data,
         lean,
-        policy,
+        policy.resource,
         settings,
         iteration=iteration.number,
         update=update,

@@ -12,11 +12,13 @@ from prover_assets.progress import Update
 from prover_assets.promotion import Evidence
 from prover_assets.resources import LeanResource, PolicyResource
 from prover_assets.work.embedding import open_cache
-from prover_assets.work.searching import digest_of_theorems, read_manifest
+from prover_assets.work.searching import Manifest, digest_of_theorems, read_manifest
 from prover_assets.work.theorem_sets import load_written
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from prover.policy.base import FingerprintedPolicy
 
 HEAD_FIELDS = ("d_hidden1", "d_hidden2", "dropout")
 OWN_FIELDS = (*HEAD_FIELDS, "valid_fraction", "history", "calibration_expansions", "betas")
@@ -54,6 +56,7 @@ def train_head(
     iteration.verdict.unlink(missing_ok=True)  # until it is judged again, nothing may use what is written now
     values = config.model_dump()
     model = policy.load()
+    _require_same_policy(iteration, model)
     with open_cache(data, model) as cache, torch_threads(1 if model.encoding_width < 1024 else os.cpu_count() or 1):
         result = train_from_files(
             [folder.trajectories.nodes for folder in history],
@@ -78,6 +81,16 @@ def train_head(
         seconds=result.train_seconds,
         data=result.summary.to_dict(),
     )
+
+
+def _require_same_policy(iteration: IterationFolder, model: "FingerprintedPolicy") -> None:
+    """Raises ValueError where the iteration was searched with another policy than it has now."""
+    manifest = read_manifest(iteration.trajectories)
+    if manifest is not None and manifest.policy_fingerprint != model.fingerprint:
+        raise ValueError(
+            f"{iteration.key} was searched with the policy {manifest.policy_id}, and its policy is now "
+            f"{model.policy_id}; materialize trajectories of {iteration.key} again"
+        )
 
 
 @contextmanager
@@ -128,7 +141,7 @@ def calibrate_head(
     with lean.environment() as environment, SearchMemo(data.memo) as memo:
         found = calibrate(
             load_scorer(iteration.checkpoint, model, data.root),
-            merge_labels(read_trajectories([folder.trajectories.nodes for folder in history])),
+            merge_labels(read_trajectories([folder.trajectories.nodes for folder in _of_policy(history, manifest)])),
             theorems,
             environment,
             model,
@@ -151,6 +164,16 @@ def calibrate_head(
         conditions=conditions,
     )
     return evidence, facts
+
+
+def _of_policy(history: Sequence[IterationFolder], manifest: Manifest) -> list[IterationFolder]:
+    """The iterations searched with the policy of `manifest`: log-probabilities of another one have another scale."""
+    manifests = [(folder, read_manifest(folder.trajectories)) for folder in history]
+    return [
+        folder
+        for folder, other in manifests
+        if other is not None and other.policy_fingerprint == manifest.policy_fingerprint
+    ]
 
 
 LOWEST = "area from 4 expansions"

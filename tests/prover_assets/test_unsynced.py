@@ -5,6 +5,7 @@ import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
+from prover_assets.definitions import defs
 from prover_assets.jobs import BASELINE_ASSETS, ITERATION_ASSETS
 from prover_assets.versions import ROOT, SOURCES, files_of
 
@@ -71,7 +72,8 @@ SEARCHES = {
     "trajectories",
     "guided_trajectories",
     "ebm_checkpoint",
-}  # calibration searches too
+    "policy_checkpoint",
+}  # calibration searches too, and so does the judgement on a tuned policy
 
 
 @pytest.mark.parametrize(
@@ -86,7 +88,8 @@ SEARCHES = {
         ("prover/policy/tiny/train.py", set()),
         ("ebm/training/trainer.py", {"ebm_checkpoint"}),
         ("ebm/calibration.py", {"ebm_checkpoint"}),
-        ("ebm/evaluation.py", {"iteration_report"}),
+        ("ebm/evaluation.py", {"iteration_report", "policy_checkpoint"}),
+        ("prover/policy/finetune_loop.py", {"policy_checkpoint"}),
         ("ebm/cli.py", set()),
         ("prover_assets/promotion.py", {"iteration_report"}),
         ("prover_assets/ui.py", set()),
@@ -98,6 +101,6 @@ def test_a_change_of_code_marks_the_steps_that_run_it(path, assets):
     assert found == assets
 
 
-def test_every_asset_names_its_sources(made):
-    graph = made.job.asset_layer.asset_graph
+def test_every_asset_names_its_sources():
+    graph = defs.resolve_asset_graph()
     assert {key.to_user_string() for key in graph.executable_asset_keys} == set(SOURCES)
