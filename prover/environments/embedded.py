@@ -23,6 +23,8 @@ from prover.environments.sandbox import ProcessLimits, lean_user
 
 MINILIB = Path(__file__).parent / "minilib"
 ROOT_MODULE = "Prover"
+SNAPSHOT = "header.snap"
+"""File beside the prelude's modules: what Lean knows after importing them. A wave that loads it imports nothing."""
 _HOST = Path(__file__).parent / "embedded_host.py"
 _HOST_ENVIRONMENT = {
     "PATH": os.defpath,
@@ -152,6 +154,38 @@ def _build(library: Path, target: Path) -> None:
         raise
 
 
+def _save_snapshot(library: Path, target: Path) -> None:
+    """Write `SNAPSHOT` into the prelude's folder; an empty file where this Lean has no snapshots."""
+    building = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        source, saved = building / "Header.lean", building / SNAPSHOT
+        source.write_text(f"prelude\nimport {ROOT_MODULE}\n", encoding="utf-8")
+        try:
+            arguments = ["-DElab.async=false", f"--incr-header-save={saved}", str(source)]
+            _run_lean(library, arguments, target)
+            deps = saved.with_name(f"{SNAPSHOT}.deps")
+            deps.rename(target / deps.name)
+        except (LeanUnavailable, OSError):
+            saved.write_bytes(b"")
+        saved.rename(target / SNAPSHOT)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def copy_modules(lean: EmbeddedLean, folder: Path) -> Path | None:
+    """Copy the prelude's modules to `folder`; the snapshot there, which names them by path, or None without one."""
+    shutil.copytree(lean.lib_path, folder)
+    folder.chmod(0o755)
+    deps = folder / f"{SNAPSHOT}.deps"
+    if not deps.is_file() or not (folder / SNAPSHOT).stat().st_size:
+        return None
+    modules = json.loads(deps.read_text("utf-8"))
+    for module in modules:
+        module["olean"] = str(folder / Path(module["olean"]).relative_to(lean.lib_path))
+    deps.write_text(json.dumps(modules), encoding="utf-8")
+    return folder / SNAPSHOT
+
+
 def embedded_lean() -> EmbeddedLean:
     """The library with its prelude, compiled now if it has not been for this user. Safe in several processes."""
     library = find_library()
@@ -164,6 +198,11 @@ def embedded_lean() -> EmbeddedLean:
             if not (target / "version").is_file():
                 shutil.rmtree(target, ignore_errors=True)
                 _build(library, target)
+    if not (target / SNAPSHOT).is_file():
+        with open(root / "minilib.lock", "w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (target / SNAPSHOT).is_file():
+                _save_snapshot(library, target)
     return EmbeddedLean(library, (target / "version").read_text("utf-8"), key, target)
 
 
@@ -208,7 +247,7 @@ class EmbeddedHost:
 
     def __init__(self, lean: EmbeddedLean, lib_path: Path, limits: ProcessLimits) -> None:
         ours, theirs = socket.socketpair()
-        config = {"limits": asdict(limits), "user": lean_user()}
+        config = {"limits": asdict(limits), "user": lean_user(), "version": lean.version}
         command = [*_host_command(), str(_HOST), "serve", str(lean.library)]
         with theirs:
             self._process = subprocess.Popen(

@@ -26,6 +26,7 @@ from prover.environments.embedded import (
     EmbeddedLean,
     HostDied,
     HostReply,
+    copy_modules,
     embedded_lean,
     inlined_prelude,
 )
@@ -195,8 +196,8 @@ class EmbeddedRunner:
         self._scratch = scratch_folder()
         weakref.finalize(self, remove_scratch, self._scratch)  # for environments nobody closes
         self._lib_path = self._scratch / "lib"
-        shutil.copytree(self._lean.lib_path, self._lib_path)
-        self._lib_path.chmod(0o755)
+        snapshot = copy_modules(self._lean, self._lib_path)
+        self._load = [f"--incr-load={snapshot}"] if snapshot else []
         # One slot per worker and kind: None until a host is started in it. Certification has hosts of its own.
         self._idle: dict[bool, queue.LifoQueue[EmbeddedHost | None]] = {
             True: queue.LifoQueue(),
@@ -214,6 +215,7 @@ class EmbeddedRunner:
             raise RuntimeError("this Lean environment is closed")
         pool = self._idle[fresh]
         host = pool.get()
+        load = [] if fresh else self._load  # what certifies is imported anew
         try:
             with (
                 wave_folder(self._scratch, text) as (file, work),
@@ -224,7 +226,7 @@ class EmbeddedRunner:
                     if host is None:
                         host = self._start()
                     try:
-                        reply = host.run([*OPTIONS, str(file)], work, wall_s, stdout.fileno(), stderr.fileno())
+                        reply = host.run([*OPTIONS, *load, str(file)], work, wall_s, stdout.fileno(), stderr.fileno())
                         break
                     except HostDied as error:
                         self._discard(host)
