@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import sqlite3
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,13 +61,26 @@ class SearchMemo:
                 raise MemoError(f"cannot make the folder of the memo {self.path}: {error}") from error
         try:
             self._db = sqlite3.connect(str(self.path or ":memory:"), timeout=_LOCK_TIMEOUT_S, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode = WAL")
+            self._enter_wal()
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.executescript(_TABLES)
         except sqlite3.Error as error:
             raise MemoError(
                 f"cannot use the memo {self.path}: {error}. It only saves time: move it away, and it is made anew"
             ) from error
+
+    def _enter_wal(self) -> None:
+        """Switch to write-ahead logging. SQLite refuses this at once, without waiting for its time-out, while another
+        process does the same to a new file; that one is done in a moment."""
+        give_up = time.monotonic() + _LOCK_TIMEOUT_S
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                    raise
+                time.sleep(0.01)
 
     # -- candidates: by (policy fingerprint, prompt, k) ----------------------------------------------------------
 

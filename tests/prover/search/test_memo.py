@@ -1,5 +1,6 @@
 import logging
 import sqlite3
+import threading
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -95,3 +96,18 @@ def test_several_processes_may_write_one_memo(tmp_path):
         assert list(pool.map(_write_many, [path] * 3, range(3))) == [0, 1, 2]
     with sqlite3.connect(path) as db:
         assert db.execute("SELECT count(*) FROM candidates_1").fetchone() == (40,)
+
+
+def test_a_new_memo_waits_for_the_process_that_is_making_it(tmp_path):
+    path = tmp_path / "memo.sqlite"
+    maker = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    maker.execute("BEGIN EXCLUSIVE")  # what another process holds while it switches the file to write-ahead logging
+    release = threading.Timer(0.3, lambda: maker.execute("ROLLBACK"))
+    release.start()
+    try:
+        with SearchMemo(path) as memo:
+            memo.store_candidates("policy", 8, {"prompt": [TacticCandidate("t", -1.0, 1)]})
+            assert memo.candidates("policy", ["prompt"], 8)
+    finally:
+        release.join()
+        maker.close()
