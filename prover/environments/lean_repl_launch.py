@@ -40,6 +40,18 @@ def _environment(folder: str) -> dict[str, str]:
     return kept | {"HOME": folder, "TMPDIR": folder}
 
 
+def _open_to_all(path: str) -> bool:
+    """Whether every user can read and run (or enter) `path`, and enter all folders above it."""
+    path = os.path.realpath(path)
+    if os.stat(path).st_mode & 0o005 != 0o005:
+        return False
+    while (parent := os.path.dirname(path)) != path:
+        path = parent
+        if not os.stat(path).st_mode & 0o001:
+            return False
+    return True
+
+
 def main() -> None:
     with open(sys.argv[1], encoding="utf-8") as file:
         config = json.load(file)
@@ -56,20 +68,23 @@ def main() -> None:
     os.chdir(folder)
     sandbox.leave_network()
     if user is not None:
-        sandbox.drop_user(user)
+        # A toolchain or project in root's own folders is read with the one capability to read all files.
+        read_all = not all(_open_to_all(path) for path in needed)
+        sandbox.drop_user(user, read_all=read_all)
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    unreachable = [path for path in needed if not os.access(path, os.X_OK)]
+    unreachable = [path for path in needed if not os.access(path, os.X_OK, effective_ids=True)]
     if unreachable:
         sys.exit(
             f"{unreachable[0]} cannot be read by user {os.geteuid()}, which Lean runs as (`nobody` when started by "
             "root); run as an ordinary user, or keep Lean (ELAN_HOME), project and REPL where all users can read them"
         )
-    sandbox.apply_limits(sandbox.ProcessLimits(**config["limits"]))
+    # `lake env` names Lean's folder; without it the REPL has to ask `lean`, a process of its own.
+    allow_fork = "LEAN_SYSROOT" not in environment
+    sandbox.apply_limits(sandbox.ProcessLimits(**config["limits"]), allow_fork=allow_fork)
     sandbox.no_new_privileges()
     sandbox.confine_writes(folder)
-    # `lake env` names Lean's folder; without it the REPL has to ask `lean`, a process of its own.
-    sandbox.deny_system_calls(allow_exec=True, allow_fork="LEAN_SYSROOT" not in environment)
+    sandbox.deny_system_calls(allow_exec=True, allow_fork=allow_fork)
     os.execve(program, [program], environment)
 
 

@@ -235,7 +235,8 @@ def _failure(message: str) -> Failed | LimitReached:
 
 
 def _is_error_reply(reply: Mapping[str, Any]) -> bool:
-    return set(reply) == {"message"} and isinstance(reply["message"], str)
+    """A text `message`, and nothing that only an answered request has (other REPLs add fields beside it)."""
+    return isinstance(reply.get("message"), str) and not {"goals", "proofState", "env"}.intersection(reply)
 
 
 def _malformed_lists(reply: Mapping[str, Any]) -> str | None:

@@ -532,3 +532,29 @@ def test_a_repl_that_is_not_built_is_named(installed):
         assert isinstance(crashed, Crashed)
         assert "no Lean REPL at" in crashed.message
         assert "lake build" in crashed.message
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not sys.platform.startswith("linux"), reason="needs root, to give it up")
+def test_a_toolchain_that_only_root_can_enter_is_read_all_the_same(installed, monkeypatch):
+    monkeypatch.setenv("PATH", os.defpath)  # no Python of root's own
+    installed.folder.chmod(0o700)
+    with installed.open() as environment:
+        (outcome,) = step(environment, root(environment), "probe")
+        assert isinstance(outcome, Progress), outcome
+        can = json.loads(outcome.state.text.removeprefix("⊢ "))
+        assert can["user"] == 65534
+        assert not can["socket"]
+        assert not can["write"] or not _has_landlock()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the sandbox is a Linux one")
+def test_a_repl_that_has_to_ask_lean_for_its_folder_may_start_it(installed):
+    """Without LEAN_SYSROOT the REPL runs `lean --print-prefix`; all else is limited as before."""
+    installed._write(installed.lake, 'shift\nunset LEAN_SYSROOT\nexport LEAN_PATH=project:\nexec "$@"')
+    with installed.open() as environment:
+        (outcome,) = step(environment, root(environment), "probe")
+        assert isinstance(outcome, Progress), outcome
+        can = json.loads(outcome.state.text.removeprefix("⊢ "))
+        assert can["fork"]
+        assert not can["socket"]
+        assert not can["write"] or not _has_landlock()

@@ -86,6 +86,10 @@ FAILED = {
     "smuggled sorry, goals remain": reply(["⊢ p"], sorries=[HOLE]),
     "goals remain, status is an error": reply(["⊢ p"], status="Error: kernel type check failed: bad"),
     "error reply": {"message": "Lean error:\n<input>:1:1: unknown tactic"},
+    "error reply with more beside it": {"message": "Lean error:\nno", "traces": [], "infotree": None},
+    "kernel, quoted by the status": reply(status="Error: kernel type check failed", messages=[]),
+    "sorry in the status of open goals": reply(["⊢ p"], status="Incomplete: contains sorry"),
+    "completed is not completed": reply(status="Completed: but not quite"),
     "error reply of the oldest REPL": {"message": "type mismatch\n  h₀ x\nhas type"},
 }
 
@@ -108,6 +112,7 @@ def test_failure_keeps_leans_words_without_the_repls_prefix():
         reply(status="Completed", messages=[message("unused variable `h`", "warning")]),
         reply(status="Completed", traces=["[Meta.Tactic.simp.rewrite] eq_self:1000"], messages=None),
         reply(status="Completed", state=None),
+        reply(status="Completed", messages=[], sorries=[], state=9) | {"infotree": [], "tactics": [], "time": 3},
     ],
 )
 def test_completed_with_only_remarks_is_a_claim(answer):
