@@ -54,7 +54,7 @@ def refuse_claim(claim: ProofClaim, *, takes_imports: bool) -> str | None:
     if not claim.tactics:
         return "the claim holds no tactics"
     for tactic in claim.tactics:
-        refused = refuse_tactic(tactic)
+        refused = refuse_tactic(tactic.replace("\r\n", "\n"))  # written out with Unix line ends
         if refused:
             return refused
     if has_imports(theorem.header) and not takes_imports:

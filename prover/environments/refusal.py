@@ -10,9 +10,9 @@ certified.
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-REFUSAL_VERSION = "refusal/2"
+REFUSAL_VERSION = "refusal/3"
 MAX_LENGTH = 20_000
 MAX_NESTING = 200
 
@@ -21,9 +21,12 @@ _FRAGMENTS = ["sorry", "unsafe", "implemented_by", "ofReduceBool", "ofReduceNat"
 _FRAGMENTS += ["lcProof", "lcAny", "lcErased", "lcVoid", "include_str", "include_bytes", "dbg_trace", "dbgTrace"]
 
 # Refused as a whole word. Closing goals without proof, running programs:
-_CHEATS = ["admit", "stop", "apply?", "rw?", "native", "native_decide", "reduceBool", "reduceNat"]
+_CHEATS = ["admit", "stop", "apply?", "rw?", "native", "native_decide"]
 _PROGRAMS = ["run_tac", "run_cmd", "run_elab", "run_meta", "by_elab", "eval", "elab", "elab_rules", "macro"]
 _PROGRAMS += ["macro_rules", "simproc", "dsimproc", "initialize", "builtin_initialize", "extern", "csimp"]
+_PROGRAMS += ["sleep", "polyrith"]
+# Definitions of a proof's own, which `where` and `let rec` make (`NAME.f`): a submission holds none.
+_DEFINITIONS = ["where", "letrec", "termination_by", "termination_by?", "decreasing_by"]
 # Commands, so that what follows a parse error cannot declare or change anything for its neighbours:
 _COMMANDS = ["axiom", "axioms", "constant", "theorem", "lemma", "def", "abbrev", "opaque", "example", "instance"]
 _COMMANDS += ["inductive", "coinductive", "structure", "class", "deriving", "mutual", "syntax", "notation", "notation3"]
@@ -33,10 +36,12 @@ _COMMANDS += ["universe", "attribute", "private", "protected", "public", "meta",
 _COMMANDS += ["local", "scoped", "include", "omit", "init_quot", "exit", "seal", "unseal", "alias", "irreducible_def"]
 _COMMANDS += ["register_option", "register_simp_attr", "add_decl_doc", "library_note", "gen_injective_theorems"]
 _COMMANDS += ["proof_wanted", "suppress_compilation", "initialize_simps_projections", "add_aesop_rules"]
-_WORDS = frozenset([*_CHEATS, *_PROGRAMS, *_COMMANDS])
+_WORDS = frozenset([*_CHEATS, *_PROGRAMS, *_DEFINITIONS, *_COMMANDS])
 
-# Refused as any part of a dotted name: effects, and the means of metaprograms (`simp`'s configuration is evaluated).
+# Refused as any part of a dotted name, `«quoted»` or not: effects, the means of metaprograms (`simp`'s configuration is
+# evaluated), and what the kernel would evaluate with compiled code.
 _PARTS = frozenset(["IO", "EIO", "BaseIO", "RealWorld", "Elab", "Meta", "MetaM", "CoreM", "TacticM", "TermElabM"])
+_PARTS |= {"reduceBool", "reduceNat"}
 
 # What Lean takes for an identifier, or less: a character missing here only makes more text refused.
 _LETTER = "A-Za-z_\u03b1-\u03ba\u03bc-\u03c9\u0391-\u039f\u03a1\u03a4-\u03a9\u2100-\u214f"
@@ -47,6 +52,8 @@ _NAME = re.compile(rf"{_PART}(?:\.{_PART})*")
 _HASH_COMMAND = re.compile(r"#\s*[A-Za-z_]")
 _PLAIN_STRING = re.compile(r'(?<![\w\'!#])"[A-Za-z0-9 _.,:;?=<>+*/]*"(?![\w\'"])')
 _QUOTED_PART = re.compile(r"«[A-Za-z0-9_ .,:<>=+*/!?']*»")
+_ATTRIBUTE = re.compile(r"@\s*\[")
+_LET_REC = re.compile(rf"(?<![{_REST}.])let\s+rec(?![{_REST}])")
 _BRACKET_CHARACTER = re.compile(r"'(?:\\.[^']*|[\"()\[\]{}⟨⟩⟪⟫⟦⟧⌊⌋⌈⌉])'")
 _OPEN_IN = re.compile(rf"(?<![{_REST}.])open (?:scoped )?(?:(?!IO\b|Lean\b){_PART}(?:\.{_PART})* )+in(?![{_REST}.])")
 _PAIRS = {")": "(", "]": "[", "}": "{", "⟩": "⟨", "⟫": "⟪", "⟧": "⟦", "⌋": "⌊", "⌉": "⌈", "⦄": "⦃", "»": "«"}
@@ -67,14 +74,12 @@ def _names(text: str) -> Iterator[str]:
             yield token.group()
 
 
+def _bad_part(names: Iterable[str]) -> str | None:
+    return next((part for name in names for part in name.split(".") if part in _PARTS), None)
+
+
 def _bad_name(text: str) -> str | None:
-    for name in _names(text):
-        if name in _WORDS:
-            return name
-        bad = _PARTS.intersection(name.split("."))
-        if bad:
-            return min(bad)
-    return None
+    return next((name for name in _names(text) if name in _WORDS), None) or _bad_part(_names(text))
 
 
 def _unclosed(text: str) -> str | None:
@@ -105,8 +110,16 @@ def _refusal(text: str, what: str) -> str | None:
         return f"the {what} holds `{fragment}`"
     if _HASH_COMMAND.search(text):
         return f"the {what} holds a `#` command"
-    bare = _QUOTED_PART.sub("x", _PLAIN_STRING.sub(" ", text))
-    bare = _OPEN_IN.sub(" ", bare)
+    if _ATTRIBUTE.search(text):
+        return f"the {what} holds an attribute `@[`"
+    bare = _PLAIN_STRING.sub(" ", text)
+    hidden = _bad_part(word for quoted in _QUOTED_PART.findall(bare) for word in _names(quoted))
+    if hidden:
+        return f"the {what} holds `{hidden}`"
+    bare = _QUOTED_PART.sub("x", bare)
+    bare = _OPEN_IN.sub(lambda opened: " ".join(opened.group().split()[1:-1]).removeprefix("scoped "), bare)
+    if _LET_REC.search(bare):
+        return f"the {what} holds `let rec`, a definition of its own"
     name = _bad_name(bare)
     if name:
         return f"the {what} holds `{name}`"
@@ -153,6 +166,7 @@ def refuse_name(name: str) -> str | None:
 _IN_HEADERS = ["set_option", "import", "prelude", "module", "namespace", "section", "end", "variable", "universe"]
 _IN_HEADERS += ["attribute", "noncomputable", "public", "meta", "local", "scoped", "include", "omit", "export"]
 _IN_HEADERS += ["suppress_compilation"]
+_NOT_IN_HEADERS = ["skipKernelTC", "implemented_by", "ofReduceBool", "ofReduceNat", "trustCompiler", "warn.sorry"]
 _HEADER_WORDS = (_WORDS | {"sorry", "unsafe", "implemented_by"}).difference(_IN_HEADERS)
 
 
@@ -163,5 +177,8 @@ def refuse_header(header: str) -> str | None:
         return f"the header holds {bad}"
     if _HASH_COMMAND.search(header):
         return "the header holds a `#` command"
+    fragment = next((fragment for fragment in _NOT_IN_HEADERS if fragment in header), None)
+    if fragment:
+        return f"the header holds `{fragment}`, with which a proof would mean nothing"
     found = next((name for name in _names(header) if name in _HEADER_WORDS), None)
     return f"the header holds `{found}`: it may import, open and set options only" if found else None

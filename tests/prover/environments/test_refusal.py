@@ -43,6 +43,27 @@ PROGRAMS = [
     'trivial\nelab "x" : tactic => pure ()',
     "open Lean Elab Tactic in skip",
     "set_option maxRecDepth 100 in skip",
+    "exact «IO».getStdout",
+    "exact Lean.«Elab».Term.x",
+    "exact Lean.reduceBool c",
+    "exact Lean.«reduceBool» c",
+    "open Foo.Meta in skip",
+    "open private x from y in skip",
+    "@[simp] exact h",
+    "exact let rec @[app_unexpander p] f := 1; h",
+    "exact let rec @  [simp] f := 1; h",
+    "sleep 100000",
+    "polyrith",
+]
+
+DEFINITIONS = [
+    "exact f where f := 1",
+    "exact f 0\nwhere f : Nat → False\n  | n => f n",
+    "let rec f : Nat → False := fun n => f n\nexact f 0",
+    "let  rec f := 1\nexact h",
+    "exact (let\n rec f := 1; h)",
+    "exact h\ntermination_by x",
+    "exact h\ndecreasing_by skip",
 ]
 
 ESCAPES = [
@@ -101,10 +122,14 @@ FINE = [
     "norm_num [Nat.choose]",
     "exact ⌊x⌋₊",
     "conv => lhs; rw [h]",
+    "let recent := h; exact recent",
+    "exact Nat.rec (fun x => x) h",
+    "exact «where»",
+    "open Classical Real in exact em p",
 ]
 
 
-@pytest.mark.parametrize("tactic", SORRIES + PROGRAMS + ESCAPES, ids=lambda tactic: ascii(tactic[:30]))
+@pytest.mark.parametrize("tactic", SORRIES + PROGRAMS + DEFINITIONS + ESCAPES, ids=lambda tactic: ascii(tactic[:30]))
 def test_refused(tactic: str) -> None:
     refused = refuse_tactic(tactic)
     assert refused is not None
@@ -167,5 +192,8 @@ def test_headers() -> None:
         "#eval 1",
         'open Nat\nmacro "x" : term => `(1)',
         "def x := 1",
+        "set_option debug.skipKernelTC true",
+        "set_option warn.sorry false",
+        "attribute [implemented_by f] g",
     ):
         assert refuse_header(bad) is not None
