@@ -1,5 +1,6 @@
 """Stepping on the embedded Lean: what a search may rely on."""
 
+import random
 import threading
 import time
 from dataclasses import replace
@@ -69,6 +70,30 @@ BAD_COMPANY = (
     "case inl =>", "refine ?_;", "exact h.1", "first |", "obtain ⟨hp, hq⟩ := h", "exact (", "simp [", "exact ⟩", "at h",
     "cases h with", "rcases h with ⟨hp, hq | hr⟩", "| inl", "intro", "1", "⊢", "apply Or.inl\n  left", "fun x => x",
 )  # fmt: skip
+
+
+MIXED = (
+    """
+intro x|constructor|left|cases h|obtain ⟨a, b⟩ := h|exact h.1|exact ⟨h.1,|refine ⟨?_, ?_⟩|right; exact|exact|:=|then
+cases h with|rcases h with ⟨a, b⟩|have x : p := h.1|have x : p :=|· left|repeat skip|fun|=> x|first|case|skip;|left <;>
+exact (fun x => x) (by)|apply Or.inl|left  -- a word|1|rw [h] at|trivial|, left|left right|left)|(left|exfalso|with
+""".strip()
+    .replace("\n", "|")
+    .split("|")
+    + ["| left", "left\n| right", "first | exact h | right", "left\n  right", "\\| x"]
+)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_an_outcome_does_not_depend_on_its_neighbours(lean: LeanScript, state, seed: int) -> None:
+    """Broken text of all kinds among good tactics: the same outcomes as when each is tried by itself."""
+    root = state(STATEMENT)
+    order = random.Random(seed).sample(MIXED, len(MIXED))
+    (together,) = lean.step([StepRequest(root, tuple(order))])
+    apart = [row[0] for row in lean.step([StepRequest(root, (tactic,)) for tactic in order])]
+    for tactic, outcome, alone in zip(order, together, apart, strict=True):
+        assert shape(outcome) == shape(alone), tactic
+    assert sum(isinstance(outcome, Progress) for outcome in together) >= 10
 
 
 def test_parse_errors_cost_no_neighbour_its_outcome(lean: LeanScript, state) -> None:
