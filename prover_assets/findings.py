@@ -104,11 +104,12 @@ def _cell(value: Any) -> str:
 
 def preview(frame: "pl.DataFrame", columns: Sequence[str], most: int = 8) -> dg.MetadataValue:
     """The first rows of some columns, as a Markdown table."""
-    rows = [[_clip(value) for value in row] for row in frame.select(columns).head(most).iter_rows()]
+    rows = [[clip(value) for value in row] for row in frame.select(columns).head(most).iter_rows()]
     return dg.MetadataValue.md(markdown_table(columns, rows))
 
 
-def _clip(value: Any, most: int = 160) -> Any:
+def clip(value: Any, most: int = 160) -> Any:
+    """A text that fits into a table's cell; other values as they are."""
     return value if not isinstance(value, str) or len(value) <= most else value[: most - 1] + "…"
 
 

@@ -102,6 +102,23 @@ def histograms(groups: Mapping[str, Sequence[float]], *, xlabel: str, title: str
 
 
 @_picture
+def scatter(groups: Mapping[str, Sequence[tuple[float, float]]], *, xlabel: str, ylabel: str, title: str) -> "Figure":
+    """Points in a plane, a colour a group: name -> (x, y) pairs."""
+    figure, axes = _axes(width=5.6, height=4.2)
+    colours = {"positive": POSITIVE, "negative": NEGATIVE}
+    for name, points in groups.items():
+        if len(points):
+            x, y = zip(*points, strict=True)
+            axes.scatter(x, y, s=9, alpha=0.55, linewidths=0, label=f"{name} ({len(x)})", color=colours.get(name))
+    axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    if any(len(points) for points in groups.values()):
+        axes.legend(frameon=False, fontsize="small", markerscale=2)
+    return figure
+
+
+@_picture
 def grouped_bars(table: Mapping[str, Mapping[str, tuple[float, float, float]]], *, ylabel: str, title: str) -> "Figure":
     """Bars in groups: group -> series -> (value, low, high), with the interval as a whisker."""
     figure, axes = _axes()

@@ -31,6 +31,8 @@ DAGSTER_RUN_TAG = "dagster.run_id"
 PARTITION_TAG = "dagster.partition"
 KIND_TAG = "prover.kind"
 """`iteration` on parents (`baseline` where a run has no partition), `asset` on children."""
+SOURCE_TAG = "mlflow.source.name"
+"""What MLflow shows as a run's source."""
 DEFAULT_UI = "http://127.0.0.1:5000"
 STATUS_OPEN = "RUNNING"
 BATCH = 1000
@@ -92,6 +94,7 @@ class MlflowResource(dg.ConfigurableResource):
             tags={
                 "mlflow.parentRunId": parent,
                 DAGSTER_RUN_TAG: context.run.run_id,
+                SOURCE_TAG: f"dagster job {context.run.job_name}",
                 KIND_TAG: "asset",
                 "prover.asset": name,
                 **({PARTITION_TAG: partition} if partition else {}),

@@ -1,5 +1,6 @@
 """What every asset does around its work: the data folder proven writable and held, the MLflow child run."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ class Step:
             if check.check_name in blocking:
                 self.run.mark_failed(f"{check.check_name}: {check.description}")
         return dg.MaterializeResult(
-            metadata={**metadata, **self.run.link()},
+            metadata={**{name: shown(value) for name, value in metadata.items()}, **self.run.link()},
             check_results=list(checks),
             data_version=dg.DataVersion(data_version),
         )
@@ -100,10 +101,23 @@ def step(
 
 
 def check(
-    name: str, passed: bool, description: str, numbers: Mapping[str, float] | None = None, *, blocking: bool = False
+    name: str,
+    passed: bool,
+    description: str,
+    numbers: Mapping[str, float | None] | None = None,
+    *,
+    blocking: bool = False,
 ) -> dg.AssetCheckResult:
-    """A check's result with its numbers; one that does not block warns."""
+    """A check's result with its numbers, those that were measured; one that does not block warns."""
     severity = dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN
+    measured = {
+        key: shown(value) for key, value in (numbers or {}).items() if value is not None and math.isfinite(value)
+    }
     return dg.AssetCheckResult(
-        check_name=name, passed=passed, description=description, severity=severity, metadata=dict(numbers or {})
+        check_name=name, passed=passed, description=description, severity=severity, metadata=measured
     )
+
+
+def shown(value: Any) -> Any:
+    """A number as a page should show it: six significant digits are enough to read, and to draw."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value

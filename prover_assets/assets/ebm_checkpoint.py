@@ -138,12 +138,14 @@ def _checks(trained: Trained) -> list[dg.AssetCheckResult]:
             FINITE,
             loss is not None and math.isfinite(loss),
             f"the last loss is {loss}",
+            {"loss": loss if loss is not None and math.isfinite(loss) else None, "steps": trained.steps},
             blocking=True,
         ),
         check(
             GAP,
             gap is not None and gap > 0,
             f"the energy gap is {gap}: mean ENERGY of negatives less that of positives, which must be above 0",
+            {name: trained.metrics.get(name) for name in ("energy_gap", "rank_accuracy", "energy_std")},
             blocking=True,
         ),
         check(

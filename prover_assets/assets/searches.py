@@ -81,20 +81,28 @@ def search_checks(counts: Mapping[str, float], invalid: list[tuple[str, str]]) -
         check(
             CLAIMS,
             counts["uncertified"] == 0,
-            f"{int(counts['uncertified'])} theorems had claims and no certified proof",
-            {"uncertified": int(counts["uncertified"])},
+            f"{int(counts['claimed'])} theorems have claims, {int(counts['uncertified'])} of them no certified proof",
+            {
+                "claimed": int(counts["claimed"]),
+                "uncertified": int(counts["uncertified"]),
+                "certified_share": 1 - counts["uncertified"] / counts["claimed"] if counts["claimed"] else None,
+            },
         ),
         check(
             PARSED,
             counts["invalid"] == 0,
             f"Lean does not accept {int(counts['invalid'])} of {theorems} statements" + (f": {named}" if named else ""),
-            {"invalid": int(counts["invalid"])},
+            {"theorems": theorems, "invalid": int(counts["invalid"])},
         ),
         check(
             STEADY,
             lost <= 0.05 * theorems,
             f"{lost} of {theorems} theorems were lost to crashes and time limits",
-            {"crashed": int(counts["crashed"]), "timed_out": int(counts["timed_out"])},
+            {
+                "crashed": int(counts["crashed"]),
+                "timed_out": int(counts["timed_out"]),
+                "lost_share": lost / theorems if theorems else None,
+            },
         ),
     ]
 
@@ -112,6 +120,7 @@ def describe_search(work: Step, files: SearchFiles, manifest: Manifest, *, title
     highest = int(summary["max_expansions"].max() or 1)  # type: ignore[arg-type]
     curve = plots.solve_curves({title: list(expansions.values())}, highest=highest, title=f"{title}: theorems proved")
     spent = plots.stacked_bar(time_parts(counts), xlabel="seconds, summed over theorems", title="where the time went")
+    asset = work.context.asset_key.to_user_string()
     work.run.picture(curve, "solve_curve")
     work.run.picture(spent, "time")
     work.run.metrics({**counts, "seconds": manifest.seconds})
@@ -122,11 +131,13 @@ def describe_search(work: Step, files: SearchFiles, manifest: Manifest, *, title
                 "policy": manifest.policy_fingerprint,
                 "environment": manifest.environment_fingerprint,
                 "ebm": manifest.ebm_id,
+                "left_out": manifest.note,
             }
         },
-        parent_prefix=work.context.asset_key.to_user_string(),
+        parent_prefix=asset,
     )
-    work.run.dataset(title, search_data_version(files, manifest), files.nodes, "output")
+    kept = f"{asset}-{work.context.partition_key}" if work.context.assets_def.partitions_def is not None else asset
+    work.run.dataset(kept, search_data_version(files, manifest), files.nodes, "output")
     metadata: dict[str, Any] = {
         **{key: counts[key] for key in ("theorems", "proved", "solve_rate", "claimed", "uncertified", "invalid")},
         **{key: counts[key] for key in ("frontier_exhausted", "expansions", "tactics", "nodes")},
@@ -136,6 +147,7 @@ def describe_search(work: Step, files: SearchFiles, manifest: Manifest, *, title
         "policy": manifest.policy_id,
         "environment": manifest.environment,
         "energy_model": manifest.ebm_id or "none: the policy alone",
+        **({"left_out": manifest.note} if manifest.note else {}),
         "candidates_from_memo": manifest.candidates_known,
         "dagster/column_schema": column_schema(nodes, COLUMN_NOTES),
         "preview": preview(nodes, NODE_COLUMNS),

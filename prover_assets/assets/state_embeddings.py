@@ -2,8 +2,10 @@
 
 import dagster as dg
 
+from prover_assets import plots
 from prover_assets.assets.common import GPU_POOL, GROUP, OWNERS, check, step
 from prover_assets.configs import EmbeddingsConfig
+from prover_assets.findings import clip, markdown_table
 from prover_assets.layout import digest_of
 from prover_assets.partitions import iteration_partitions
 from prover_assets.resources import DataResource, PolicyResource
@@ -39,8 +41,9 @@ def state_embeddings(
 ) -> dg.MaterializeResult:
     """The policy's hidden vector of every labelled state so far, encoded once and kept by content.
 
-    Encodes only what the cache lacks: materialized again without change it encodes nothing. Look at how many states
-    were cached, and at the check.
+    Seconds for the demonstration. Encodes only what the cache lacks: materialized again without change it encodes
+    nothing, and says so. Look at how many states were cached, at the check, and at whether the picture of the vectors
+    tells positive from negative states.
     """
     with step(context, data, mlflow, config, policy=policy) as work:
         policy = work.policy_of(policy).resource
@@ -64,6 +67,10 @@ def state_embeddings(
         work.run.metrics(numbers)
         facts = {"policy_id": done.policy_id, "pooling": done.pooling, "encoder": done.encoder_fingerprint}
         work.run.params({"inputs": facts}, parent_prefix="state_embeddings")
+        plane = plots.scatter(
+            done.plane, xlabel="first principal direction", ylabel="second", title="vectors of labelled states"
+        )
+        work.run.picture(plane, "vectors")
         unchanged = "nothing to encode: every state was in the cache" if done.encoded == 0 else ""
         return work.result(
             data_version=digest_of([done.encoder_fingerprint, done.states_digest]),
@@ -74,6 +81,13 @@ def state_embeddings(
                 "pooling": done.pooling,
                 "encoder": done.encoder_fingerprint,
                 "done": unchanged or f"{done.encoded} states encoded, {done.cached} were in the cache",
+                "vectors": plane.markdown("vectors of labelled states"),
+                "preview": dg.MetadataValue.md(
+                    markdown_table(
+                        ["theorem", "state", "label", "norm"], [(n, clip(s), k, v) for n, s, k, v in done.preview]
+                    )
+                ),
+                "dagster/row_count": done.requested,
                 "path": dg.MetadataValue.path(done.folder),
             },
             checks=[

@@ -12,6 +12,14 @@ from prover_assets.tracking import MlflowResource
 from prover_assets.versions import step_version
 from prover_assets.work.theorem_sets import SPLITS, write_theorem_sets
 
+COLUMNS = {
+    "name": "distinct over all three sets",
+    "statement": "what follows the name in Lean: binders, colon, proposition",
+    "header": "imports and opens that the statement needs",
+    "split": "train, valid or test",
+    "difficulty": "of generated theorems: higher is harder",
+}
+
 
 @dg.asset(
     group_name=GROUP,
@@ -55,6 +63,10 @@ def theorems(
                     )
                     for split in SPLITS
                 },
+                "dagster/row_count": len(statements),
+                "dagster/column_schema": dg.TableSchema(
+                    [dg.TableColumn(name, "string", description=note) for name, note in COLUMNS.items()]
+                ),
                 "path": dg.MetadataValue.path(str(work.data.theorems("train").parent)),
             },
             checks=[

@@ -1,6 +1,6 @@
 """Hidden vectors of the states that training needs, into the cache."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,12 +9,17 @@ from prover_assets.progress import Update
 from prover_assets.resources import PolicyResource
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
 
     from ebm.embeddings import EmbeddingCache
     from prover.policy.base import FingerprintedPolicy
 
 CHUNK = 4096
+SAMPLE = 500
+"""Vectors of a label that are drawn."""
+SHOWN = 4
+"""States of a label in the preview."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,10 @@ class Embedded:
     """Distinct states by merged label."""
     states_digest: str
     """Digest of the labelled states, whatever their order."""
+    plane: Mapping[str, Sequence[tuple[float, float]]]
+    """A sample of the vectors by label, on the two directions along which they differ most."""
+    preview: Sequence[tuple[str, str, str, float]]
+    """(theorem, state, label, norm of its vector) of the first states of each label."""
 
 
 def open_cache(data: DataFolder, model: "FingerprintedPolicy") -> "EmbeddingCache":
@@ -84,7 +93,19 @@ def embed_states(
             non_finite += int((~finite).sum())
             zero += int((~vectors.any(axis=1)).sum())
             norms += float(np.linalg.norm(vectors[finite], axis=1).sum())
+        sampled = {
+            label: wanted.filter(pl.col("label") == label).unique("state_key", maintain_order=True).head(SAMPLE)
+            for label in ("positive", "negative")
+        }
+        vectors_of = {label: cache.gather(rows["state_key"].to_list()) for label, rows in sampled.items()}
         folder = str(cache.folder)
+    preview = [
+        (name, text, label, float(np.linalg.norm(vector)))
+        for label, rows in sampled.items()
+        for (name, text), vector in zip(
+            rows.select("theorem_name", "state_pp").head(SHOWN).iter_rows(), vectors_of[label], strict=False
+        )
+    ]
     return Embedded(
         requested=counts.requested,
         cached=counts.cached,
@@ -99,4 +120,22 @@ def embed_states(
         folder=folder,
         labels={label: states.filter(pl.col("label") == label).height for label in ("positive", "negative", "unknown")},
         states_digest=digest_of(sorted(texts)),
+        plane=principal_plane(vectors_of),
+        preview=preview,
     )
+
+
+def principal_plane(groups: Mapping[str, "np.ndarray"]) -> dict[str, list[tuple[float, float]]]:
+    """Each group's vectors on the two principal directions of all of them together; nothing for fewer than three."""
+    import numpy as np
+
+    everything = np.concatenate(list(groups.values())).astype(np.float64)
+    everything = everything[np.isfinite(everything).all(axis=1)]
+    if len(everything) < 3:
+        return {}
+    centre = everything.mean(axis=0)
+    directions = np.linalg.svd(everything - centre, full_matrices=False)[2][:2]
+    return {
+        name: [(float(x), float(y)) for x, y in (np.nan_to_num(vectors.astype(np.float64)) - centre) @ directions.T]
+        for name, vectors in groups.items()
+    }

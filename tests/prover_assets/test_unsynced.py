@@ -41,7 +41,7 @@ def test_an_asset_made_again_without_a_change_marks_nothing(made):
 
 
 def test_other_search_settings_mark_what_was_made_from_the_old_search_step_by_step(made):
-    made.config = {"trajectories": {"max_expansions": 20}}
+    made.config = {"trajectories": {"max_expansions": 12}}
     made.run("trajectories", partition="iter_000")
     assert unsynced(made) == {"state_embeddings", "ebm_checkpoint"}
     made.run("state_embeddings", "ebm_checkpoint", partition="iter_000")
