@@ -329,18 +329,28 @@ def export(
     lean_project: Annotated[Path | None, typer.Option(help="Lake project that the proofs are for.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
 ) -> None:
-    """Write the proofs that were found as Lean files."""
+    """Write proofs that hold as Lean files. Those of JSON files are certified first; exit code 1 if one does not hold."""
     from prover.proofs import export_proofs, plain_proof_file, read_claims
 
     claims = read_claims(file)
+    failed: dict[str, str] = {}
     with open_lean(lean, lean_project, None) as environment:
+        if file.suffix in (".json", ".jsonl"):  # a trajectory file holds certified proofs only
+            certificates = environment.certify(claims)
+            claims = [certificate.claim for certificate in certificates if certificate.certified]
+            failed = {each.claim.theorem.name: each.reason for each in certificates if not each.certified}
         text_of = getattr(environment, "proof_file", plain_proof_file)
         try:
             written = export_proofs(claims, output, text_of)
         except OSError as error:
             raise UsageProblem(f"cannot write in {output}: {error.strerror or error}") from error
-    figures = {"proofs": len(written), "output": str(output), "files": [path.name for path in written]}
+    for name, reason in failed.items():
+        _err.print(f"{name}: not written, it does not hold: {reason}", markup=False)
+    files = [path.name for path in written]
+    figures = {"proofs": len(written), "output": str(output), "files": files, "failed": failed}
     print(json.dumps(figures) if as_json else f"{len(written)} Lean files in {output}")
+    if failed:
+        raise typer.Exit(TROUBLE)
 
 
 # -- plugins and the way out --------------------------------------------------------------------------------------

@@ -188,6 +188,7 @@ def test_proofs_are_exported_a_file_a_theorem(world, capsys):
         {"name": "b", "statement": "(p : Prop) : p → p", "proof": "intro h\nexact h"},
     ]
     Path("proofs.json").write_text(json.dumps(entries))
+    world._uncertified = 0.0
     assert run("export-proofs", "proofs.json", "--output", "lean", "--json") == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures["proofs"] == 2
@@ -196,6 +197,10 @@ def test_proofs_are_exported_a_file_a_theorem(world, capsys):
     assert first.read_text() == "open Nat\n\ntheorem Logic.a' (p : Prop) : p → p := by\n  intro h\n  exact h\n"
     assert second.read_text() == "theorem b (p : Prop) : p → p := by\n  intro h\n  exact h\n"
     assert sorted(path.name for path in Path("lean").iterdir()) == sorted(figures["files"])
+    world._uncertified = 1.0
+    assert run("export-proofs", "proofs.json", "--output", "other") == cli.TROUBLE
+    assert list(Path("other").iterdir()) == []
+    assert "b: not written, it does not hold" in capsys.readouterr().err
 
 
 def test_odd_names_stay_in_the_folder_and_apart(tmp_path):
