@@ -329,7 +329,7 @@ def export(
     lean_project: Annotated[Path | None, typer.Option(help="Lake project that the proofs are for.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
 ) -> None:
-    """Write proofs that hold as Lean files. Those of JSON files are certified first; exit code 1 if one does not hold."""
+    """Write proofs as Lean files; those of JSON files are certified first. Exit code 1 if one does not hold."""
     from prover.proofs import export_proofs, plain_proof_file, read_claims
 
     claims = read_claims(file)
