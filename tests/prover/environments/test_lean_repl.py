@@ -495,6 +495,7 @@ def installed(monkeypatch) -> Iterator[StandIn]:
     shutil.copy(DATA / "pairs.jsonl", folder / "pairs.jsonl")
     standin._write(program, f'exec /usr/bin/env python3 -I -S "{folder}/standin.py" "{folder}/pairs.jsonl" /dev/null')
     monkeypatch.setenv("MY_TOKEN", "secret")
+    monkeypatch.setenv("PATH", os.defpath)  # a Python that is a script of the user's own would have to fork
     yield standin
     shutil.rmtree(folder)
 
@@ -535,8 +536,7 @@ def test_a_repl_that_is_not_built_is_named(installed):
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not sys.platform.startswith("linux"), reason="needs root, to give it up")
-def test_a_toolchain_that_only_root_can_enter_is_read_all_the_same(installed, monkeypatch):
-    monkeypatch.setenv("PATH", os.defpath)  # no Python of root's own
+def test_a_toolchain_that_only_root_can_enter_is_read_all_the_same(installed):
     installed.folder.chmod(0o700)
     with installed.open() as environment:
         (outcome,) = step(environment, root(environment), "probe")
