@@ -70,6 +70,13 @@ def _unquoted(name: str) -> str:
     return name.replace("«", "").replace("»", "")
 
 
+def _names_theorem(listed: str, theorem: Theorem) -> bool:
+    """Whether Lean's name for what it listed is the theorem's; a header may have opened a namespace around it."""
+    name = _unquoted(theorem.name).removeprefix("_root_.")
+    inside = re.search(r"^\s*namespace\s", theorem.header, re.MULTILINE) is not None
+    return listed == name or (inside and listed.endswith(f".{name}"))
+
+
 def judge(claim: ProofClaim, result: RunResult) -> tuple[str, tuple[str, ...]]:
     """(reason why not, axioms) from the run of `certificate_text`; the reason is "" when the claim is certified."""
     if result.ended != "exited":
@@ -80,7 +87,7 @@ def judge(claim: ProofClaim, result: RunResult) -> tuple[str, tuple[str, ...]]:
     if any(uses_sorry(message) for message in result.messages):
         return "the proof uses `sorry`", ()
     found = _AXIOMS.match(str(result.messages[-1]["data"])) if result.messages else None
-    if found is None or _unquoted(found["name"]) != _unquoted(claim.theorem.name):
+    if found is None or not _names_theorem(_unquoted(found["name"]), claim.theorem):
         return f"Lean did not list the theorem's axioms{': ' + result.detail if result.detail else ''}", ()
     axioms = tuple(name.strip() for name in (found["axioms"] or "").split(",") if name.strip())
     extra = [name for name in axioms if name not in ALLOWED_AXIOMS]

@@ -46,6 +46,31 @@ def test_every_kind_of_name_certifies(lean: LeanScript, name: str) -> None:
     assert certificate.reason == ""
 
 
+def test_a_header_may_open_a_namespace(lean: LeanScript) -> None:
+    header = "namespace Space.Inner"
+    assert certify(lean, Theorem("t", "(p : Prop) (h : p) : p", header=header), "exact h").reason == ""
+    assert not certify(lean, Theorem("t", ": False", header=header), "exact t").certified
+    known = Theorem("add_comm", "(n m : Nat) : n + m = m + n", header="namespace Nat")
+    assert "already" in certify(lean, known, "exact Nat.add_comm n m").reason
+    # Without a namespace another theorem of the same last name is another theorem.
+    listed = [{"data": "'Other.t' does not depend on any axioms", "severity": "information", "pos": {"line": 1}}]
+    assert judge(ProofClaim(Theorem("t", ": True"), ("trivial",)), RunResult(listed, "exited", "", 0.0, 0))[0]
+
+
+def test_windows_line_ends_certify(lean: LeanScript) -> None:
+    assert certify(lean, Theorem("t", "(p : Prop) : p → p"), "intro h\r\nexact h").reason == ""
+
+
+def test_no_definition_comes_with_a_proof(lean: LeanScript) -> None:
+    for tactic in ("exact f where f : False := f", "let rec f : False := f\nexact f", "exact target.f\nwhere f := 1"):
+        assert "refused" in certify(lean, FALSE, tactic).reason, tactic
+
+
+def test_a_header_cannot_switch_the_kernel_off(lean: LeanScript) -> None:
+    theorem = Theorem("t", ": False", header="set_option debug.skipKernelTC true")
+    assert "skipKernelTC" in certify(lean, theorem, "trivial").reason
+
+
 def test_a_self_reference_is_no_proof(lean: LeanScript) -> None:
     for tactic in (
         "exact target",
