@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from prover_assets.jobs import BASELINE_ASSETS, ITERATION_ASSETS
+from prover_assets.jobs import BASELINE_ASSETS, ITERATION_ASSETS, TUNING_ASSET
 from prover_assets.layout import DataFolder
 from prover_assets.partitions import FIRST_ITERATION, ITERATION, following, in_order
 
@@ -30,14 +30,32 @@ def known_iterations(instance: dg.DagsterInstance) -> list[str]:
     return in_order(instance.get_dynamic_partitions(ITERATION))
 
 
-def next_iteration(instance: dg.DagsterInstance, data: DataFolder) -> NextIteration:
-    """The first iteration without a report, and what it lacks; after the last, a new one."""
+def next_iteration(instance: dg.DagsterInstance, data: DataFolder, *, tune_policy: bool = False) -> NextIteration:
+    """The first iteration without a report, and what it lacks; after the last, a new one.
+
+    tune_policy: each iteration ends with fine-tuning the policy. The newest finished one that lacks this is next, as
+    long as the one after it has not begun: later, it would change what that one was made with.
+    """
     keys = known_iterations(instance)
+    tuning = (TUNING_ASSET,) if tune_policy else ()
+    before: str | None = None
     for key in keys:
         remaining = remaining_assets(instance, data, key)
         if remaining:
-            return NextIteration(key, remaining)
-    return NextIteration(following(keys[-1]) if keys else FIRST_ITERATION, ITERATION_ASSETS)
+            begun = data.iteration(key).trajectories.manifest.exists()
+            if tune_policy and before is not None and not begun and _untuned(instance, data, before):
+                return NextIteration(before, tuning)
+            return NextIteration(key, (*remaining, *tuning))
+        before = key
+    if tune_policy and before is not None and _untuned(instance, data, before):
+        return NextIteration(before, tuning)
+    return NextIteration(following(keys[-1]) if keys else FIRST_ITERATION, (*ITERATION_ASSETS, *tuning))
+
+
+def _untuned(instance: dg.DagsterInstance, data: DataFolder, key: str) -> bool:
+    """Whether the policy was not tuned, or not to the end, after a finished iteration."""
+    event = _latest(instance, TUNING_ASSET, key)
+    return event is None or not data.iteration(key).tuning.exists() or _failed(instance, TUNING_ASSET, event.run_id)
 
 
 def remaining_assets(instance: dg.DagsterInstance, data: DataFolder, key: str) -> tuple[str, ...]:

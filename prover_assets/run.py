@@ -32,6 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default="demo",
         help=f"a preset ({', '.join(PRESETS)}) or a YAML file of Dagster run configuration (default demo)",
     )
+    parser.add_argument(
+        "--tune-policy",
+        action="store_true",
+        help="end the iteration with fine-tuning the policy on the certified proofs so far; the next one searches with "
+        "the tuned policy if validation says that it is better. Where the newest finished iteration lacks this, do it",
+    )
     parser.add_argument("--json", action="store_true", help="print the report's numbers as one JSON object at the end")
     options = parser.parse_args(arguments)
     if options.iterations < 1:
@@ -51,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ["PROVER_DATA"] = str(data.root)
     try:
         for _ in range(options.iterations):
-            code = run_next(data, run_config, as_json=options.json)
+            code = run_next(data, run_config, as_json=options.json, tune_policy=options.tune_policy)
             if code:
                 return code
     except KeyboardInterrupt:
@@ -60,26 +66,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run_next(data: DataFolder, run_config: Mapping[str, Any], *, as_json: bool = False) -> int:
+def run_next(
+    data: DataFolder, run_config: Mapping[str, Any], *, as_json: bool = False, tune_policy: bool = False
+) -> int:
     """Run what the next iteration lacks, and print its summary."""
     import dagster as dg
 
     from prover_assets.definitions import defs
     from prover_assets.iterations import missing_baseline, next_iteration
-    from prover_assets.jobs import ITERATION_ASSETS, first_iteration_job
+    from prover_assets.jobs import ITERATION_ASSETS, everything_job, first_iteration_job
     from prover_assets.partitions import ITERATION
 
     instance = dg.DagsterInstance.get()
     close_abandoned(instance, data)
-    upcoming = next_iteration(instance, data)
+    upcoming = next_iteration(instance, data, tune_policy=tune_policy)
     instance.add_dynamic_partitions(ITERATION, [upcoming.key])
     selection = [*missing_baseline(instance, data), *upcoming.remaining]
     reporter = TerminalReporter()
-    again = "" if upcoming.remaining == ITERATION_ASSETS else f" (going on from {upcoming.remaining[0]})"
+    again = (
+        ""
+        if upcoming.remaining[: len(ITERATION_ASSETS)] == ITERATION_ASSETS
+        else f" (going on from {upcoming.remaining[0]})"
+    )
     reporter.console.print(f"[bold]{upcoming.key}[/]{again}, data in {data.root}")
     began = time.monotonic()
     with using(reporter):
-        result = defs.resolve_job_def(first_iteration_job.name).execute_in_process(
+        job = everything_job if tune_policy else first_iteration_job
+        result = defs.resolve_job_def(job.name).execute_in_process(
             instance=instance,
             partition_key=upcoming.key,
             asset_selection=[dg.AssetKey(name) for name in selection],
@@ -177,6 +190,11 @@ def print_summary(iteration: IterationFolder, reporter: TerminalReporter, *, sec
     out.print(f"\n[{colour}]{report['ebm_id']} {word}[/]: {promotion['reason']}", soft_wrap=True)
     champion = promotion["champion"] or "none, the policy alone"
     out.print(f"champion of the next iteration: {champion}", soft_wrap=True)
+    tuning = read_json(iteration.tuning)
+    if tuning is not None:
+        colour, word = ("green", "adopted") if tuning["adopted"] else ("yellow", "not adopted")
+        out.print(f"\n[{colour}]tuned policy {word}[/]: {tuning['reason']}", soft_wrap=True)
+        out.print(f"policy of the next iteration: {tuning['policy'] or 'as configured'}", soft_wrap=True)
     out.print(f"\n{iteration.key} took {seconds:.0f} s. Where to look next:")
     out.print(f"  report      {iteration.report / 'index.html'}", soft_wrap=True)
     out.print("  make ui     Dagster (lineage, checks, plots) and MLflow", soft_wrap=True)

@@ -25,7 +25,9 @@ def nightly_iteration(context: dg.ScheduleEvaluationContext, data: DataResource)
     return request(upcoming.key, upcoming.remaining, f"nightly-{context.scheduled_execution_time:%Y-%m-%d}")
 
 
-def request(key: str, remaining: tuple[str, ...], run_key: str) -> dg.RunRequest:
-    """A run of the assets that an iteration still lacks."""
-    selection = None if remaining == ITERATION_ASSETS else [dg.AssetKey(name) for name in remaining]
+def request(
+    key: str, remaining: tuple[str, ...], run_key: str, *, everything: tuple[str, ...] = ITERATION_ASSETS
+) -> dg.RunRequest:
+    """A run of the assets that an iteration still lacks. everything: those of the job that is asked for."""
+    selection = None if remaining == everything else [dg.AssetKey(name) for name in remaining]
     return dg.RunRequest(run_key=run_key, partition_key=key, asset_selection=selection)

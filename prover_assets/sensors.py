@@ -5,7 +5,14 @@ import os
 import dagster as dg
 
 from prover_assets.iterations import next_iteration, runs_in_progress
-from prover_assets.jobs import first_iteration_job, iteration_job
+from prover_assets.jobs import (
+    ITERATION_ASSETS,
+    TUNING_ASSET,
+    everything_job,
+    first_iteration_job,
+    iteration_job,
+    policy_iteration_job,
+)
 from prover_assets.partitions import ITERATION, iteration_number
 from prover_assets.resources import DataResource
 from prover_assets.schedules import request
@@ -22,25 +29,29 @@ def chain_limit() -> int:
 
 @dg.run_status_sensor(
     run_status=dg.DagsterRunStatus.SUCCESS,
-    monitored_jobs=[iteration_job, first_iteration_job],
-    request_job=iteration_job,
+    monitored_jobs=[iteration_job, first_iteration_job, policy_iteration_job, everything_job],
+    request_jobs=[iteration_job, policy_iteration_job],
     default_status=dg.DefaultSensorStatus.STOPPED,
     minimum_interval_seconds=30,
     description="Starts the next iteration when one has ended well, up to PROVER_CHAIN_LIMIT iterations (default 10).",
 )
 def chain_iterations(context: dg.RunStatusSensorContext, data: DataResource) -> dg.RunRequest | dg.SkipReason:
-    """Asks for one run a finished iteration; a failed iteration ends the chain."""
+    """Asks for one run a finished iteration, which tunes the policy if that one did; a failed one ends the chain."""
     ended = context.dagster_run.tags.get("dagster/partition")
     if ended is None:
         return dg.SkipReason("the run that ended was of no iteration")
     running = runs_in_progress(context.instance)
     if running:
         return dg.SkipReason(f"{running[0].tags['dagster/partition']} is running")
-    upcoming = next_iteration(context.instance, data.folder())
+    tuned = context.dagster_run.job_name in (policy_iteration_job.name, everything_job.name)
+    upcoming = next_iteration(context.instance, data.folder(), tune_policy=tuned)
     if iteration_number(upcoming.key) >= chain_limit():
         return dg.SkipReason(f"the limit of {chain_limit()} iterations is reached (PROVER_CHAIN_LIMIT)")
     context.instance.add_dynamic_partitions(ITERATION, [upcoming.key])
-    return request(upcoming.key, upcoming.remaining, f"after-{context.dagster_run.run_id}")
+    job = policy_iteration_job if tuned else iteration_job
+    everything = (*ITERATION_ASSETS, TUNING_ASSET) if tuned else ITERATION_ASSETS
+    found = request(upcoming.key, upcoming.remaining, f"after-{context.dagster_run.run_id}", everything=everything)
+    return found.with_replaced_attrs(job_name=job.name)
 
 
 def _close(instance_run: dg.DagsterRun, status: str, data: DataResource, mlflow: MlflowResource) -> str:

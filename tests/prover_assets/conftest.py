@@ -78,6 +78,9 @@ class MazePolicy:
         self.encoded: list[str] = []
         self.asked: list[str] = []
 
+    wrong_turn = 0.8
+    """What a wrong turn costs in log-probability (nats), besides chance."""
+
     def generate(self, states: Sequence[str], n_candidates: int) -> list[list[TacticCandidate]]:
         self.asked += states
         found = []
@@ -85,7 +88,10 @@ class MazePolicy:
             name, kind, place = state.removeprefix("⊢ ").split(" ")[:3]
             hint = right_turn(name, place) if kind == "good" else ""
             drawn = sorted(
-                ((-3 * chance("lp", state, i) - (0.05 if f"t{i}" == hint else 0.8), f"t{i}") for i in range(5)),
+                (
+                    (-3 * chance("lp", state, i) - (0.05 if f"t{i}" == hint else self.wrong_turn), f"t{i}")
+                    for i in range(5)
+                ),
                 reverse=True,
             )
             found.append([TacticCandidate(tactic, log_prob, 1) for log_prob, tactic in drawn[:n_candidates]])
@@ -117,8 +123,18 @@ _POLICY = MazePolicy()
 
 
 class MazePolicyResource(PolicyResource):
+    """With a path: the policy whose settings are in that folder's `maze.json`, as tests of tuning write it."""
+
     def load(self) -> Any:
-        return _POLICY
+        if not self.path:
+            return _POLICY
+        tuned = MazePolicy()
+        for name, value in json.loads((Path(self.path) / "maze.json").read_text(encoding="utf-8")).items():
+            setattr(tuned, name, value)
+        return tuned
+
+    def identity(self) -> str:
+        return "maze"
 
 
 @dataclass
@@ -148,7 +164,7 @@ class Project:
             policy=MazePolicyResource(),
             mlflow=MlflowResource(enabled=self.track),
         )
-        return project.resolve_job_def("first_iteration")
+        return project.resolve_job_def("first_policy_iteration")
 
     def run_config(self, selection: Sequence[str]) -> dict[str, Any]:
         ops: dict[str, dict[str, Any]] = {
@@ -273,11 +289,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory, mlflow_template: Path, se
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory):
-    """The servers of `make ui` over a project of a few theorems on the real Lean. For slow tests."""
-    from server import serving
+def server(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config):
+    """The servers of `make ui` over a project of a few theorems on the real Lean. For tests marked ui."""
+    from server import SMALL, TOUR, serving
 
-    with serving(tmp_path_factory.mktemp("server")) as found:
+    settings = TOUR if pytestconfig.getoption("--screenshots") else SMALL
+    with serving(tmp_path_factory.mktemp("server"), settings) as found:
         yield found
 
 
@@ -288,6 +305,33 @@ def first(server) -> list[dict[str, Any]]:
 
     server.add_partition("iter_000")
     return server.backfill(["iter_000"], ALL)
+
+
+@pytest.fixture(scope="session")
+def second(server, first, pytestconfig: pytest.Config) -> list[dict[str, Any]]:
+    """The run of the second iteration; for pictures also that of a third."""
+    keys = ("iter_001", "iter_002") if pytestconfig.getoption("--screenshots") else ("iter_001",)
+    runs = server.iterate(*keys)
+    assert {run["status"] for run in runs} == {"SUCCESS"}
+    return runs
+
+
+@pytest.fixture(scope="session")
+def failed_and_retried(server, second) -> tuple[dict[str, Any], dict[str, Any]]:
+    """An iteration whose baseline was not there when it was needed, and its re-execution from failure."""
+    from server import ALL
+
+    from prover_assets.layout import DataFolder
+
+    server.add_partition("iter_002")
+    manifest = DataFolder(server.data).baseline.manifest
+    content = manifest.read_text(encoding="utf-8")
+    manifest.unlink()
+    try:
+        failed = server.wait(server.launch("iteration", "iter_002", *ALL[2:]))
+    finally:
+        manifest.write_text(content, encoding="utf-8")
+    return failed, server.wait(server.reexecute_from_failure(failed["runId"]))
 
 
 @pytest.fixture

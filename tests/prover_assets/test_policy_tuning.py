@@ -1,0 +1,313 @@
+"""The policy's half of an iteration: what is adopted, what follows, and that nothing of another policy is mixed in.
+
+Over the maze. The optimisation itself is replaced: tuning writes down a policy that is better, no better, or better
+with ruined vectors. What the library does is tested in tests/prover/policy/test_finetune.py, on a real model.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from prover.policy.finetune import FineTuneResult
+from prover.policy.separation import Separation, separation_warnings
+from prover_assets.iterations import next_iteration
+from prover_assets.jobs import ITERATION_ASSETS, TUNING_ASSET
+from prover_assets.layout import DataFolder, read_json
+from prover_assets.policies import (
+    baseline_files,
+    decide_policy,
+    fitting,
+    policy_of,
+    read_policy,
+    record_in_force,
+    write_policy,
+)
+from prover_assets.promotion import starting_champion
+from prover_assets.work.searching import read_manifest
+
+
+def data_of(project) -> DataFolder:
+    return DataFolder(project.data)
+
+
+def step_error(result) -> str:
+    """Everything that the failed steps of a run said."""
+    found = []
+    for event in result.all_events:
+        error = event.step_failure_data.error if event.is_step_failure else None
+        while error is not None:
+            found.append(error.message)
+            error = error.cause
+    return "\n".join(found)
+
+
+APART = Separation(1.0, 0.8, 50, 50)
+ALIKE = Separation(0.2, 0.55, 50, 50)
+
+
+@pytest.fixture
+def tuning(monkeypatch):
+    """Replaces the optimisation; `tuning(wrong_turn, after)` says what comes of it from then on."""
+    settings: dict[str, Any] = {"wrong_turn": 4.0, "after": APART, "given": []}
+
+    def fine_tune(steps, policy, output, config, *, probe, name, on_metrics, **options: Any) -> FineTuneResult:
+        settings["given"].append((list(steps), policy))
+        Path(output).mkdir(parents=True, exist_ok=True)  # one tuned before is replaced
+        n = len(settings["given"])
+        found = {
+            "policy_id": f"{name}:{n}",
+            "fingerprint": f"{n:08d}-tuned",
+            "encoder_fingerprint": str(n) * 64,
+            "wrong_turn": settings["wrong_turn"],
+        }
+        (Path(output) / "maze.json").write_text(json.dumps(found), encoding="utf-8")
+        for step in (0, 20, 40):
+            on_metrics(step, {"loss": 1.0 - step / 100, "divergence": step / 1000, "held_out_loss": 1.1 - step / 100})
+        return FineTuneResult(
+            output=Path(output),
+            method="full",
+            n_steps=41,
+            n_examples=len(steps),
+            n_given=len(steps),
+            n_held_out=3,
+            n_replay=0,
+            n_theorems=7,
+            loss_before=1.0,
+            loss_after=0.6,
+            held_out_before=1.1,
+            held_out_after=0.7,
+            fingerprint_before="before",
+            fingerprint_after=found["fingerprint"],
+            separation_before=APART,
+            separation_after=settings["after"],
+            warnings=tuple(separation_warnings(APART, settings["after"])),
+            seconds=1.5,
+        )
+
+    monkeypatch.setattr("prover.policy.finetune.fine_tune", fine_tune)
+    return settings
+
+
+@pytest.fixture
+def iterated(new_project, tuning):
+    """A project whose first iteration is done, and the policy tuned and adopted at its end."""
+    project = new_project(track=True)
+    project.run(partition="iter_000")
+    assert project.run(TUNING_ASSET, partition="iter_000").success
+    return project
+
+
+def test_a_policy_that_searches_better_is_adopted_and_the_page_says_why(iterated, tuning):
+    data = data_of(iterated)
+    metadata = iterated.metadata(TUNING_ASSET, "iter_000")
+    assert metadata["decision"].startswith("adopted: gain of +")
+    assert "sign test p =" in metadata["decision"]
+    assert metadata["area_after"] > metadata["area_before"]
+    assert metadata["faster"] > metadata["slower"]
+    assert metadata["accepted_share_before"] > 0
+    for name in ("validation", "before_and_after", "learnt_from", "curves", "solve_curve"):
+        assert metadata[name]
+    assert "| iter_000 |" in metadata["learnt_from"]
+    # It learnt the certified proofs of the training theorems, each tactic with its state, and nothing else.
+    steps, _ = tuning["given"][0]
+    assert {step.theorem.rstrip("0123456789") for step in steps} == {"train"}
+    proved = pl.read_parquet(data.iteration(0).trajectories.summary).filter("proved")
+    assert len(steps) == proved["proof"].list.len().sum()
+    # The next iteration has it, under a name of its own, where nothing writes to it again.
+    record = read_policy(data.iteration(1))
+    assert record is not None
+    assert record.policy == metadata["policy_of_the_next_iteration"] == "policies/iter_000-00000001"
+    assert (data.root / record.policy / "maze.json").is_file()
+    assert not data.iteration(0).tuned_policy.exists()
+    event = iterated.latest("champion_ebm", "iter_001")
+    assert event.metadata["policy"].value == record.policy
+    assert event.tags["dagster/data_version"].endswith(record.policy)
+
+
+def test_the_curves_are_those_of_an_mlflow_child_run(iterated):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{iterated.data / 'mlflow' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("expert-iteration")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id], f"tags.`prover.asset` = '{TUNING_ASSET}'")
+    assert [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, "loss")] == [
+        (0, 1.0),
+        (20, 0.8),
+        (40, 0.6),
+    ]
+    assert run.data.metrics["area_after"] > run.data.metrics["area_before"]
+    assert run.data.tags["prover.policy_adopted"] == "True"
+    assert run.info.status == "FINISHED"
+
+
+def test_the_next_iteration_is_all_of_the_adopted_policy(iterated, policy, configured):
+    data = data_of(iterated)
+    old_champion = starting_champion(data.iteration(1))
+    assert old_champion.ebm_id is not None, "the first iteration promoted its energy model"
+    policy.asked.clear()
+    policy.encoded.clear()
+    assert iterated.run(*ITERATION_ASSETS, partition="iter_001").success
+    # The old policy was asked for nothing, and neither for a candidate nor for a vector of it.
+    assert (policy.asked, policy.encoded) == ([], [])
+    tuned = policy_of(data, data.iteration(1), configured).resource.load()
+    manifests = {
+        name: read_manifest(files)
+        for name, files in {
+            "training": data.iteration(1).trajectories,
+            "guided": data.iteration(1).guided,
+            "baseline": baseline_files(data, policy_of(data, data.iteration(1), configured)),
+        }.items()
+    }
+    for name, manifest in manifests.items():
+        assert manifest is not None, name
+        assert manifest.policy_fingerprint == tuned.fingerprint != policy.fingerprint, name
+    # The champion of the other policy is left out, and the page says so.
+    rows = pl.read_parquet(data.iteration(1).trajectories.nodes)
+    assert rows["ebm_id"].unique().to_list() == [None]
+    note = iterated.metadata("trajectories", "iter_001")["left_out"]
+    assert f"the champion {old_champion.ebm_id} of iter_000 is left out" in note
+    assert "encoder eeeeeeeeeeee" in note
+    # The new energy model learnt from both iterations, on vectors of the new encoder.
+    encoder = read_json(data.iteration(1).checkpoint / "config.json")["encoder"]
+    assert encoder["fingerprint"] == tuned.encoder_fingerprint
+    rows_learnt = [iterated.metadata("ebm_checkpoint", key)["trained_on_rows"] for key in ("iter_000", "iter_001")]
+    assert rows_learnt[1] > rows_learnt[0]
+    assert iterated.metadata("state_embeddings", "iter_001")["cached"] == 0
+    # The report compares with the tuned policy alone; the old baseline is as it was.
+    assert read_manifest(data.baseline).policy_fingerprint == policy.fingerprint
+    report = read_json(data.iteration(1).report_file)
+    assert (
+        report["comparison"]["modes"]["policy"]["area"]
+        > iterated.metadata("iteration_report", "iter_000")["policy_area"]
+    )
+
+
+def test_an_iteration_without_tuning_keeps_the_adopted_policy_and_its_baseline(iterated, configured):
+    data = data_of(iterated)
+    iterated.run(*ITERATION_ASSETS, partition="iter_001")
+    files = baseline_files(data, policy_of(data, data.iteration(1), configured))
+    before = files.nodes.stat().st_mtime_ns
+    iterated.run(*ITERATION_ASSETS, partition="iter_002")
+    assert record_in_force(data, data.iteration(2)) == read_policy(data.iteration(1))
+    assert files.nodes.stat().st_mtime_ns == before, "once per policy and theorem set"
+    champion = starting_champion(data.iteration(2))
+    if champion.ebm_id is not None and champion.decided_by == "iter_001":  # it fits: it is used
+        assert read_manifest(data.iteration(2).trajectories).ebm_id == champion.ebm_id
+
+
+def test_a_policy_that_is_no_better_is_not_adopted(project, tuning, configured, policy):
+    tuning["wrong_turn"] = 0.8
+    project.run(partition="iter_000")
+    project.run(TUNING_ASSET, partition="iter_000")
+    data = data_of(project)
+    metadata = project.metadata(TUNING_ASSET, "iter_000")
+    assert metadata["decision"].startswith("not adopted: the gain of +0.000 is below the least that counts")
+    assert read_policy(data.iteration(1)).policy is None
+    assert policy_of(data, data.iteration(1), configured).resource.load().fingerprint == policy.fingerprint
+    assert (data.iteration(0).tuned_policy / "maze.json").is_file(), "to be looked at"
+    project.run(*ITERATION_ASSETS, partition="iter_001")
+    assert (
+        read_manifest(data.iteration(1).trajectories).ebm_id == starting_champion(data.iteration(1)).ebm_id is not None
+    )
+
+
+def test_vectors_that_became_alike_are_warned_of_and_turn_a_better_policy_down(project, tuning):
+    tuning["after"] = ALIKE
+    project.run(partition="iter_000")
+    result = project.run(TUNING_ASSET, partition="iter_000")
+    checks = {check.check_name: check for check in result.get_asset_check_evaluations()}
+    separation = checks["vectors_keep_apart"]
+    assert not separation.passed
+    assert "fell from 1.000 to 0.200" in separation.description
+    assert separation.metadata["probe_auc_after"].value == pytest.approx(0.55)
+    assert "tuning cost half" in project.metadata(TUNING_ASSET, "iter_000")["decision"]
+    assert read_policy(data_of(project).iteration(1)).policy is None
+    project.config = {TUNING_ASSET: {"keep_separation": False}}
+    project.run(TUNING_ASSET, partition="iter_000")
+    assert read_policy(data_of(project).iteration(1)).policy is not None
+
+
+def test_tuning_after_the_next_iteration_has_begun_marks_it_and_is_not_mixed_in(iterated, tuning):
+    data = data_of(iterated)
+    iterated.run(*ITERATION_ASSETS, partition="iter_001")
+    iterated.run(TUNING_ASSET, partition="iter_000")  # again: another policy is adopted for iter_001
+    assert read_policy(data.iteration(1)).policy == "policies/iter_000-00000002"
+    result = iterated.run("ebm_checkpoint", partition="iter_001", raises=False)
+    assert not result.success
+    assert "iter_001 was searched with the policy iter_000-tuned:1" in step_error(result)
+    assert "materialize trajectories of iter_001 again" in step_error(result)
+
+
+def test_another_configured_policy_is_meant_and_an_adopted_one_of_the_old_is_not_used(iterated, configured):
+    data = data_of(iterated)
+    record = read_policy(data.iteration(1))
+    write_policy(data.iteration(1), replace(record, configured="another model"))
+    found = policy_of(data, data.iteration(1), configured)
+    assert not found.tuned
+    assert "was tuned from another policy" in found.note
+
+
+def test_an_adopted_policy_that_is_gone_is_said(iterated):
+    import shutil
+
+    data = data_of(iterated)
+    shutil.rmtree(data.policies)
+    result = iterated.run("trajectories", partition="iter_001", raises=False)
+    assert "which is gone: restore it, or delete" in step_error(result)
+    assert str(data.iteration(1).policy_record) in step_error(result)
+
+
+def test_the_next_to_do_is_the_tuning_until_it_is_done_or_comes_too_late(project, tuning):
+    data = data_of(project)
+    assert next_iteration(project.instance, data, tune_policy=True).remaining == (*ITERATION_ASSETS, TUNING_ASSET)
+    project.run(partition="iter_000")
+    upcoming = next_iteration(project.instance, data, tune_policy=True)
+    assert (upcoming.key, upcoming.remaining) == ("iter_000", (TUNING_ASSET,))
+    assert next_iteration(project.instance, data).key == "iter_001"
+    project.run("trajectories", partition="iter_001")  # now it would change what this was made with
+    upcoming = next_iteration(project.instance, data, tune_policy=True)
+    assert (upcoming.key, upcoming.remaining) == ("iter_001", (*ITERATION_ASSETS[1:], TUNING_ASSET))
+
+
+def test_a_champion_without_a_fingerprint_is_trusted_and_one_of_another_encoder_is_not(iterated, policy):
+    data = data_of(iterated)
+    champion = starting_champion(data.iteration(1))
+    assert fitting(data, champion, policy.encoder_fingerprint) == champion
+    left_out = fitting(data, champion, "f" * 64)
+    assert (left_out.ebm_id, left_out.checkpoint) == (None, None)
+    assert "trained on the hidden vectors of maze-policy" in left_out.reason
+
+
+def test_a_policy_behind_a_server_cannot_be_tuned(project, monkeypatch, tuning, configured):
+    project.run(partition="iter_000")
+    monkeypatch.setattr(type(configured), "where", property(lambda self: "http://127.0.0.1:8000/v1#m"))
+    result = project.run(TUNING_ASSET, partition="iter_000", raises=False)
+    assert "its weights are not here to be tuned" in step_error(result)
+
+
+NUMBERS: dict[str, Any] = {"old_area": 0.3, "faster": 20, "slower": 4, "p_value": 0.002, "collapsed": False}
+RULE: dict[str, Any] = {"minimum_gain": 0.01, "largest_p": 0.05}
+
+
+@pytest.mark.parametrize(
+    ("changes", "adopted", "words"),
+    [
+        ({}, True, r"gain of \+0.060 on validation .* 20 theorems in fewer expansions, 4 in more, sign test p = 0.002"),
+        ({"area": 0.305}, False, r"gain of \+0.005 is below"),
+        ({"p_value": 0.2}, False, "may be chance"),
+        ({"faster": 3, "slower": 9}, False, "may be chance"),
+        ({"collapsed": True}, False, "cost half"),
+        ({"adopt": False}, False, "switched off"),
+    ],
+)
+def test_adoption_follows_validation(changes, adopted, words):
+    decision = decide_policy(**{"area": 0.36, **NUMBERS, **RULE, **changes})
+    assert decision.adopted is adopted
+    import re
+
+    assert re.search(words, decision.reason)
