@@ -176,14 +176,14 @@ def copy_modules(lean: EmbeddedLean, folder: Path) -> Path | None:
     """Copy the prelude's modules to `folder`; the snapshot there, which names them by path, or None without one."""
     shutil.copytree(lean.lib_path, folder)
     folder.chmod(0o755)
-    deps = folder / f"{SNAPSHOT}.deps"
-    if not deps.is_file() or not (folder / SNAPSHOT).stat().st_size:
+    snapshot, deps = folder / SNAPSHOT, folder / f"{SNAPSHOT}.deps"
+    if not (deps.is_file() and snapshot.is_file() and snapshot.stat().st_size):
         return None
     modules = json.loads(deps.read_text("utf-8"))
     for module in modules:
         module["olean"] = str(folder / Path(module["olean"]).relative_to(lean.lib_path))
     deps.write_text(json.dumps(modules), encoding="utf-8")
-    return folder / SNAPSHOT
+    return snapshot
 
 
 def embedded_lean() -> EmbeddedLean:

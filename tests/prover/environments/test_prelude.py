@@ -1,15 +1,18 @@
 """The prelude: built once, whole or not at all; its axioms; the files that carry it along."""
 
 import os
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from prover.environments import ProofClaim
+from prover.environments import Complete, Progress, ProofClaim, ProofState, StepRequest
 from prover.environments.embedded import (
     MINILIB,
+    SNAPSHOT,
     _run_lean,
     embedded_lean,
     find_library,
@@ -17,6 +20,8 @@ from prover.environments.embedded import (
     prelude_modules,
 )
 from prover.environments.lean_script import LeanScript
+from prover.environments.lean_script_process import EmbeddedRunner
+from prover.environments.sandbox import ProcessLimits
 from prover.theorems import Theorem
 
 BUILD = "from prover.environments.embedded import embedded_lean; print(embedded_lean().lib_path)"
@@ -99,3 +104,27 @@ def test_the_inlined_prelude_is_the_whole_of_it() -> None:
         "@[simp] theorem ne_eq",
     ):
         assert name in text
+
+
+@pytest.mark.parametrize("snapshot", ["missing", "empty", "saved"])
+def test_waves_answer_the_same_with_and_without_a_saved_state(tmp_path: Path, snapshot: str) -> None:
+    lean = embedded_lean()
+    shutil.copytree(lean.lib_path, tmp_path / "lib")
+    if snapshot == "missing":  # a Lean that saves nothing leaves an empty file
+        (tmp_path / "lib" / SNAPSHOT).unlink()
+    elif snapshot == "empty":
+        (tmp_path / "lib" / SNAPSHOT).write_bytes(b"")
+    else:
+        shutil.copy(lean.lib_path / SNAPSHOT, tmp_path / "lib" / SNAPSHOT)
+        deps = (lean.lib_path / f"{SNAPSHOT}.deps").read_text("utf-8")
+        (tmp_path / "lib" / f"{SNAPSHOT}.deps").write_text(deps.replace(str(lean.lib_path), str(tmp_path / "lib")))
+    runner = EmbeddedRunner(1, ProcessLimits(), replace(lean, lib_path=tmp_path / "lib"))
+    assert bool(runner._load) == (snapshot == "saved")
+    with LeanScript(runner) as environment:
+        (root,) = environment.start([Theorem("t", "(a b : Nat) (h : a = b) : a + 0 = b")])
+        assert isinstance(root, ProofState), root
+        assert root.text == "a b : Nat\nh : a = b\n⊢ a + 0 = b"
+        ((left, done),) = environment.step([StepRequest(root, ("rw [Nat.add_zero]", "simp [h]"))])
+        assert isinstance(left, Progress)
+        assert left.state.text == "a b : Nat\nh : a = b\n⊢ a = b"
+        assert isinstance(done, Complete)
