@@ -37,7 +37,7 @@ ui: $(STAMP) ## Dagster (webserver and daemon) and MLflow on 127.0.0.1; Ctrl-C s
 	@$(PY) -m prover_assets.ui $(ARGS)
 
 test: $(STAMP) ## the test suite
-	@$(PY) -m pytest -n auto $(ARGS)
+	@$(PY) -m pytest -n auto --dist loadgroup $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy, import contract
 	$(PY) -m ruff check .

@@ -16,7 +16,7 @@ from prover_assets.layout import DataFolder, DataFolderError
 from prover_assets.versions import ROOT
 
 HOST = "127.0.0.1"
-READY_WITHIN_S = 120
+READY_WITHIN_S = 300
 
 
 def free_port(wanted: int) -> int:

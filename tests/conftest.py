@@ -1,4 +1,4 @@
-"""What all tests share: `--slow`, and Hypothesis settings that do not depend on how busy the machine is."""
+"""What all tests share: options, and Hypothesis settings that do not depend on how busy the machine is."""
 
 import hypothesis
 import pytest
@@ -9,11 +9,14 @@ hypothesis.settings.load_profile("project")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="also run the tests marked slow")
+    parser.addoption("--ui", action="store_true", help="also run the tests marked ui: servers, browser, Postgres")
+    parser.addoption(
+        "--screenshots", metavar="FOLDER", help="a larger project for the browser tests, and pictures of it in FOLDER"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--slow"):
-        return
     for item in items:
-        if "slow" in item.keywords:
-            item.add_marker(pytest.mark.skip(reason="slow; run with --slow"))
+        for name in ("slow", "ui"):
+            if name in item.keywords and not config.getoption(f"--{name}"):
+                item.add_marker(pytest.mark.skip(reason=f"{name}; run with --{name}"))

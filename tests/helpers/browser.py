@@ -1,6 +1,7 @@
 """A headless Chromium for tests, and the few gestures they need."""
 
-import os
+import io
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,9 +21,12 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--disable-dev-shm-usage",
-    "--window-size=1500,1000",
+    "--window-size=1360,943",
+    "--hide-scrollbars",
 )
-WAIT_S = 60.0
+WAIT_S = 300.0
+COLOURS = 128
+"""Of a kept picture: pages have few, and a palette makes the file a third as large."""
 
 
 def missing() -> str:
@@ -37,10 +41,14 @@ def missing() -> str:
 
 
 class Page:
-    """A tab. Waits for what it looks for; fails with what was on the page instead."""
+    """A tab. Waits for what it looks for; fails with what was on the page instead.
 
-    def __init__(self, driver: Any) -> None:
+    pictures: the folder that `shot` writes to, None for no pictures.
+    """
+
+    def __init__(self, driver: Any, pictures: Path | None = None) -> None:
         self.driver = driver
+        self.pictures = pictures
 
     def open(self, url: str) -> None:
         self.driver.get(url)
@@ -92,27 +100,34 @@ class Page:
         self.until(f"{css} {text!r} to click", attempt)
 
     def shot(self, name: str) -> None:
-        """Keep a screenshot where PROVER_SCREENSHOTS says, for the documentation."""
-        folder = os.environ.get("PROVER_SCREENSHOTS")
-        if folder:
-            time.sleep(1.5)  # for animations to end
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            self.driver.save_screenshot(str(Path(folder) / f"{name}.png"))
+        """Keep a picture of what is seen, for the documentation; nothing where no folder was named."""
+        if self.pictures is None:
+            return
+        from PIL import Image
+
+        time.sleep(2)  # for animations to end
+        image = Image.open(io.BytesIO(self.driver.get_screenshot_as_png())).convert("RGB")
+        image = image.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        image.save(self.pictures / f"{name}.png", optimize=True)
 
 
 @contextmanager
-def browsing() -> Iterator[Page]:
-    """An empty browser, closed on the way out."""
+def browsing(pictures: Path | None = None) -> Iterator[Page]:
+    """A browser without a past, closed on the way out. pictures: the folder that screenshots are written to."""
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()
     for flag in FLAGS:
         options.add_argument(flag)
     options.binary_location = which("chromium") or ""
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(which("chromedriver")))
-    driver.set_page_load_timeout(120)
-    driver.set_script_timeout(60)
-    try:
-        yield Page(driver)
-    finally:
-        driver.quit()
+    with tempfile.TemporaryDirectory(prefix="browser-", ignore_cleanup_errors=True) as profile:
+        options.add_argument(f"--user-data-dir={profile}")
+        driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(which("chromedriver")))
+        driver.set_page_load_timeout(WAIT_S)
+        driver.set_script_timeout(WAIT_S)
+        if pictures is not None:
+            pictures.mkdir(parents=True, exist_ok=True)
+        try:
+            yield Page(driver, pictures)
+        finally:
+            driver.quit()

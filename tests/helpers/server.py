@@ -17,7 +17,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCATION, REPOSITORY = "expert_iteration", "__repository__"
-RUN_WITHIN_S = 420
+RUN_WITHIN_S = 1200
+REPLY_S = 300
+"""Seconds; enough for a busy machine: tests fail for what they see, never for how long it took."""
 
 ALL = (
     "theorems",
@@ -37,10 +39,14 @@ SMALL: dict[str, dict[str, Any]] = {
     "iteration_report": {"budgets": [4, 8, 12]},
 }
 """The demonstration scaled down to seconds."""
-
-
-def run_config(*assets: str) -> dict[str, Any]:
-    return {"ops": {name: {"config": SMALL[name]} for name in assets or SMALL if name in SMALL}}
+TOUR: dict[str, dict[str, Any]] = {
+    "theorems": {"train": "propositional:train", "valid_limit": 20, "test_limit": 40},
+    "baseline_trajectories": {"max_expansions": 64},
+    "trajectories": {"n_theorems": 60},
+    "ebm_checkpoint": {"total_steps": 800, "betas": [0.0, 0.5, 1.0, 2.0]},
+    "iteration_report": {"budgets": [4, 8, 16, 32, 64]},
+}
+"""A project worth a picture: a minute or two an iteration."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +54,18 @@ class Server:
     dagster: str
     mlflow: str
     data: Path
+    settings: Mapping[str, Mapping[str, Any]]
+    """Of the assets, by name."""
+
+    def config(self, *assets: str) -> dict[str, Any]:
+        """Run configuration of some assets, or of all."""
+        return {"ops": {name: {"config": self.settings[name]} for name in assets or ALL if name in self.settings}}
 
     def graphql(self, query: str, **variables: Any) -> Any:
         """The data of a GraphQL answer; fails on errors."""
         body = json.dumps({"query": query, "variables": variables}).encode()
         request = urllib.request.Request(f"{self.dagster}/graphql", body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as reply:
+        with urllib.request.urlopen(request, timeout=REPLY_S) as reply:
             answer = json.load(reply)
         assert "errors" not in answer, answer["errors"]
         return answer["data"]
@@ -64,11 +76,11 @@ class Server:
             json.dumps(content).encode(),
             {"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=60) as reply:
+        with urllib.request.urlopen(request, timeout=REPLY_S) as reply:
             return json.load(reply)
 
     def mlflow_get(self, method: str, query: str) -> Any:
-        with urllib.request.urlopen(f"{self.mlflow}/api/2.0/mlflow/{method}?{query}", timeout=60) as reply:
+        with urllib.request.urlopen(f"{self.mlflow}/api/2.0/mlflow/{method}?{query}", timeout=REPLY_S) as reply:
             return json.load(reply)
 
     def add_partition(self, key: str) -> None:
@@ -79,7 +91,7 @@ class Server:
             k=key,
         )
 
-    def launch(self, job: str, partition: str, *assets: str, config: Mapping[str, Any] | None = None) -> str:
+    def launch(self, job: str, partition: str | None, *assets: str, config: Mapping[str, Any] | None = None) -> str:
         """Launch a run of a job, or of some of its assets; returns its id."""
         selector: dict[str, Any] = {
             "repositoryLocationName": LOCATION,
@@ -95,8 +107,8 @@ class Server:
             p={
                 "selector": selector,
                 "mode": "default",
-                "runConfigData": config if config is not None else run_config(*assets),
-                "executionMetadata": {"tags": [{"key": "dagster/partition", "value": partition}]},
+                "runConfigData": config if config is not None else self.config(*assets),
+                "executionMetadata": {"tags": [{"key": "dagster/partition", "value": partition}] if partition else []},
             },
         )["launchPipelineExecution"]
         assert answer["__typename"] == "LaunchRunSuccess", answer
@@ -113,7 +125,7 @@ class Server:
 
     def run(self, run_id: str) -> dict[str, Any]:
         return self.graphql(
-            "query($id: ID!) { runOrError(runId: $id) { ... on Run { runId status startTime endTime "
+            "query($id: ID!) { runOrError(runId: $id) { ... on Run { runId status startTime endTime runConfigYaml "
             "tags { key value } stepStats { stepKey status } } } }",
             id=run_id,
         )["runOrError"]
@@ -128,6 +140,20 @@ class Server:
             time.sleep(1)
         raise AssertionError(f"run {run_id} is {run['status']} after {RUN_WITHIN_S} s")
 
+    def runs(self) -> list[dict[str, Any]]:
+        """All runs, newest first."""
+        return self.graphql("{ runsOrError { ... on Runs { results { runId status tags { key value } } } } }")[
+            "runsOrError"
+        ]["results"]
+
+    def iterate(self, *keys: str) -> list[dict[str, Any]]:
+        """Run iterations, one after another."""
+        ended = []
+        for key in keys:
+            self.add_partition(key)
+            ended.append(self.wait(self.launch("iteration", key, *ALL[2:])))
+        return ended
+
     def backfill(self, partitions: Sequence[str], assets: Sequence[str]) -> list[dict[str, Any]]:
         """Backfill assets over partitions; its runs once it has ended well, in the order in which they started."""
         answer = self.graphql(
@@ -136,7 +162,7 @@ class Server:
             p={
                 "assetSelection": [{"path": [name]} for name in assets],
                 "partitionNames": list(partitions),
-                "runConfigData": run_config(*assets),
+                "runConfigData": self.config(*assets),
             },
         )["launchPartitionBackfill"]
         assert answer["__typename"] == "LaunchBackfillSuccess", answer
@@ -171,8 +197,8 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Server]:
-    """`make ui` over an empty project in `folder`."""
+def serving(folder: Path, settings: Mapping[str, Mapping[str, Any]] = SMALL) -> Iterator[Server]:
+    """`make ui` over an empty project in `folder`; its runs have these settings unless others are given."""
     home = folder / "dagster_home"
     home.mkdir()
     shutil.copy(ROOT / "dagster_home" / "dagster.yaml", home)
@@ -194,14 +220,14 @@ def serving(folder: Path) -> Iterator[Server]:
             start_new_session=True,
         )
     try:
-        yield Server(**_addresses(process, log), data=folder / "data")
+        yield Server(**_addresses(process, log), data=folder / "data", settings=settings)
     finally:
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 0, log.read_text()
+        assert process.wait(timeout=REPLY_S) == 0, log.read_text()
 
 
 def _addresses(process: subprocess.Popen[bytes], log: Path) -> dict[str, str]:
-    until = time.monotonic() + 180
+    until = time.monotonic() + REPLY_S
     while time.monotonic() < until:
         text = log.read_text()
         if "Ctrl-C" in text:

@@ -33,7 +33,7 @@ elif find_spec("dagster_postgres") is None or find_spec("psycopg2") is None:
 elif os.geteuid() == 0 and "postgres" not in {user.pw_name for user in pwd.getpwall()}:
     REASON = "Postgres does not run as root, and there is no user postgres"
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(REASON), reason=REASON or "there is a Postgres")]
+pytestmark = [pytest.mark.ui, pytest.mark.skipif(bool(REASON), reason=REASON or "there is a Postgres")]
 
 
 @pytest.fixture(scope="module")

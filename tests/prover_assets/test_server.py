@@ -5,7 +5,7 @@ from server import ALL, ROOT
 
 from prover_assets.layout import DataFolder, read_json
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.ui, pytest.mark.xdist_group("servers")]
 
 
 def steps(run: dict) -> dict[str, str]:
@@ -41,30 +41,60 @@ def test_one_asset_again_encodes_nothing(server, first):
     assert server.metadata("state_embeddings", "iter_000")["encoded"] == 0
 
 
-def test_a_failed_iteration_is_retried_from_where_it_failed(server, first):
-    server.add_partition("iter_001")
-    manifest = DataFolder(server.data).baseline.manifest
-    content = manifest.read_text(encoding="utf-8")
-    manifest.unlink()
-    try:
-        failed = server.wait(server.launch("iteration", "iter_001", *ALL[2:]))
-    finally:
-        manifest.write_text(content, encoding="utf-8")
+def test_a_failed_iteration_is_retried_from_where_it_failed(server, second, failed_and_retried):
+    failed, again = failed_and_retried
     assert failed["status"] == "FAILURE"
     assert steps(failed)["guided_trajectories"] == "FAILURE"
-    again = server.wait(server.reexecute_from_failure(failed["runId"]))
     assert again["status"] == "SUCCESS"
     assert steps(again) == {"guided_trajectories": "SUCCESS", "iteration_report": "SUCCESS"}
 
 
-def test_a_backfill_runs_iterations_one_after_another_in_order(server, first):
-    keys = ["iter_002", "iter_003"]
-    for key in keys:
-        server.add_partition(key)
+def test_a_backfill_runs_old_iterations_again_one_after_another_in_order(server, second, failed_and_retried):
+    keys = ["iter_001", "iter_002"]
     runs = server.backfill(keys, ALL[2:])
     of = [{tag["key"]: tag["value"] for tag in run["tags"]}["dagster/partition"] for run in runs]
     assert of == keys
     assert runs[0]["endTime"] <= runs[1]["startTime"]
+    assert server.metadata("trajectories", "iter_001")["theorems"] == server.settings["trajectories"]["n_theorems"]
+
+
+def test_an_old_iteration_again_leaves_the_newest_decision_alone(server, second):
+    champion = server.data / "champion.json"
+    before = champion.read_text(encoding="utf-8") if champion.exists() else ""
+    run = server.wait(server.launch("iteration", "iter_000", "guided_trajectories", "iteration_report"))
+    assert run["status"] == "SUCCESS"
+    assert (champion.read_text(encoding="utf-8") if champion.exists() else "") == before
+    assert server.metadata("champion_ebm", "iter_001")["decided_by"] == "iter_000"
+
+
+def test_of_two_iterations_at_once_the_second_waits(server, second):
+    ids = [server.launch("iteration", key, "state_embeddings") for key in ("iter_000", "iter_001")]
+    one, two = sorted((server.wait(run_id) for run_id in ids), key=lambda run: run["startTime"])
+    assert {one["status"], two["status"]} == {"SUCCESS"}
+    assert one["endTime"] <= two["startTime"]
+
+
+def test_what_is_unsynced_is_what_the_ui_says(server, second):
+    def stale() -> set[str]:
+        nodes = server.graphql(
+            "{ assetNodes { assetKey { path } isPartitioned staleStatus "
+            'partitioned: staleStatus(partition: "iter_000") } }'
+        )["assetNodes"]
+        key = {True: "partitioned", False: "staleStatus"}
+        return {node["assetKey"]["path"][0] for node in nodes if node[key[node["isPartitioned"]]] == "STALE"}
+
+    before = stale()
+    other = {**server.settings["baseline_trajectories"], "n_candidates": 5}
+    config = {"ops": {"baseline_trajectories": {"config": other}}}
+    usual = server.config("baseline_trajectories")
+    try:
+        assert (
+            server.wait(server.launch("baseline", None, "baseline_trajectories", config=config))["status"] == "SUCCESS"
+        )
+        assert stale() - before == {"guided_trajectories", "iteration_report"}
+    finally:
+        server.wait(server.launch("baseline", None, "baseline_trajectories", config=usual))
+    assert stale() == before
 
 
 def test_the_location_loads_from_the_workspace_file(server):

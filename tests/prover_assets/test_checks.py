@@ -1,0 +1,119 @@
+"""Each check fails when it should, with its numbers; blocking ones stop the run, the others warn."""
+
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import dagster as dg
+import polars as pl
+
+from prover_assets.assets import ebm_checkpoint, iteration_report, state_embeddings, trajectories
+from prover_assets.layout import DataFolder, read_json, write_json
+from prover_assets.work.labelling import Noise
+from prover_assets.work.training import Trained
+
+
+def by_name(checks) -> dict[str, dg.AssetCheckResult]:
+    return {found.check_name: found for found in checks}
+
+
+def numbers(found) -> dict[str, float]:
+    return {name: value.value for name, value in found.metadata.items()}
+
+
+def evaluations(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
+    return by_name(result.get_asset_check_evaluations())
+
+
+def trained(**metrics: float) -> Trained:
+    healthy = {"loss": 0.4, "energy_gap": 1.2, "rank_accuracy": 0.8, "energy_std": 0.9}
+    return Trained("ebm-1", {**healthy, **metrics}, pl.DataFrame(), (), 100, 90, 1.0, {})
+
+
+def test_a_sound_model_passes_and_shows_its_numbers():
+    checks = by_name(ebm_checkpoint._checks(trained()))
+    assert all(found.passed for found in checks.values())
+    assert numbers(checks["energy_gap"]) == {"energy_gap": 1.2, "rank_accuracy": 0.8, "energy_std": 0.9}
+    assert numbers(checks["loss_finite"]) == {"loss": 0.4, "steps": 100}
+
+
+def test_a_loss_that_is_no_number_and_an_inverted_gap_block():
+    checks = by_name(ebm_checkpoint._checks(trained(loss=math.nan, energy_gap=-0.1)))
+    for name in ("loss_finite", "energy_gap"):
+        assert not checks[name].passed
+        assert checks[name].severity is dg.AssetCheckSeverity.ERROR
+    assert "-0.1" in checks["energy_gap"].description
+    assert "loss" not in numbers(checks["loss_finite"])  # a page can show no NaN
+
+
+def test_health_warnings_warn():
+    found = by_name(ebm_checkpoint._checks(replace(trained(), warnings=("energies are all alike",))))["healthy"]
+    assert not found.passed
+    assert found.severity is dg.AssetCheckSeverity.WARN
+    assert "all alike" in found.description
+    assert numbers(found) == {"warnings": 1}
+
+
+def test_noisy_labels_and_drifting_states_warn_and_the_run_goes_on(project, monkeypatch):
+    monkeypatch.setattr(trajectories, "negative_noise", lambda nodes: Noise(decided=20, provable=19))
+    monkeypatch.setattr(trajectories, "length_drift", lambda data, iteration: (100.0, 160.0))
+    result = project.run("theorems", "trajectories", partition="iter_000")
+    assert result.success
+    checks = evaluations(result)
+    assert not checks["label_noise"].passed
+    assert numbers(checks["label_noise"]) == {"provable": 19, "decided": 20}
+    assert not checks["states_as_before"].passed
+    assert numbers(checks["states_as_before"]) == {"before": 100.0, "now": 160.0}
+    assert numbers(checks["claims_hold"])["certified_share"] == 1.0
+
+
+def test_zero_and_broken_vectors_stop_the_run(project, monkeypatch):
+    embed = state_embeddings.embed_states
+    monkeypatch.setattr(state_embeddings, "embed_states", lambda *a, **k: replace(embed(*a, **k), zero=2, non_finite=1))
+    result = project.run(
+        "theorems", "trajectories", "state_embeddings", "ebm_checkpoint", partition="iter_000", raises=False
+    )
+    found = evaluations(result)["vectors_sound"]
+    assert numbers(found) == {"zero": 2, "non_finite": 1}
+    assert found.blocking
+    done = {event.step_key for event in result.all_events if event.event_type_value == "STEP_SUCCESS"}
+    assert "ebm_checkpoint" not in done
+
+
+def compared(*, only_policy: int, only_guided: int, p_value: float, gain: float, noise: float) -> SimpleNamespace:
+    paired = SimpleNamespace(only_first=only_policy, only_second=only_guided, mcnemar_p=p_value)
+    searches = [SimpleNamespace(area=0.3), SimpleNamespace(area=0.3 + gain)]
+    return SimpleNamespace(
+        main=SimpleNamespace(first=searches[0], second=searches[1], paired=paired),
+        control=SimpleNamespace(first=searches[0], second=SimpleNamespace(area=0.3 + noise)),
+    )
+
+
+def test_a_model_that_loses_theorems_or_gains_no_more_than_chance_is_warned_of():
+    good = by_name(
+        iteration_report._checks(compared(only_policy=1, only_guided=9, p_value=0.02, gain=0.05, noise=0.01))
+    )
+    assert all(found.passed for found in good.values())
+    bad = by_name(iteration_report._checks(compared(only_policy=9, only_guided=1, p_value=0.02, gain=0.01, noise=0.02)))
+    assert not bad["not_below_policy"].passed
+    assert numbers(bad["not_below_policy"]) == {"only_guided": 1, "only_policy": 9, "p_value": 0.02}
+    assert not bad["above_random_energy"].passed
+    by_chance = compared(only_policy=2, only_guided=1, p_value=1.0, gain=0.05, noise=0.01)
+    assert by_name(iteration_report._checks(by_chance))["not_below_policy"].passed
+
+
+def test_a_solve_rate_below_the_champions_interval_is_warned_of(finished):
+    path = DataFolder(finished.data).iteration("iter_000").report_file
+    report = read_json(path)
+    raised = read_json(path)
+    raised["comparison"]["modes"]["guided"]["interval"]["16"] = [1.01, 1.02]
+    usual = evaluations(finished.run("iteration_report", partition="iter_001"))["not_below_champion"]
+    assert usual.passed
+    write_json(path, raised)
+    try:
+        found = evaluations(finished.run("iteration_report", partition="iter_001"))["not_below_champion"]
+    finally:
+        write_json(path, report)
+        finished.run("iteration_report", partition="iter_001")
+    assert not found.passed
+    assert numbers(found)["champion_low"] == 1.01
