@@ -80,7 +80,7 @@ def evaluate(
             raise UsageProblem(str(error)) from error
     (_err if as_json else _out).print(*evaluation_tables(evaluation))
     if as_json:
-        print(json.dumps(evaluation.to_dict()), flush=True)
+        print(json.dumps(evaluation.to_dict(), allow_nan=False), flush=True)
 
 
 def calibrate(
@@ -165,10 +165,15 @@ def evaluation_tables(evaluation: "Evaluation") -> list[Any]:
     parts: list[Any] = [solved]
     if evaluation.comparison is not None:
         paired, first, second = evaluation.comparison.paired, *evaluation.modes[:2]
+        ratio = (
+            f"expansions to proof x {paired.ratio:.3f} [{paired.ratio_low:.3f}, {paired.ratio_high:.3f}] over "
+            f"{paired.both} theorems that both prove"
+            if paired.both
+            else "no theorem is proved by both"
+        )
         parts.append(
             f"{second.name} against {first.name}: {paired.faster} faster, {paired.slower} slower, {paired.tied} tied "
-            f"(sign test p = {paired.p_value:.2g}); expansions to proof x {paired.ratio:.3f} "
-            f"[{paired.ratio_low:.3f}, {paired.ratio_high:.3f}] over {paired.both} theorems that both prove; "
+            f"(sign test p = {paired.p_value:.2g}); {ratio}; "
             f"proved by one alone: {paired.only_second} against {paired.only_first} "
             f"(McNemar p = {paired.mcnemar_p:.2g})"
         )

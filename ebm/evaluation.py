@@ -1,5 +1,6 @@
 """Guided search against policy search on held-out theorems: what the report, the assets and `prover eval` print."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -21,7 +22,15 @@ from ebm.statistics import (
 )
 from prover.environments.base import ProofEnvironment
 from prover.policy.base import TacticGenerator
-from prover.search import MixingCalibration, SearchConfig, SearchMemo, SearchProgress, ValueScorer, search_to_files
+from prover.search import (
+    Guidance,
+    MixingCalibration,
+    SearchConfig,
+    SearchMemo,
+    SearchProgress,
+    ValueScorer,
+    search_to_files,
+)
 from prover.theorems import Theorem
 from prover.trajectory import read_summaries, read_trajectories
 from prover.trajectory.labels import merge_labels
@@ -197,8 +206,11 @@ class Evaluation:
     ranking: Ranking | None
 
     def to_dict(self) -> dict[str, Any]:
-        """theorems; budgets; modes: name -> solved by budget, area, seconds; paired; rank1 by depth bucket; auc."""
-        return {
+        """theorems; budgets; modes: name -> solved by budget, area, seconds; paired; rank1 by depth bucket; auc.
+
+        What cannot be measured (a ratio without a theorem that both prove) is None: JSON has no word for NaN.
+        """
+        found = {
             "theorems": self.modes[0].theorems,
             "budgets": list(self.budgets),
             "modes": {mode.name: mode.to_dict() for mode in self.modes},
@@ -206,6 +218,13 @@ class Evaluation:
             "rank1": {} if self.ranking is None else rank1_to_dict(self.ranking.rank1),
             "auc": {} if self.ranking is None else self.ranking.auc,
         }
+        return _without_nan(found)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def evaluate_modes(
@@ -235,7 +254,15 @@ def evaluate_modes(
         raise EvaluationError(
             f"budgets are {list(budgets)}; give two or more increasing counts of expansions, e.g. 4,8,16"
         )
+    if len(set(modes)) != len(modes):
+        raise EvaluationError(f"modes are {', '.join(modes)}; give each once: a search compared with itself is tied")
     mixing = mixing or getattr(scorer, "calibration", None)
+    for mode in modes:  # a mode that cannot be had is said before the first search
+        Guidance.resolve(
+            replace(config, mode=mode),
+            has_scorer=scorer is not None and not mode.startswith("policy-"),
+            calibration=mixing,
+        )
     results: list[ModeResult] = []
     outputs: list[Path] = []
     for mode in modes:

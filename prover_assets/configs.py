@@ -90,6 +90,12 @@ class GuidedConfig(dg.Config):
         default=True,
         description="Whether to search once more with a random energy in the same formula: the noise floor.",
     )
+    head_seeds: int = Field(
+        default=2,
+        ge=1,
+        le=20,
+        description="Energy models measured in all (count), alike but for the seed: the report shows the spread.",
+    )
 
 
 class EmbeddingsConfig(dg.Config):

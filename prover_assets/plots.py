@@ -144,6 +144,48 @@ def grouped_bars(table: Mapping[str, Mapping[str, tuple[float, float, float]]], 
 
 
 @_picture
+def calibration(
+    energies: Mapping[str, Sequence[float]],
+    trials: Sequence[tuple[float, float]],
+    *,
+    chosen: float,
+    title: str,
+) -> "Figure":
+    """Left: the share of positives among states of like energy, ten groups of one size, with 95% Wilson intervals.
+    Right: the area under the validation curve for each weight, the chosen one marked.
+
+    energies: label -> ENERGIES (lower is better). trials: (beta, area), beta = 0 the policy alone.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.4, 3.4), layout="constrained")
+    figure.suptitle(title, fontsize="medium")
+    left, right = figure.subplots(1, 2)
+    pairs = sorted(
+        (energy, label == "positive") for label in ("positive", "negative") for energy in energies.get(label, ())
+    )
+    groups = [pairs[len(pairs) * i // 10 : len(pairs) * (i + 1) // 10] for i in range(10)]
+    for group in filter(None, groups):
+        n, hits = len(group), sum(positive for _, positive in group)
+        share, z = hits / n, 1.96
+        centre, spread = share + z * z / (2 * n), z * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
+        low, high = ((centre + sign * spread) / (1 + z * z / n) for sign in (-1, 1))
+        middle = sum(energy for energy, _ in group) / n
+        left.errorbar(
+            [middle], [share], yerr=[[max(share - low, 0)], [max(high - share, 0)]], fmt="o", color=GUIDED, markersize=4
+        )
+    left.set(xlabel="energy (lower is better)", ylabel="positive states (share)", ylim=(0, 1))
+    if trials:
+        right.plot([beta for beta, _ in trials], [area for _, area in trials], "o-", color=POLICY, linewidth=1.2)
+        right.plot([b for b, _ in trials if b == chosen], [a for b, a in trials if b == chosen], "o", color=POSITIVE)
+    right.set(xlabel="weight beta (0: the policy alone)", ylabel="area on validation")
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25)
+    return figure
+
+
+@_picture
 def lines(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, xlabel: str, title: str) -> "Figure":
     """One small panel a series, on a common x axis: name -> (x, y)."""
     from matplotlib.figure import Figure

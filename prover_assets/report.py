@@ -8,12 +8,15 @@ from typing import Any
 from prover_assets.plots import Picture
 
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #1d2529; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; color: #1d2529; max-width: 66rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 table { border-collapse: collapse; margin: .6rem 0; }
 td, th { padding: .25rem .8rem; border-bottom: 1px solid #dfe4e7; }
 td { text-align: right; font-variant-numeric: tabular-nums; } th, td:first-child { text-align: left; }
-img { max-width: 100%; height: auto; } pre { background: #f4f6f7; padding: .6rem .8rem; overflow-x: auto; }
+img { max-width: 100%; height: auto; } .wide { overflow-x: auto; }
+.side { display: grid; grid-template-columns: 1fr 1fr; gap: .8rem; align-items: start; }
+figure { margin: 0; } figcaption { color: #5b6770; font-size: .92rem; }
+ pre { background: #f4f6f7; padding: .6rem .8rem; overflow-x: auto; }
 .verdict { padding: .6rem .9rem; border-left: 4px solid #9aa5ad; background: #f4f6f7; }
 .promoted { border-color: #2e7d32; } .note { color: #5b6770; font-size: .92rem; }
 """
@@ -28,6 +31,8 @@ class Section:
     tables: Sequence[tuple[Sequence[str], Sequence[Sequence[Any]]]] = ()
     pictures: Sequence[tuple[str, Picture]] = ()
     code: str = ""
+    side_by_side: bool = False
+    """Whether the pictures stand beside each other, each under its name, instead of below each other."""
 
 
 def render(title: str, verdict: str, promoted: bool, sections: Sequence[Section], facts: Mapping[str, Any]) -> str:
@@ -41,8 +46,16 @@ def render(title: str, verdict: str, promoted: bool, sections: Sequence[Section]
         parts.append(f"<h2>{html.escape(section.title)}</h2>")
         if section.text:
             parts.append(f"<p>{html.escape(section.text)}</p>")
-        parts += [_table(header, rows) for header, rows in section.tables]
-        parts += [f'<img alt="{html.escape(name)}" src="{picture.data_uri}">' for name, picture in section.pictures]
+        parts += [f'<div class="wide">{_table(header, rows)}</div>' for header, rows in section.tables]
+        images = [
+            (html.escape(name), f'<img alt="{html.escape(name)}" src="{picture.data_uri}">')
+            for name, picture in section.pictures
+        ]
+        if section.side_by_side:
+            columns = "".join(f"<figure><figcaption>{name}</figcaption>{image}</figure>" for name, image in images)
+            parts.append(f'<div class="side">{columns}</div>')
+        else:
+            parts += [image for _, image in images]
         if section.code:
             parts.append(f"<pre>{html.escape(section.code)}</pre>")
     parts.append("<h2>Made from</h2>" + _table(["what", "value"], list(facts.items())) + "</body></html>\n")

@@ -1,7 +1,8 @@
 """The tables that report, terminal and Markdown share: header and rows, made from report.json's numbers."""
 
 import math
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 Table = tuple[list[str], list[list[str]]]
@@ -55,17 +56,117 @@ def memo_line(report: Mapping[str, Any]) -> str:
     return f"wall times are as run; states whose candidates an earlier search had asked for: {', '.join(shares)}"
 
 
+def rate_table(comparison: Mapping[str, Any], control: Mapping[str, Any] | None = None) -> Table:
+    """Solve rate at each budget with its 95% Wilson interval, a row a search."""
+    modes = dict(comparison["modes"])
+    if control is not None:
+        modes |= {name: mode for name, mode in control["modes"].items() if name not in modes}
+    rows = [
+        [
+            name,
+            *(
+                f"{mode['rate'][str(budget)]:.2f} ({mode['interval'][str(budget)][0]:.2f} to "
+                f"{mode['interval'][str(budget)][1]:.2f})"
+                for budget in comparison["budgets"]
+            ),
+        ]
+        for name, mode in modes.items()
+    ]
+    return ["solve rate (95% Wilson)", *(f"@{budget}" for budget in comparison["budgets"])], rows
+
+
+ENDINGS = ("proved", "budget", "frontier_exhausted", "timeout", "crashed")
+
+
+def ending_table(comparison: Mapping[str, Any], control: Mapping[str, Any] | None = None) -> Table:
+    """Why the searches of theorems ended (theorems), a row a search. An exhausted frontier has nothing left to try."""
+    modes = dict(comparison["modes"])
+    if control is not None:
+        modes |= {name: mode for name, mode in control["modes"].items() if name not in modes}
+    endings = [name for name in ENDINGS if any(mode["ended"].get(name) for mode in modes.values())]
+    rows = [[name, *(str(mode["ended"].get(ending, 0)) for ending in endings)] for name, mode in modes.items()]
+    return ["searches ended by", *(ending.replace("_", " ") for ending in endings)], rows
+
+
+def wall_line(comparison: Mapping[str, Any]) -> str:
+    """The ratio of wall times, as run."""
+    first, second = comparison["modes"]
+    seconds = [comparison["modes"][name]["seconds"] for name in (first, second)]
+    if not seconds[0]:
+        return f"{second} took {seconds[1]:.1f} s of wall time, {first} none that was measured"
+    return f"{second} took {seconds[1] / seconds[0]:.2f} times the wall time of {first}"
+
+
+def heads_table(heads: Sequence[Mapping[str, Any]]) -> Table:
+    """The same guided search with heads that differ in their seed alone, and their spread."""
+    budgets = list(heads[0]["solved"])
+    rows = [
+        [
+            head["name"],
+            *(str(head["solved"][budget]) for budget in budgets),
+            f"{head['area']:.3f}",
+            f"{head['area_gain']:+.3f}",
+            f"{head['faster']} / {head['slower']}",
+            f"{head['p_value']:.3g}",
+        ]
+        for head in heads
+    ]
+    if len(heads) > 1:
+        gains = [head["area_gain"] for head in heads]
+        blank = [""] * len(budgets)
+        area = statistics.mean(head["area"] for head in heads)
+        gain = f"{statistics.mean(gains):+.3f} ± {statistics.stdev(gains):.3f}"
+        rows.append(["mean ± deviation", *blank, f"{area:.3f}", gain, "", ""])
+    return [
+        "head",
+        *(f"@{budget}" for budget in budgets),
+        "area",
+        "area gained",
+        "faster / slower",
+        "sign test p",
+    ], rows
+
+
+def noise_table(noise: Sequence[Mapping[str, Any]]) -> Table:
+    """Of a sample of the states of each label, how many a decision procedure (G4ip) calls provable."""
+    rows = [
+        [
+            entry["label"],
+            str(entry["states"]),
+            str(entry["decided"]),
+            f"{entry['provable']} ({entry['provable'] / entry['decided']:.0%})" if entry["decided"] else "",
+        ]
+        for entry in noise
+    ]
+    return ["label", "states sampled", "decided", "provable"], rows
+
+
+def trials_table(trials: Sequence[Mapping[str, Any]], chosen: float) -> Table:
+    """What validation said of each weight of the energy."""
+    rows = [
+        [
+            f"{trial['beta']:g}",
+            f"{trial['area']:.3f}",
+            str(trial["solved"]),
+            "chosen" if trial["beta"] == chosen else "",
+        ]
+        for trial in trials
+    ]
+    return ["weight beta", "area on validation", "solved", ""], rows
+
+
 def rank1_table(ranking: Mapping[str, Any]) -> Table:
-    """Sibling rank-1 by depth of the parent, a row a bucket."""
+    """Sibling rank-1 by depth of the parent with 95% intervals, a row a bucket."""
     buckets = ranking["rank1"]
     names = list(dict.fromkeys(name for bucket in buckets.values() for name in bucket))
     rows = []
     for bucket, signals in buckets.items():
-        row = [bucket]
+        row = [bucket, str(next(iter(signals.values()))["n"])]
         for name in names:
-            row.append(f"{signals[name]['mean']:.3f}" if name in signals else "")
+            found = signals.get(name)
+            row.append(f"{found['mean']:.3f} ({found['low']:.2f} to {found['high']:.2f})" if found else "")
         rows.append(row)
-    return ["depth", *names], rows
+    return ["depth", "sibling sets", *names], rows
 
 
 def tuning_table(tuning: Mapping[str, Any]) -> Table:

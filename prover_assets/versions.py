@@ -45,7 +45,7 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
         *("ebm/evaluation.py", "ebm/statistics.py", "ebm/ranking.py", "prover/trajectory/labels.py"),
         *("prover_assets/promotion.py", "prover_assets/plots.py", "prover_assets/report.py"),
         *("prover_assets/report_tables.py", "prover_assets/findings.py"),
-        *(f"prover_assets/work/{name}.py" for name in ("champions", "comparing", "reporting")),
+        *(f"prover_assets/work/{name}.py" for name in ("champions", "comparing", "head_seeds", "reporting")),
     ),
 }
 """The files and packages (paths from the root of the tree) that decide an asset's content, by asset."""

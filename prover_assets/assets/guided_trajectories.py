@@ -16,6 +16,8 @@ from prover_assets.partitions import iteration_partitions
 from prover_assets.resources import DataResource, LeanResource, PolicyResource
 from prover_assets.tracking import MlflowResource
 from prover_assets.versions import step_version
+from prover_assets.work.head_seeds import search_with_further_heads
+from prover_assets.work.history import iterations_until
 from prover_assets.work.searching import require_baseline, search_guided
 
 
@@ -53,6 +55,9 @@ def guided_trajectories(
         if config.random_control:
             with work.reporter.stage("search held-out theorems, random") as update:
                 search_guided(work.data, work.iteration, lean, in_use, update, mode="random-energy")
+        with work.reporter.stage("train and search, other head seeds") as update:
+            history = iterations_until(work.data, work.iteration)
+            search_with_further_heads(config.head_seeds - 1, work.data, work.iteration, history, lean, in_use, update)
         files = work.iteration.guided
         summary = read(files.summary)
         return work.result(

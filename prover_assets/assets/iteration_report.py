@@ -1,6 +1,7 @@
 """The report of an iteration, and the promotion."""
 
 import math
+import statistics
 from datetime import timedelta
 from typing import Any
 
@@ -15,7 +16,15 @@ from prover_assets.layout import digest_of, read_json, write_json
 from prover_assets.partitions import iteration_partitions
 from prover_assets.promotion import ChampionRecord, decide, evidence_of, starting_champion
 from prover_assets.registry import promote_version
-from prover_assets.report_tables import memo_line, paired_lines, rank1_table, solved_table
+from prover_assets.report_tables import (
+    heads_table,
+    memo_line,
+    noise_table,
+    paired_lines,
+    rank1_table,
+    solved_table,
+    wall_line,
+)
 from prover_assets.resources import DataResource, PolicyResource
 from prover_assets.tracking import MlflowResource
 from prover_assets.versions import step_version
@@ -86,7 +95,7 @@ def iteration_report(
             "beta": evidence.beta,
             "mlflow_run": work.run.parent_id,
         }
-        pictures = pictures_of(work.iteration, compared)
+        pictures = pictures_of(work.iteration, compared, evidence.beta)
         page = write_page(work.iteration, report, pictures, compared)
         for name, picture in pictures.items():
             work.run.picture(picture, name)
@@ -122,6 +131,13 @@ def _numbers(compared: Compared) -> dict[str, float | None]:
         "only_guided": paired.only_second,
         "only_policy": paired.only_first,
     }
+    baseline_seconds = main.first.seconds
+    found["wall_time_ratio"] = main.second.seconds / baseline_seconds if baseline_seconds else None
+    gains = [other.second.area - other.first.area for other in (main, *compared.heads)]
+    if len(gains) > 1:
+        found |= {"area_gain_mean_over_heads": statistics.mean(gains), "area_gain_deviation": statistics.stdev(gains)}
+    for mode in (main.first, main.second):
+        found[f"{mode.name}_frontier_exhausted"] = mode.ended.get("frontier_exhausted", 0)
     if compared.control is not None:
         found["random_area_gain"] = compared.control.second.area - compared.control.first.area
     if compared.ranking is not None:
@@ -182,7 +198,8 @@ def _metadata(
     page: Any,
 ) -> dict[str, Any]:
     solved = markdown_table(*solved_table(report["comparison"], report["control"]))
-    lines = "\n".join(f"- {line}" for line in [*paired_lines(report["comparison"]), memo_line(report)])
+    said = [*paired_lines(report["comparison"]), wall_line(report["comparison"]), memo_line(report)]
+    lines = "\n".join(f"- {line}" for line in said)
     return {
         "promotion": ("promoted: " if report["promotion"]["promoted"] else "not promoted: ") + reason,
         "solved": dg.MetadataValue.md(f"{solved}\n\n{lines}"),
@@ -192,6 +209,8 @@ def _metadata(
             if report["ranking"] is not None
             else {}
         ),
+        "head_seeds": dg.MetadataValue.md(markdown_table(*heads_table(report["heads"]))),
+        "label_noise": dg.MetadataValue.md(markdown_table(*noise_table(report["label_noise"]))),
         "report": dg.MetadataValue.path(str(page)),
         **{name: value for name, value in numbers.items() if value is not None and not math.isnan(value)},
     }

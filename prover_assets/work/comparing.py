@@ -4,11 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from prover_assets.layout import DataFolder, IterationFolder, SearchFiles
+from prover_assets.layout import DataFolder, IterationFolder, SearchFiles, read_json
 from prover_assets.policies import PolicyInUse, baseline_files
+from prover_assets.work.head_seeds import further_heads
+from prover_assets.work.labelling import MOST_STATES, STEP_LIMIT
 from prover_assets.work.searching import Manifest, read_manifest, require_complete
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from ebm.evaluation import Comparison, Ranking
 
 POLICY, GUIDED, RANDOM = "policy", "guided", "random"
@@ -26,6 +30,12 @@ class Compared:
     baseline: Manifest
     guided: Manifest
     baseline_files: SearchFiles
+    heads: "list[Comparison]"
+    """Of further heads, trained alike but for the seed, against the policy alone."""
+    noise: list[dict[str, Any]]
+    """Of each label of the held-out states: how many of a sample a decision procedure calls provable."""
+    trials: list[dict[str, Any]]
+    """What validation said of each weight: beta, area, solved."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for report.json."""
@@ -33,6 +43,21 @@ class Compared:
             "comparison": self.main.to_dict(),
             "control": None if self.control is None else self.control.to_dict(),
             "ranking": None if self.ranking is None else self.ranking.to_dict(),
+            "heads": [
+                {
+                    "name": found.second.name,
+                    "area": found.second.area,
+                    "area_gain": found.second.area - found.first.area,
+                    "solved": {str(budget): count for budget, count in found.second.solved.items()},
+                    "faster": found.paired.faster,
+                    "slower": found.paired.slower,
+                    "p_value": found.paired.p_value,
+                    "ratio": found.paired.ratio,
+                }
+                for found in (self.main, *self.heads)
+            ],
+            "label_noise": self.noise,
+            "validation": self.trials,
             "candidates_from_memo": {
                 name: {"known": manifest.candidates_known, "asked": manifest.candidates_asked}
                 for name, manifest in ((POLICY, self.baseline), (GUIDED, self.guided))
@@ -91,4 +116,40 @@ def compare(data: DataFolder, iteration: IterationFolder, policy: PolicyInUse, b
             label: [e for e, found in zip(scores, distinct["label"].to_list(), strict=True) if found == label]
             for label in ("positive", "negative")
         }
-    return Compared(main, control, ranking, energies, baseline, guided, files)
+    heads = [
+        compare_runs(
+            files.nodes,
+            head.search.nodes,
+            asked,
+            names=(POLICY, f"seed +{head.offset}"),
+            seconds=(baseline.seconds, None),
+        )
+        for head in further_heads(iteration)
+    ]
+    calibration = (read_json(iteration.checkpoint / "config.json") or {}).get("calibration") or {}
+    return Compared(
+        main=main,
+        control=control,
+        ranking=ranking,
+        energies=energies,
+        baseline=baseline,
+        guided=guided,
+        baseline_files=files,
+        heads=heads,
+        noise=_label_noise(rows),
+        trials=list(calibration.get("evidence", {}).get("trials", [])),
+    )
+
+
+def _label_noise(rows: "pl.DataFrame") -> list[dict[str, Any]]:
+    """Of a sample of the states of each label (labels merged), how many are in fact provable."""
+    import polars as pl
+
+    from prover.logic.g4ip import provable
+    from prover.trajectory import label_noise
+
+    distinct = rows.filter(pl.col("state_pp") != "").unique(["theorem_name", "state_key"], maintain_order=True)
+    parts = [part.sample(min(MOST_STATES, part.height), seed=0) for _, part in distinct.group_by("label")]
+    if not parts:
+        return []
+    return [entry.to_dict() for entry in label_noise(pl.concat(parts), lambda text: provable(text, STEP_LIMIT))]

@@ -7,11 +7,22 @@ from prover_assets import plots
 from prover_assets.findings import a_proof, tree_of
 from prover_assets.layout import IterationFolder
 from prover_assets.report import Section, render
-from prover_assets.report_tables import memo_line, paired_lines, rank1_table, solved_table
+from prover_assets.report_tables import (
+    ending_table,
+    heads_table,
+    memo_line,
+    noise_table,
+    paired_lines,
+    rank1_table,
+    rate_table,
+    solved_table,
+    trials_table,
+    wall_line,
+)
 from prover_assets.work.comparing import GUIDED, POLICY, RANDOM, Compared
 
 
-def pictures_of(iteration: IterationFolder, compared: Compared) -> dict[str, plots.Picture]:
+def pictures_of(iteration: IterationFolder, compared: Compared, beta: float) -> dict[str, plots.Picture]:
     """The pictures of the report, by name: those for which there is something to draw."""
     main = compared.main
     curves = {mode.name: list(mode.expansions.values()) for mode in (main.first, main.second)}
@@ -35,6 +46,12 @@ def pictures_of(iteration: IterationFolder, compared: Compared) -> dict[str, plo
             ylabel="best sibling is on a proof (share)",
             title="sibling rank-1 by depth",
         )
+        pictures["calibration"] = plots.calibration(
+            compared.energies,
+            [(trial["beta"], trial["area"]) for trial in compared.trials],
+            chosen=beta,
+            title="what an energy says, on held-out states; and what its weight does, on validation theorems",
+        )
     name = _telling_theorem(compared)
     if name is not None:
         for label, files in ((POLICY, compared.baseline_files), (GUIDED, iteration.guided)):
@@ -43,12 +60,30 @@ def pictures_of(iteration: IterationFolder, compared: Compared) -> dict[str, plo
 
 
 def _telling_theorem(compared: Compared) -> str | None:
-    """A theorem that only the guided search proved; else the one that it proved with the most expansions saved."""
+    """A theorem that one of the searches alone proved, the guided one if there is such; else the one with the largest
+    difference in expansions. Of several, the one proved in the fewest expansions: its tree is the easiest to read."""
     first, second = compared.main.first.expansions, compared.main.second.expansions
-    proved = {name: e for name, e in second.items() if e is not None}
+    proved = {name: (first[name], second[name]) for name in first if first[name] or second[name]}
     if not proved:
         return None
-    return max(proved, key=lambda name: ((first[name] or 10**9) - proved[name], name))
+
+    def telling(name: str) -> tuple[int, int, str]:
+        a, b = proved[name]
+        if a is None or b is None:
+            return (2 if a is None else 1, -(a or b or 0), name)
+        return (0, abs(a - b), name)
+
+    return max(proved, key=telling)
+
+
+def _who_proved(compared: Compared, name: str) -> str:
+    """In words: which of the two searches proved the theorem that is shown."""
+    first, second = compared.main.first.expansions[name], compared.main.second.expansions[name]
+    if first is None:
+        return f"Only the guided search proved {name}, in {second} expansions."
+    if second is None:
+        return f"Only the search with the policy alone proved {name}, in {first} expansions."
+    return f"No theorem was proved by one search alone. {name}: policy alone in {first} expansions, guided in {second}."
 
 
 def write_page(
@@ -57,22 +92,41 @@ def write_page(
     """Write `report/index.html`, whole, and its pictures as PNG files beside it."""
     promotion = report["promotion"]
     verdict = ("Promoted: " if promotion["promoted"] else "Not promoted: ") + promotion["reason"] + "."
-    found = a_proof(iteration.guided, _telling_theorem(compared))
+    name = _telling_theorem(compared)
+    found = None
+    if name is not None:
+        by_guided = compared.main.second.expansions[name] is not None
+        found = a_proof(iteration.guided if by_guided else compared.baseline_files, name)
     shown = {name: (name.replace("_", " "), picture) for name, picture in pictures.items()}
     sections = [
         Section(
             "Held-out theorems proved",
             "Each theorem has the same budget in every search. A proof counts once a fresh Lean process certified it.",
-            tables=[solved_table(report["comparison"], report["control"])],
+            tables=[
+                solved_table(report["comparison"], report["control"]),
+                rate_table(report["comparison"], report["control"]),
+                ending_table(report["comparison"], report["control"]),
+            ],
             pictures=[shown["solve_curve"]],
         ),
         Section(
             "The same theorems, pair by pair",
             " ".join(
-                f"{line[0].upper()}{line[1:]}." for line in [*paired_lines(report["comparison"]), memo_line(report)]
+                f"{line[0].upper()}{line[1:]}."
+                for line in [*paired_lines(report["comparison"]), wall_line(report["comparison"]), memo_line(report)]
             ),
         ),
     ]
+    if len(report["heads"]) > 1:
+        sections.append(
+            Section(
+                "The luck of the seed",
+                "Energy models trained on the same data, alike but for the seed, with the same weight, and the same "
+                "held-out theorems searched with each. The random row above is the formula with an energy drawn by "
+                "chance.",
+                tables=[heads_table(report["heads"])],
+            )
+        )
     if report["ranking"] is not None:
         sections.append(
             Section(
@@ -80,7 +134,24 @@ def write_page(
                 "Of the new states that one expansion leads to, is the best-scored one on the way to a proof? "
                 "Energy: lower is better.",
                 tables=[rank1_table(report["ranking"])],
-                pictures=[shown[name] for name in ("rank1", "energies") if name in shown],
+                pictures=[shown[name] for name in ("rank1", "energies", "calibration") if name in shown],
+            )
+        )
+    if report["validation"]:
+        sections.append(
+            Section(
+                "The weight of the energy",
+                "Chosen on validation theorems, which are neither trained on nor reported on; 0 is the policy alone.",
+                tables=[trials_table(report["validation"], report["beta"])],
+            )
+        )
+    if any(entry["decided"] for entry in report["label_noise"]):
+        sections.append(
+            Section(
+                "What the labels are worth",
+                "A negative state is one that no search finished, not one that cannot be proved. A decision procedure "
+                "for propositional logic (G4ip) says how many of the held-out states of each label are provable.",
+                tables=[noise_table(report["label_noise"])],
             )
         )
     trees = [shown[name] for name in (f"tree_{POLICY}", f"tree_{GUIDED}") if name in shown]
@@ -88,8 +159,10 @@ def write_page(
         sections.append(
             Section(
                 "One theorem, searched both ways",
-                "The proved path in green with its tactics; numbers are energies where the search used them.",
+                f"{_who_proved(compared, name or '')} The proved path in green with its tactics; numbers are energies "
+                "where the search used them.",
                 pictures=trees,
+                side_by_side=True,
                 code=found[1].strip("`").removeprefix("lean\n").split("```")[0] if found is not None else "",
             )
         )
