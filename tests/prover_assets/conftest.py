@@ -147,6 +147,8 @@ class Project:
     track: bool = False
     config: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Changes to the run configuration, by asset."""
+    resources: dict[str, Any] = field(default_factory=dict)
+    """Run configuration of resources."""
 
     @property
     def data(self) -> Path:
@@ -199,6 +201,7 @@ class Project:
             asset_selection=[dg.AssetKey(name) for name in chosen],
             run_config={
                 **self.run_config(chosen),
+                **({"resources": self.resources} if self.resources else {}),
                 "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
             },
             raise_on_error=raises,
@@ -283,6 +286,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, mlflow_template: Path, se
         project = make(track=True)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("HF_TOKEN", secret)
+            patch.setenv("PROVER_API_KEY", secret)
             assert project.run(partition="iter_000").success
             assert project.run(*ITERATION_ASSETS, partition="iter_001").success
         yield project

@@ -1,11 +1,14 @@
 """MLflow: a parent for the iteration, children for assets, closed as what they were."""
 
+import json
 import os
 
 import dagster as dg
+import polars as pl
 import pytest
 
 from prover_assets.layout import DataFolder, read_json
+from prover_assets.resources import PolicyResource
 from prover_assets.sensors import close_failed_mlflow_runs
 from prover_assets.tracking import DAGSTER_RUN_TAG, KIND_TAG, PARTITION_TAG, MlflowResource, Store, flatten, fluent_uri
 
@@ -53,6 +56,18 @@ def test_the_parent_has_settings_versions_and_the_report_at_step_iteration(finis
     assert params["trajectories.max_expansions"] == "24"
     assert params["ebm_checkpoint.lr"] == "0.001"
     assert params["version.torch"].startswith("2.")
+    assert params["cpu_count"] == str(os.cpu_count())
+    assert params["lean.kind"] == "embedded"
+    assert params["policy.pooling"] == "mean+max+early"
+    assert params["trajectories.inputs.policy"] == "maze-policy-1"
+    manifest = read_json(DataFolder(finished.data).iteration("iter_000").trajectories.manifest)
+    assert params["ebm_checkpoint.inputs.iter_000"] == manifest["fingerprint"]
+    assert params["trajectories.inputs.theorems"] == manifest["theorems"]
+    assert {name for name in params if name.startswith("theorems.digest.")} == {
+        "theorems.digest.train",
+        "theorems.digest.valid",
+        "theorems.digest.test",
+    }
     assert len(parent.data.tags["mlflow.source.git.commit"]) >= 7
     for metric in ("guided_area", "policy_area", "area_gain", "train_solve_rate", "beta", "promoted"):
         assert [point.step for point in client.get_metric_history(parent.info.run_id, metric)] == [0], metric
@@ -64,6 +79,19 @@ def test_the_training_curves_are_on_the_child(finished, client):
     history = client.get_metric_history(child.info.run_id, "train_energy_gap")
     assert [point.step for point in history] == [50, 100, 120]
     assert {f.path for f in client.list_artifacts(child.info.run_id, "plots")} == {"plots/training.png"}
+
+
+def test_a_training_says_which_tables_it_read_with_columns_and_rows(finished):
+    (child,) = [run for run in runs_of(finished) if run.data.tags.get("prover.asset") == "ebm_checkpoint"]
+    (read,) = child.inputs.dataset_inputs
+    folder = DataFolder(finished.data).iteration("iter_000")
+    rows = pl.read_parquet(folder.trajectories.nodes)
+    assert read.dataset.name == "trajectories-iter_000"
+    assert read.dataset.digest == read_json(folder.trajectories.manifest)["fingerprint"][:36]
+    assert json.loads(read.dataset.profile)["num_rows"] == rows.height
+    columns = {column["name"] for column in json.loads(read.dataset.schema)["mlflow_colspec"]}
+    assert columns == set(rows.columns)
+    assert [tag.value for tag in read.tags] == ["training"]
 
 
 def test_the_promoted_head_is_registered_with_the_alias_champion(finished, client):
@@ -86,6 +114,29 @@ def test_a_token_in_the_environment_reaches_no_file_that_a_run_writes(finished, 
     assert any("dagster" in path.parts for path in files)
     for path in files:
         assert secret.encode() not in path.read_bytes(), path
+
+
+def test_an_address_that_the_configuration_takes_from_the_environment_is_kept_nowhere(new_project, secret, monkeypatch):
+    project = new_project(track=True)
+    store = project.root / f"{secret}.db"
+    (project.data / "mlflow" / "mlflow.db").rename(store)
+    monkeypatch.setenv("MY_STORE", f"sqlite:///{store}")
+    project.resources = {"mlflow": {"config": {"tracking_uri": {"env": "MY_STORE"}}}}
+    project.run("theorems")
+    assert not (project.data / "mlflow" / "mlflow.db").exists()
+    files = [path for path in project.root.rglob("*") if path.is_file()]
+    assert any("dagster" in path.parts for path in files)
+    for path in files:
+        assert secret.encode() not in path.read_bytes(), path
+
+
+def test_the_key_of_a_model_server_is_no_setting(monkeypatch, secret):
+    monkeypatch.setenv("PROVER_API_KEY", secret)
+    resource = PolicyResource(path="http://127.0.0.1:9/v1#some-model")
+    policy = resource.load()
+    assert policy.config.api_key == secret
+    assert secret not in json.dumps(resource.model_dump())
+    assert secret not in policy.fingerprint + policy.policy_id
 
 
 def test_the_asset_page_leads_to_the_run(finished):
@@ -132,6 +183,10 @@ def test_the_failure_sensor_closes_what_a_killed_run_left_open(new_project):
 
 def _events(project, run_id: str) -> list[dg.DagsterEvent]:
     return [entry.dagster_event for entry in project.instance.all_logs(run_id) if entry.dagster_event is not None]
+
+
+def test_user_and_password_of_an_address_are_no_parameters():
+    assert flatten({"path": "http://me:pw@host:8000/v1#m"}) == {"path": "http://host:8000/v1#m"}
 
 
 def test_settings_are_flattened():
