@@ -36,7 +36,7 @@ run: $(STAMP) ## run the next iteration (iter_000 first) and print what it found
 ui: $(STAMP) ## Dagster (webserver and daemon) and MLflow on 127.0.0.1; Ctrl-C stops them
 	@$(PY) -m prover_assets.ui $(ARGS)
 
-test: $(STAMP) ## the test suite
+test: $(STAMP) ## the test suite (ARGS=--ui: also with the servers, a browser and Postgres)
 	@$(PY) -m pytest -n auto --dist loadgroup $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy, import contract

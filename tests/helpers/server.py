@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,9 +142,29 @@ class Server:
 
     def runs(self) -> list[dict[str, Any]]:
         """All runs, newest first."""
-        return self.graphql("{ runsOrError { ... on Runs { results { runId status tags { key value } } } } }")[
-            "runsOrError"
-        ]["results"]
+        return self.graphql(
+            "{ runsOrError { ... on Runs { results { runId parentRunId status tags { key value } } } } }"
+        )["runsOrError"]["results"]
+
+    def processes(self, run_id: str) -> list[str]:
+        """The ids of the processes that a run's steps are executed in."""
+        found = self.graphql(
+            "query($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { events { ... on EngineEvent { "
+            "metadataEntries { label ... on TextMetadataEntry { text } ... on IntMetadataEntry { intRepr } } } } } } }",
+            id=run_id,
+        )["logsForRun"]["events"]
+        entries = [entry for event in found for entry in event.get("metadataEntries", ())]
+        return [entry.get("text") or entry["intRepr"] for entry in entries if entry["label"] == "pid"]
+
+    def until(self, what: str, look: Callable[[], Any]) -> Any:
+        """What `look` finds, once it finds something."""
+        until = time.monotonic() + RUN_WITHIN_S
+        while time.monotonic() < until:
+            found = look()
+            if found:
+                return found
+            time.sleep(0.5)
+        raise AssertionError(f"no {what} after {RUN_WITHIN_S} s")
 
     def iterate(self, *keys: str) -> list[dict[str, Any]]:
         """Run iterations, one after another."""

@@ -1,5 +1,9 @@
 """What a person does in Dagster's UI, through its GraphQL interface: the servers of `make ui`, the real Lean."""
 
+import os
+import signal
+
+import polars as pl
 import pytest
 from server import ALL, ROOT
 
@@ -47,6 +51,25 @@ def test_a_failed_iteration_is_retried_from_where_it_failed(server, second, fail
     assert steps(failed)["guided_trajectories"] == "FAILURE"
     assert again["status"] == "SUCCESS"
     assert steps(again) == {"guided_trajectories": "SUCCESS", "iteration_report": "SUCCESS"}
+
+
+def test_a_run_that_was_killed_is_started_again_and_searches_no_finished_theorem_again(server, failed_and_retried):
+    search = DataFolder(server.data).iteration("iter_003").trajectories
+    server.add_partition("iter_003")
+    settings = {**server.settings["trajectories"], "n_theorems": 64, "max_expansions": 32}
+    run_id = server.launch(
+        "iteration", "iter_003", "trajectories", config={"ops": {"trajectories": {"config": settings}}}
+    )
+    server.until("a batch of finished theorems", lambda: any(search.parts.glob("*.summary*")) or search.nodes.exists())
+    (process,) = {int(found) for found in server.processes(run_id)}
+    assert not search.nodes.exists(), "the search ended before it could be killed"
+    os.kill(process, signal.SIGKILL)
+    assert server.wait(run_id)["status"] == "FAILURE"
+    (again,) = server.until("another run", lambda: [run for run in server.runs() if run["parentRunId"] == run_id])
+    assert server.wait(again["runId"])["status"] == "SUCCESS"
+    summary = pl.read_parquet(search.summary)
+    assert summary["theorem_name"].n_unique() == summary.height == 64
+    assert read_json(search.manifest)["figures"]["resumed"] >= 16
 
 
 def test_a_backfill_runs_old_iterations_again_one_after_another_in_order(server, second, failed_and_retried):
