@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from datetime import timedelta
 
 import dagster as dg
 import pytest
@@ -11,7 +12,9 @@ from pydantic import ValidationError
 from prover_assets import configs
 from prover_assets.definitions import defs
 from prover_assets.executors import iteration_executor
+from prover_assets.layout import DataFolder
 from prover_assets.presets import PRESETS, PresetError, load_run_config
+from prover_assets.ui import commands
 from prover_assets.versions import code_version
 
 SEVEN = {
@@ -73,12 +76,24 @@ def test_every_asset_says_what_it_is_who_owns_it_and_which_code_made_it():
         assert len(node.description or "") > 80, name
         assert node.owners, name
         assert node.kinds, name
+        assert node.tags["cost"] in ("seconds", "minutes"), name
         assert node.group_name == "expert_iteration"
         assert node.code_version, name
     for name in ("trajectories", "baseline_trajectories", "guided_trajectories"):
         assert graph.get(dg.AssetKey(name)).pools == {"lean"}
     for name in ("state_embeddings", "ebm_checkpoint", "policy_checkpoint"):
         assert graph.get(dg.AssetKey(name)).pools == {"gpu"}
+
+
+def test_a_report_that_is_late_is_warned_of_and_then_fails():
+    spec = next(spec for spec in defs.resolve_all_asset_specs() if spec.key == dg.AssetKey("iteration_report"))
+    assert spec.freshness_policy.warn_window.to_timedelta() == timedelta(days=2)
+    assert spec.freshness_policy.fail_window.to_timedelta() == timedelta(days=3)
+
+
+def test_the_servers_answer_this_machine_alone(tmp_path):
+    for command in commands(DataFolder(tmp_path), 3000, 5000).values():
+        assert command[command.index("--host") + 1] == "127.0.0.1"
 
 
 def test_the_blocking_checks_are_those_that_would_waste_or_corrupt():
