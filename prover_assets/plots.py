@@ -139,7 +139,14 @@ def grouped_bars(table: Mapping[str, Mapping[str, tuple[float, float, float]]], 
                 )
     axes.set_xticks(range(len(table)), list(table))
     axes.set(ylabel=ylabel, title=title)
-    axes.legend(frameon=False, ncols=max(len(series), 1), fontsize="small")
+    # Below the axes: bars near 1 reach into every corner.
+    axes.legend(
+        frameon=False,
+        ncols=max(len(series), 1),
+        fontsize="small",
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.12),
+    )
     return figure
 
 

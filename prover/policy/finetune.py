@@ -7,6 +7,7 @@ result is an ordinary folder that `load_policy` reads. Its weights are new, so i
 vector of the old policy is ever taken for one of the new.
 """
 
+import contextlib
 import copy
 import dataclasses
 import hashlib
@@ -16,7 +17,7 @@ import math
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -256,7 +257,8 @@ def fine_tune(
         folder = Path(scratch) / "policy"
         tuned.config.prover_template = before.template.name
         tuned.config.prover_name = name or destination.name
-        tuned.save_pretrained(folder)
+        with _no_progress_bar():
+            tuned.save_pretrained(folder)
         before._loaded.tokenizer.save_pretrained(folder)
         fingerprint_before, used_device, used_dtype = before.fingerprint, before.device, before.dtype
         del before, model, tuned  # a large model is in memory once
@@ -292,6 +294,20 @@ def fine_tune(
     for warning in result.warnings:
         log.warning("%s", warning)
     return result
+
+
+@contextlib.contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Writing a model draws a bar of its own, into the middle of the caller's."""
+    from transformers.utils import logging as transformers_logging
+
+    was_on = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_on:
+            transformers_logging.enable_progress_bar()
 
 
 def _held_out(theorems: set[str], share: float) -> set[str]:

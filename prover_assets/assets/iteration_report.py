@@ -31,6 +31,7 @@ from prover_assets.versions import step_version
 from prover_assets.work.champions import crown
 from prover_assets.work.comparing import GUIDED, POLICY, Compared, compare
 from prover_assets.work.reporting import pictures_of, write_page
+from prover_assets.work.searching import read_manifest
 
 NOT_WORSE, ABOVE_NOISE, HOLDS = "not_below_policy", "above_random_energy", "not_below_champion"
 
@@ -93,6 +94,8 @@ def iteration_report(
             "promotion": {"promoted": decision.promoted, "reason": decision.reason, "champion": champion.ebm_id},
             "ebm_id": evidence.ebm_id,
             "beta": evidence.beta,
+            "policy": compared.guided.policy_id,
+            "left_out": "" if (search := read_manifest(work.iteration.trajectories)) is None else search.note,
             "mlflow_run": work.run.parent_id,
         }
         pictures = pictures_of(work.iteration, compared, evidence.beta)

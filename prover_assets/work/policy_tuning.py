@@ -22,6 +22,7 @@ from prover_assets.progress import Update
 from prover_assets.resources import LeanResource, PolicyResource
 from prover_assets.work.searching import note, require_complete
 from prover_assets.work.theorem_sets import load_written
+from prover_assets.work.training import require_same_policy
 
 if TYPE_CHECKING:
     import polars as pl
@@ -80,7 +81,10 @@ def tune(
     from prover.trajectory import read_trajectories
     from prover.trajectory.labels import merge_labels
 
-    start = policy if config.start == "configured" else policy_of(data, iteration, policy).resource
+    now = policy_of(data, iteration, policy).resource
+    if not now.is_server:
+        require_same_policy(iteration, now.load())  # what validation calls "before" is what the iteration searched with
+    start = policy if config.start == "configured" else now
     if start.is_server:
         raise UntunablePolicyError(
             f"the policy is served at {start.where}: its weights are not here to be tuned. Tune it where they are, or "

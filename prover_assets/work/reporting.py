@@ -171,6 +171,7 @@ def write_page(
         "weight beta": report["beta"],
         "champion of the next iteration": promotion["champion"] or "none: the policy alone",
         "policy": compared.guided.policy_id,
+        **({"training search": report["left_out"]} if report["left_out"] else {}),
         "environment": compared.guided.environment,
         "candidates per state": compared.guided.settings["n_candidates"],
         "held-out theorems digest": compared.guided.theorems,

@@ -56,7 +56,7 @@ def train_head(
     iteration.verdict.unlink(missing_ok=True)  # until it is judged again, nothing may use what is written now
     values = config.model_dump()
     model = policy.load()
-    _require_same_policy(iteration, model)
+    require_same_policy(iteration, model)
     with open_cache(data, model) as cache, torch_threads(1 if model.encoding_width < 1024 else os.cpu_count() or 1):
         result = train_from_files(
             [folder.trajectories.nodes for folder in history],
@@ -83,7 +83,7 @@ def train_head(
     )
 
 
-def _require_same_policy(iteration: IterationFolder, model: "FingerprintedPolicy") -> None:
+def require_same_policy(iteration: IterationFolder, model: "FingerprintedPolicy") -> None:
     """Raises ValueError where the iteration was searched with another policy than it has now."""
     manifest = read_manifest(iteration.trajectories)
     if manifest is not None and manifest.policy_fingerprint != model.fingerprint:

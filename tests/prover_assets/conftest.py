@@ -339,6 +339,12 @@ def failed_and_retried(server, second) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 @pytest.fixture
+def configured() -> MazePolicyResource:
+    """The policy as projects configure it."""
+    return MazePolicyResource()
+
+
+@pytest.fixture
 def policy() -> MazePolicy:
     """The policy that projects run with, its counters emptied."""
     _POLICY.encoded.clear()

@@ -241,6 +241,8 @@ def test_tuning_after_the_next_iteration_has_begun_marks_it_and_is_not_mixed_in(
     assert not result.success
     assert "iter_001 was searched with the policy iter_000-tuned:1" in step_error(result)
     assert "materialize trajectories of iter_001 again" in step_error(result)
+    result = iterated.run(TUNING_ASSET, partition="iter_001", raises=False)
+    assert "materialize trajectories of iter_001 again" in step_error(result)
 
 
 def test_another_configured_policy_is_meant_and_an_adopted_one_of_the_old_is_not_used(iterated, configured):
