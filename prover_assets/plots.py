@@ -294,16 +294,18 @@ def search_tree(nodes: Sequence[TreeNode], *, title: str, most: int = 120) -> "F
 
 
 def _layout(children: Mapping[int | None, Sequence[int]]) -> dict[int, tuple[int, float]]:
-    """(depth, row) of every node: leaves take rows in order, and a first child lies level with its parent."""
+    """(depth, row) of every node: as high as its column is free, and no higher than its parent.
+
+    Columns are filled in one order from top to bottom, so lines do not cross.
+    """
     place: dict[int, tuple[int, float]] = {}
-    row = -1.0
-    stack = [(root, 0, True) for root in reversed(children.get(None, ()))]
+    free: dict[int, float] = {}
+    stack = [(root, 0, 0.0) for root in reversed(children.get(None, ()))]
     while stack:
-        node, depth, opens_row = stack.pop()
-        row += 1.0 if opens_row else 0.0
-        place[node] = (depth, row)
-        below = children.get(node, ())
-        stack.extend((child, depth + 1, index > 0) for index, child in reversed(list(enumerate(below))))
+        node, depth, least = stack.pop()
+        row = max(least, free.get(depth, 0.0))
+        place[node], free[depth] = (depth, row), row + 1
+        stack.extend((child, depth + 1, row) for child in reversed(children.get(node, ())))
     return place
 
 

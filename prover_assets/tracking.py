@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 DAGSTER_RUN_TAG = "dagster.run_id"
 PARTITION_TAG = "dagster.partition"
+GROUP_TAG = "prover.group"
+"""What shares a parent: a Dagster run, or all runs that a backfill makes of one iteration."""
+BACKFILL_TAG = "dagster/backfill"
 KIND_TAG = "prover.kind"
 """`iteration` on parents (`baseline` where a run has no partition), `asset` on children."""
 SOURCE_TAG = "mlflow.source.name"
@@ -87,7 +90,7 @@ class MlflowResource(dg.ConfigurableResource):
         store = Store(self.resolved_uri(data), self.experiment, data.mlflow / "artifacts")
         partition = context.run.tags.get("dagster/partition")
         name = context.asset_key.to_user_string()
-        parent = store.parent(context.run.run_id, partition)
+        parent = store.parent(context.run.run_id, partition, context.run.tags.get(BACKFILL_TAG))
         child = store.client.create_run(
             store.experiment_id,
             run_name=f"{partition}/{name}" if partition else name,
@@ -187,19 +190,21 @@ class Store:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
 
-    def parent(self, dagster_run_id: str, partition: str | None) -> str:
-        """Id of the parent run of a Dagster run, found by its tag or made."""
-        kind = "iteration" if partition else "baseline"
+    def parent(self, dagster_run_id: str, partition: str | None, backfill: str | None = None) -> str:
+        """Id of the parent run of a Dagster run or of a backfill's iteration, found by its tags or made."""
+        kind, group = "iteration" if partition else "baseline", backfill or dagster_run_id
+        wanted = {GROUP_TAG: group, KIND_TAG: kind, **({PARTITION_TAG: partition} if partition else {})}
         with self._locked():
             found = self.client.search_runs(
                 [self.experiment_id],
-                f"tags.`{DAGSTER_RUN_TAG}` = '{dagster_run_id}' and tags.`{KIND_TAG}` = '{kind}'",
+                " and ".join(f"tags.`{name}` = '{value}'" for name, value in wanted.items()),
                 max_results=1,
             )
             if found:
                 run_id = found[0].info.run_id
                 if found[0].info.status != STATUS_OPEN:  # a step that is retried reopens what its failure closed
                     self.client.update_run(run_id, status=STATUS_OPEN)
+                self.client.set_tag(run_id, DAGSTER_RUN_TAG, dagster_run_id)  # whose failure would close it
                 return run_id
             from prover_assets.provenance import provenance
 
@@ -209,9 +214,8 @@ class Store:
                 run_name=partition or "baseline",
                 tags={
                     DAGSTER_RUN_TAG: dagster_run_id,
-                    KIND_TAG: kind,
+                    **wanted,
                     "mlflow.source.git.commit": facts["git_commit"],
-                    **({PARTITION_TAG: partition} if partition else {}),
                 },
             ).info.run_id
             _log_params(self.client, run_id, facts)

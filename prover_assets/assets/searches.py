@@ -139,10 +139,14 @@ def describe_search(work: Step, files: SearchFiles, manifest: Manifest, *, title
     kept = f"{asset}-{work.context.partition_key}" if work.context.assets_def.partitions_def is not None else asset
     work.run.dataset(kept, search_data_version(files, manifest), files.nodes, "output")
     metadata: dict[str, Any] = {
-        **{key: counts[key] for key in ("theorems", "proved", "solve_rate", "claimed", "uncertified", "invalid")},
-        **{key: counts[key] for key in ("frontier_exhausted", "expansions", "tactics", "nodes")},
-        "dagster/row_count": nodes.height,
+        **{key: counts[key] for key in ("theorems", "proved", "solve_rate", "expansions")},
         "seconds": round(manifest.seconds, 2),
+        "solve_curve": curve.markdown("theorems proved against budget"),
+        "time": spent.markdown("where the time went"),
+        "preview": preview(nodes, NODE_COLUMNS),
+        **_one_proof(work, files),
+        **{key: counts[key] for key in ("claimed", "uncertified", "invalid", "frontier_exhausted", "tactics", "nodes")},
+        "dagster/row_count": nodes.height,
         "expansions_per_second": round(counts["expansions"] / manifest.seconds, 1) if manifest.seconds else 0.0,
         "policy": manifest.policy_id,
         "environment": manifest.environment,
@@ -150,22 +154,23 @@ def describe_search(work: Step, files: SearchFiles, manifest: Manifest, *, title
         **({"left_out": manifest.note} if manifest.note else {}),
         "candidates_from_memo": manifest.candidates_known,
         "dagster/column_schema": column_schema(nodes, COLUMN_NOTES),
-        "preview": preview(nodes, NODE_COLUMNS),
-        "solve_curve": curve.markdown("theorems proved against budget"),
-        "time": spent.markdown("where the time went"),
         "path": dg.MetadataValue.path(str(files.nodes)),
     }
-    found = a_proof(files)
-    if found is not None:
-        name, proof = found
-        tree = plots.search_tree(tree_of(files, name), title=f"search of {name}")
-        work.run.picture(tree, "search_tree")
-        metadata["a_proof"] = dg.MetadataValue.md(proof)
-        metadata["a_search_tree"] = tree.markdown(f"search of {name}")
     invalid = invalid_theorems(summary)
     if invalid:
         metadata["invalid_theorems"] = dg.MetadataValue.md(markdown_table(["theorem", "Lean says"], invalid))
     return metadata
+
+
+def _one_proof(work: Step, files: SearchFiles) -> dict[str, dg.MetadataValue]:
+    """A proof that this search found, with the states between its tactics, and the tree it was found in."""
+    found = a_proof(files)
+    if found is None:
+        return {}
+    name, proof = found
+    tree = plots.search_tree(tree_of(files, name), title=f"search of {name}")
+    work.run.picture(tree, "search_tree")
+    return {"a_proof": dg.MetadataValue.md(proof), "a_search_tree": tree.markdown(f"search of {name}")}
 
 
 def search_data_version(files: SearchFiles, manifest: Manifest) -> str:

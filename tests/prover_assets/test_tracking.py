@@ -146,6 +146,18 @@ def test_the_asset_page_leads_to_the_run(finished):
     assert child.info.run_id in url
 
 
+def test_the_runs_of_a_backfill_share_a_parent_for_each_iteration(new_project):
+    project = new_project(track=True)
+    store = store_of(project)
+    first = store.parent("run-1", "iter_000", "backfill-1")
+    store.close(first, "FINISHED")
+    assert store.parent("run-2", "iter_000", "backfill-1") == first
+    assert store.client.get_run(first).info.status == "RUNNING"
+    assert store.client.get_run(first).data.tags[DAGSTER_RUN_TAG] == "run-2"
+    others = {store.parent("run-3", "iter_001", "backfill-1"), store.parent("run-4", "iter_000")}
+    assert len(others | {first}) == 3
+
+
 def test_a_failed_asset_closes_its_runs_as_failed(new_project):
     project = new_project(track=True)
     assert not project.run("trajectories", partition="iter_000", raises=False).success
