@@ -102,10 +102,21 @@ def _cell(value: Any) -> str:
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", "<br>")
 
 
+INLINE = 1000
+"""Characters of Markdown from which on Dagster hides it behind a link."""
+
+
+def inline_table(header: Sequence[str], rows: Sequence[Sequence[Any]], widest: int = 44) -> dg.MetadataValue:
+    """As many of the rows, from the first on, as a page shows at once; long texts are cut to `widest` characters."""
+    cut = [[clip(value, widest) for value in row] for row in rows]
+    while cut and len(markdown_table(header, cut)) >= INLINE:
+        cut.pop()
+    return dg.MetadataValue.md(markdown_table(header, cut))
+
+
 def preview(frame: "pl.DataFrame", columns: Sequence[str], most: int = 8) -> dg.MetadataValue:
     """The first rows of some columns, as a Markdown table."""
-    rows = [[clip(value) for value in row] for row in frame.select(columns).head(most).iter_rows()]
-    return dg.MetadataValue.md(markdown_table(columns, rows))
+    return inline_table(columns, list(frame.select(columns).head(most).iter_rows()))
 
 
 def clip(value: Any, most: int = 160) -> Any:

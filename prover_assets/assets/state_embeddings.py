@@ -5,7 +5,7 @@ import dagster as dg
 from prover_assets import plots
 from prover_assets.assets.common import GPU_POOL, GROUP, OWNERS, check, step
 from prover_assets.configs import EmbeddingsConfig
-from prover_assets.findings import clip, markdown_table
+from prover_assets.findings import inline_table
 from prover_assets.layout import digest_of
 from prover_assets.partitions import iteration_partitions
 from prover_assets.resources import DataResource, PolicyResource
@@ -82,11 +82,7 @@ def state_embeddings(
                 "encoder": done.encoder_fingerprint,
                 "done": unchanged or f"{done.encoded} states encoded, {done.cached} were in the cache",
                 "vectors": plane.markdown("vectors of labelled states"),
-                "preview": dg.MetadataValue.md(
-                    markdown_table(
-                        ["theorem", "state", "label", "norm"], [(n, clip(s), k, v) for n, s, k, v in done.preview]
-                    )
-                ),
+                "preview": inline_table(["theorem", "state", "label", "norm"], done.preview),
                 "dagster/row_count": done.requested,
                 "path": dg.MetadataValue.path(done.folder),
             },

@@ -4,7 +4,7 @@ import dagster as dg
 
 from prover_assets.assets.common import GROUP, OWNERS, check, step
 from prover_assets.configs import TheoremsConfig
-from prover_assets.findings import markdown_table
+from prover_assets.findings import inline_table
 from prover_assets.layout import digest_of
 from prover_assets.partitions import FIRST_ITERATION, ITERATION
 from prover_assets.resources import DataResource
@@ -55,11 +55,10 @@ def theorems(
             metadata={
                 **{f"{split}_theorems": count for split, count in counts.items()},
                 **{
-                    f"{split}_preview": dg.MetadataValue.md(
-                        markdown_table(
-                            ["name", "statement", "difficulty"],
-                            [(t.name, f"`{t.statement}`", t.difficulty) for t in list(written.sets[split])[:5]],
-                        )
+                    f"{split}_preview": inline_table(
+                        ["name", "statement", "difficulty"],
+                        [(t.name, t.statement, t.difficulty) for t in list(written.sets[split])[:6]],
+                        widest=100,
                     )
                     for split in SPLITS
                 },

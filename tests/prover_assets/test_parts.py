@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prover.theorems import Theorem, TheoremSet
-from prover_assets.findings import markdown_table
+from prover_assets.findings import INLINE, inline_table, markdown_table
 from prover_assets.layout import DataFolder, DataFolderError, digest_of, read_json, write_json
 from prover_assets.plots import Picture, TreeNode, _layout, grouped_bars, histograms, lines, search_tree, solve_curves
 from prover_assets.promotion import POLICY_ALONE, ChampionRecord, Evidence, decide, read_champion_of, write_champion
@@ -127,6 +127,14 @@ def test_windows_of_training_theorems_go_round(n, iteration, size):
 def test_table_cells_cannot_break_a_table():
     table = markdown_table(["a", "b"], [["p ∧ q | r", "x\ny"], [None, 0.12345]])
     assert table.splitlines() == ["| a | b |", "| --- | --- |", "| p ∧ q \\| r | x<br>y |", "|  | 0.123 |"]
+
+
+def test_a_preview_is_short_enough_to_be_shown_at_once():
+    rows = [(f"name{i}", "p ∧ q → " * 40) for i in range(50)]
+    table = inline_table(["name", "statement"], rows).value
+    assert 800 < len(table) < INLINE
+    assert "name0" in table
+    assert "…" in table
 
 
 def node(id: int, parent: int | None, *, proved: bool = False) -> TreeNode:
