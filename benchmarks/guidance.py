@@ -135,7 +135,7 @@ def run(bench: Bench) -> dict[str, Any]:
             candidate = bench.train(iteration, files, seed)
             calibration = bench.calibrate(iteration, candidate, files, seed)
             console.print(f"iteration {iteration}, head seed {seed}:", calibration_table(calibration))
-            modes = ALL_MODES if iteration == 0 and seed == 0 else ALL_MODES[:2]
+            modes = tuple(args.modes) if iteration == 0 and seed == 0 else ALL_MODES[:2]
             evaluations.append(bench.evaluate(iteration, candidate, seed, modes))
             console.print(*evaluation_tables(evaluations[-1]))
             scorers.append(candidate)
@@ -194,6 +194,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1200, help="training steps of a head")
     parser.add_argument("--seeds", type=int, default=3, help="heads trained in the first iteration")
     parser.add_argument("--iterations", type=int, default=2)
+    parser.add_argument(
+        "--modes",
+        type=lambda text: [*ALL_MODES[:2], *(m for m in text.split(",") if m not in ALL_MODES[:2])],
+        default=list(ALL_MODES),
+        help="orders that the first head is tried in, beside policy-mean and calibrated (default: all)",
+    )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON, last")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)

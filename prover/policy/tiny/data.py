@@ -9,9 +9,10 @@ import hashlib
 import json
 import logging
 import random
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -106,17 +107,23 @@ def load_pairs(
 ) -> list[TrainingPair]:
     """`proof_pairs`, kept in `cache` as JSONL, and checked against the held-out sets."""
     what = f"{seed} {n_theorems} {legal_share} {config} {sorted(shipped_forms())}"
-    file = cache / f"pairs-{hashlib.sha256(what.encode()).hexdigest()[:16]}.jsonl"
+    rows = cached_rows(cache, "pairs", what, lambda: proof_pairs(seed, n_theorems, legal_share, config))
+    return [TrainingPair(*row) for row in rows]
+
+
+def cached_rows(cache: Path, name: str, what: str, make: Callable[[], Iterable[Any]]) -> list[list[Any]]:
+    """The fields of the dataclass instances that `make` gives, kept as JSONL in a file of `cache` that `what` names."""
+    file = cache / f"{name}-{hashlib.sha256(what.encode()).hexdigest()[:16]}.jsonl"
     if not file.is_file():
-        log.info("making %d easy theorems", n_theorems)
+        log.info("making %s", file)
         cache.mkdir(parents=True, exist_ok=True)
         temporary = file.with_suffix(".tmp")
         with temporary.open("w", encoding="utf-8") as out:
-            for pair in proof_pairs(seed, n_theorems, legal_share, config):
-                out.write(json.dumps([pair.theorem, pair.state, pair.tactic], ensure_ascii=False) + "\n")
+            for row in make():
+                out.write(json.dumps(list(astuple(row)), ensure_ascii=False) + "\n")
         temporary.rename(file)
     with file.open(encoding="utf-8") as lines:
-        return [TrainingPair(*json.loads(line)) for line in lines]
+        return [json.loads(line) for line in lines]
 
 
 @dataclass(slots=True)

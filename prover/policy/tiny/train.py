@@ -9,15 +9,18 @@ import logging
 import math
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from transformers import LlamaForCausalLM
 
+from prover.logic.generate import EASY
+from prover.policy.pooling import DEFAULT_POOLING, early_layer, parse_pooling, pool
 from prover.policy.tiny.architecture import model_config, save_checkpoint
 from prover.policy.tiny.data import Example, NameShuffler, batches, load_pairs, tokenize_pairs
+from prover.policy.tiny.sizes import N_CLASSES, SizedExample, load_sizes, size_batches, tokenize_states
 from prover.policy.weights import TINY_CHECKPOINT
 
 log = logging.getLogger(__name__)
@@ -43,12 +46,20 @@ class TinyTrainingConfig:
     """Steps of the warm-up."""
     weight_decay: float = 0.05
     """AdamW's, on matrices."""
-    legal_share: float = 0.12
+    legal_share: float = 0.30
     """Share of the states that also occur with a random tactic that Lean accepts there."""
     shuffle_share: float = 0.5
     """Share of the examples whose names are permuted at random."""
     whole_state_share: float = 0.25
     """Share of the states with several goals that are shown whole."""
+    max_steps: int = 5
+    """Longest proof to learn from, in tactics."""
+    size_weight: float = 0.5
+    """Weight of the proof-size loss (see `sizes`) beside that of the tactics; 0 leaves it out."""
+    size_batch_size: int = 64
+    """States a step for it."""
+    astray_share: float = 0.8
+    """Share of the states of proofs that bring one that lies astray with them."""
     hidden_size: int = 128
     layers: int = 3
     intermediate: int = 256
@@ -61,6 +72,24 @@ def completion_loss(model: LlamaForCausalLM, ids: torch.Tensor, targets: torch.T
     wanted = targets != -100
     logits = model.lm_head(hidden[wanted])  # (number of tokens to learn, V)
     return torch.nn.functional.cross_entropy(logits.float(), targets[wanted])
+
+
+class SizeHead(torch.nn.Module):
+    """Classes of proof size from the pooled vectors that `encode_only` would give, (B, width) -> (B, N_CLASSES)."""
+
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__()
+        self.parts = parse_pooling(DEFAULT_POOLING)
+        self.linear = torch.nn.Linear(len(self.parts) * hidden_size, N_CLASSES)
+
+    def loss(
+        self, model: LlamaForCausalLM, ids: torch.Tensor, lengths: torch.Tensor, sizes: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean cross-entropy (nats) and accuracy. ids (B, L) right-padded, lengths (B,), sizes (B,) classes."""
+        output = model.get_decoder()(input_ids=ids, use_cache=False, output_hidden_states=True)
+        early = output.hidden_states[early_layer(model.config.num_hidden_layers)]
+        logits = self.linear(pool(self.parts, output.last_hidden_state, early, lengths))
+        return torch.nn.functional.cross_entropy(logits, sizes), (logits.argmax(dim=1) == sizes).float().mean()
 
 
 def learning_rate(step: int, config: TinyTrainingConfig) -> float:
@@ -86,21 +115,51 @@ def validation_loss(model: LlamaForCausalLM, examples: list[Example]) -> float:
     return total / tokens
 
 
+@torch.inference_mode()
+def size_validation(model: LlamaForCausalLM, head: SizeHead, examples: list[SizedExample]) -> tuple[float, float]:
+    """Mean loss (nats) and accuracy of the proof-size classes, in canonical names."""
+    model.eval()
+    still = NameShuffler(np.random.default_rng(0), share=0.0)
+    n_batches = math.ceil(len(examples) / 256)
+    losses = [
+        [float(value) for value in head.loss(model, *batch)]
+        for batch in size_batches(examples, 256, n_batches, still, np.random.default_rng(0))
+    ]
+    model.train()
+    loss, accuracy = np.mean(losses, axis=0)
+    return float(loss), float(accuracy)
+
+
+def _validate(
+    model: LlamaForCausalLM, head: SizeHead, valid: list[Example], sizes: list[SizedExample]
+) -> dict[str, float]:
+    figures = {"validation_loss": validation_loss(model, valid)}
+    if sizes:
+        figures["size_loss"], figures["size_accuracy"] = size_validation(model, head, sizes)
+    return {name: round(value, 4) for name, value in figures.items()}
+
+
 def train(config: TinyTrainingConfig, cache: Path) -> tuple[LlamaForCausalLM, dict[str, float]]:
     """The trained model and its figures."""
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
-    pairs = load_pairs(config.seed, config.n_theorems, config.legal_share, cache)
+    easy = replace(EASY, max_steps=config.max_steps)
+    pairs = load_pairs(config.seed, config.n_theorems, config.legal_share, cache, easy)
     split = config.n_theorems - config.n_valid
+    sized = load_sizes(config.seed, config.n_theorems, config.astray_share, cache, easy) if config.size_weight else []
+    size_learn = tokenize_states([s for s in sized if s.theorem < split])
+    size_valid = tokenize_states([s for s in sized if s.theorem >= split])
     learn = tokenize_pairs([p for p in pairs if p.theorem < split], config.whole_state_share, config.seed)
     valid = tokenize_pairs([p for p in pairs if p.theorem >= split], 0.0, config.seed)
     model = LlamaForCausalLM(
         model_config(hidden_size=config.hidden_size, layers=config.layers, intermediate=config.intermediate)
     )
     log.info("%d parameters, %d pairs to learn, %d to validate", model.num_parameters(), len(learn), len(valid))
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
+    head = SizeHead(config.hidden_size)
+    parameters = [*model.parameters(), *head.parameters()]
+    matrices = [p for p in parameters if p.ndim > 1]
+    others = [p for p in parameters if p.ndim <= 1]
     optimizer = torch.optim.AdamW(
         [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}],
         lr=config.learning_rate,
@@ -109,21 +168,25 @@ def train(config: TinyTrainingConfig, cache: Path) -> tuple[LlamaForCausalLM, di
     shuffler = NameShuffler(rng, config.shuffle_share)
     started, running = time.perf_counter(), 0.0
     model.train()
+    size_rng = np.random.default_rng(config.seed + 1)
+    size_stream = size_batches(size_learn, config.size_batch_size, config.steps, shuffler, size_rng)
     for step, (ids, targets) in enumerate(batches(learn, config.batch_size, config.steps, shuffler, rng)):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, config)
         loss = completion_loss(model, ids, targets)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        if config.size_weight:
+            (config.size_weight * head.loss(model, *next(size_stream))[0]).backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         running = loss.item() if step == 0 else 0.98 * running + 0.02 * loss.item()
         if step % 200 == 0 or step == config.steps - 1:
             log.info("step %5d  loss %.4f  %.0f s", step, running, time.perf_counter() - started)
         if step and step % 1000 == 0:
-            log.info("step %5d  validation %.4f nats a token", step, validation_loss(model, valid))
-    figures = {"validation_loss": validation_loss(model, valid), "seconds": time.perf_counter() - started}
-    log.info("validation %.4f nats a token, %.0f s", figures["validation_loss"], figures["seconds"])
+            log.info("step %5d  validation %s", step, _validate(model, head, valid, size_valid))
+    figures = _validate(model, head, valid, size_valid) | {"seconds": time.perf_counter() - started}
+    log.info("validation %s", figures)
     return model.eval(), figures
 
 
