@@ -205,8 +205,8 @@ def main() -> None:
     report(f"overhead of an iteration of {total:.0f} s", wall, cpu, OVERHEAD_S)
     # Of a quiet machine's iteration: the CPU share leaves out the waiting of both.
     report("  as a share of it", wall / total, cpu / (inside + cpu), OVERHEAD_SHARE, "{:.1%}")
-    for name, (seconds, _) in sorted(found["logging"].items(), key=lambda item: -item[1][0]):
-        print(f"  MLflow, {name:<34} {seconds:8.2f} s")
+    for name, (wall, cpu) in sorted(found["logging"].items(), key=lambda item: -item[1][0]):
+        print(f"  MLflow, {name:<34} {wall:8.2f} s wall, {cpu:.2f} s CPU")
     wall, cpu = found["logging"]["curve"]
     seconds = found["train_s"]
     report(f"MLflow's curves, of {seconds:.0f} s of training", wall / seconds, cpu / seconds, LOGGING_SHARE, "{:.2%}")

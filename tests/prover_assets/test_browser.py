@@ -173,6 +173,10 @@ def test_mlflow_shows_two_iterations_side_by_side(server, second, page: Page):
     )
     page.wait_text("Comparing 2 Runs", "guided_area", "trajectories.max_expansions")
     without_assistant(page)
+    page.script(
+        "[...document.querySelectorAll('*')].filter(e => e.children.length == 0 && e.innerText == 'area_gain').pop()"
+        ".scrollIntoView({block: 'start'})"
+    )
     page.shot("mlflow-compare")
 
 
