@@ -65,7 +65,7 @@ class SearchConfig(dg.Config):
 class TrajectoriesConfig(SearchConfig):
     """Search of the training theorems."""
 
-    n_theorems: int = Field(default=120, ge=1, description="Training theorems searched in an iteration (count).")
+    n_theorems: int = Field(default=240, ge=1, description="Training theorems searched in an iteration (count).")
     rotate: bool = Field(
         default=True,
         description="Whether each iteration takes the next `n_theorems` of the training set, from the start again "
