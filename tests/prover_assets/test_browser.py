@@ -82,7 +82,7 @@ def test_an_iteration_is_materialized_from_a_click(server, first, page: Page):
     index = next(i for i, button in enumerate(buttons) if "Materialize all" in button.text)
     buttons[index + 1].click()
     page.click("[role=menuitem]", "Open launchpad")
-    page.wait_text("Launchpad (configure assets)", "No errors")
+    page.wait_text("Launchpad (configure assets)", "No errors", "All defaults expanded")
     (field,) = page.until("the partition field", lambda: page.elements("input[placeholder=Partition]"))
     field.send_keys("iter_000")
     page.click("[role=menuitem], [role=option], li", "iter_000")
@@ -91,11 +91,11 @@ def test_an_iteration_is_materialized_from_a_click(server, first, page: Page):
     if page.pictures is not None:
         return  # the project of the pictures has run this iteration already
     wanted = server.config()
-    page.script(
-        "document.querySelector('.CodeMirror').CodeMirror.setValue(arguments[0])", yaml.safe_dump(wanted, indent=2)
+    page.script(  # another editor, of the job's graph, is behind the dialog
+        "document.querySelector('[role=dialog] .CodeMirror').CodeMirror.setValue(arguments[0])",
+        yaml.safe_dump(wanted, indent=2),
     )
-    page.until("no errors in the new settings", lambda: "Scaffold missing config" in page.text())
-    page.wait_text("No errors")
+    page.until("the new settings", lambda: "All defaults expanded" not in page.text() and "No errors" in page.text())
     before = {run["runId"] for run in server.runs()}
     page.click("button", "Materialize")
     new = page.until("a new run", lambda: {run["runId"] for run in server.runs()} - before)
@@ -140,8 +140,9 @@ def test_the_report_is_a_page_of_its_own(server, second, page: Page):
     page.wait_text("Report of iter_001", "Held-out theorems proved", "Made from")
     assert page.script("return [...document.images].every(i => i.complete && i.naturalWidth > 300)")
     page.shot("report")
-    page.script("document.querySelector('img[alt^=tree]').previousElementSibling.scrollIntoView()")
-    page.shot("report-tree")
+    if page.pictures is not None:
+        page.script("document.querySelector('img[alt^=tree]').previousElementSibling.scrollIntoView()")
+        page.shot("report-tree")
 
 
 def test_mlflow_shows_a_parent_with_its_children(server, second, page: Page):
@@ -154,9 +155,12 @@ def test_mlflow_shows_a_parent_with_its_children(server, second, page: Page):
 
 
 def test_mlflow_draws_a_metric_against_the_iteration(server, second, page: Page):
-    parent = parents(server)[-1]
-    history = server.mlflow_get("metrics/get-history", f"run_id={parent}&metric_key=guided_area")["metrics"]
-    assert [point["step"] for point in history] == [len(parents(server)) - 1 if page.pictures else 1]
+    steps = [
+        point["step"]
+        for parent in parents(server)
+        for point in server.mlflow_get("metrics/get-history", f"run_id={parent}&metric_key=guided_area")["metrics"]
+    ]
+    assert {0, 1} <= set(steps)
     query = "workflowType=machine_learning&compareRunsMode=CHART&searchFilter="
     page.open(
         f"{server.mlflow}/#/experiments/{experiment(server)}/runs?{query}tags.%60prover.kind%60%20%3D%20'iteration'"

@@ -17,9 +17,8 @@ def steps(run: dict) -> dict[str, str]:
 
 
 def test_the_first_iteration_from_nothing(server, first):
-    inputs, iteration = first
-    assert steps(inputs) == dict.fromkeys(ALL[:2], "SUCCESS")
-    assert steps(iteration) == dict.fromkeys(ALL[2:], "SUCCESS")
+    done = [step for run in first for step in steps(run).items()]  # the backfill decides on how many runs
+    assert sorted(done) == sorted((name, "SUCCESS") for name in ALL)
     numbers = server.metadata("iteration_report", "iter_000")
     assert numbers["policy_solved_at_12"] >= 0
     assert "| guided |" in numbers["solved"]
@@ -29,14 +28,17 @@ def test_the_first_iteration_from_nothing(server, first):
 
 def test_mlflow_shows_a_closed_parent_with_a_child_for_each_asset(server, first):
     experiment = server.mlflow_get("experiments/get-by-name", "experiment_name=expert-iteration")["experiment"]
-    runs = server.mlflow_post(
-        "runs/search",
-        experiment_ids=[experiment["experiment_id"]],
-        filter=f"tags.`dagster.run_id` = '{first[1]['runId']}'",
-    )["runs"]
-    assert {run["info"]["status"] for run in runs} == {"FINISHED"}
-    tags = [{tag["key"]: tag["value"] for tag in run["data"]["tags"]} for run in runs]
-    assert {tag.get("prover.asset") for tag in tags} == {*ALL[2:], None}
+    (backfill,) = {tag["value"] for tag in first[-1]["tags"] if tag["key"] == "dagster/backfill"}
+
+    def found(condition: str) -> list[dict]:
+        asked = {"experiment_ids": [experiment["experiment_id"]], "filter": condition}
+        return server.mlflow_post("runs/search", **asked)["runs"]
+
+    (parent,) = found(f"tags.`prover.group` = '{backfill}' and tags.`prover.kind` = 'iteration'")
+    children = found(f"tags.`mlflow.parentRunId` = '{parent['info']['run_id']}'")
+    assert {run["info"]["status"] for run in [parent, *children]} == {"FINISHED"}
+    names = [tag["value"] for run in children for tag in run["data"]["tags"] if tag["key"] == "prover.asset"]
+    assert sorted(names) == sorted(ALL[2:])
 
 
 def test_one_asset_again_encodes_nothing(server, first):
@@ -69,7 +71,7 @@ def test_a_run_that_was_killed_is_started_again_and_searches_no_finished_theorem
     assert server.wait(again["runId"])["status"] == "SUCCESS"
     summary = pl.read_parquet(search.summary)
     assert summary["theorem_name"].n_unique() == summary.height == 64
-    assert read_json(search.manifest)["figures"]["resumed"] >= 16
+    assert read_json(search.manifest)["figures"]["resumed"] > 0
 
 
 def test_a_backfill_runs_old_iterations_again_one_after_another_in_order(server, second, failed_and_retried):
@@ -99,12 +101,14 @@ def test_of_two_iterations_at_once_the_second_waits(server, second):
 
 def test_what_is_unsynced_is_what_the_ui_says(server, second):
     def stale() -> set[str]:
-        nodes = server.graphql(
-            "{ assetNodes { assetKey { path } isPartitioned staleStatus "
-            'partitioned: staleStatus(partition: "iter_000") } }'
-        )["assetNodes"]
-        key = {True: "partitioned", False: "staleStatus"}
-        return {node["assetKey"]["path"][0] for node in nodes if node[key[node["isPartitioned"]]] == "STALE"}
+        """Unpartitioned assets, and those of iter_000."""
+        query = "query($k: [AssetKeyInput!]) { assetNodes(assetKeys: $k) { assetKey { path } status: staleStatus%s } }"
+        nodes = [
+            node
+            for names, partition in ((ALL[:2], ""), (ALL[2:], '(partition: "iter_000")'))
+            for node in server.graphql(query % partition, k=[{"path": [name]} for name in names])["assetNodes"]
+        ]
+        return {node["assetKey"]["path"][0] for node in nodes if node["status"] == "STALE"}
 
     before = stale()
     other = {**server.settings["baseline_trajectories"], "n_candidates": 5}
@@ -122,5 +126,5 @@ def test_what_is_unsynced_is_what_the_ui_says(server, second):
 
 def test_the_location_loads_from_the_workspace_file(server):
     nodes = server.graphql("{ assetNodes { assetKey { path } isExecutable } }")["assetNodes"]
-    assert {node["assetKey"]["path"][0] for node in nodes if node["isExecutable"]} == set(ALL)
+    assert {node["assetKey"]["path"][0] for node in nodes if node["isExecutable"]} == {*ALL, "policy_checkpoint"}
     assert (ROOT / "workspace.yaml").exists()
