@@ -18,6 +18,15 @@ pytestmark = [
 ]
 
 
+WRITE = """
+const editor = document.querySelector('[role=dialog] .CodeMirror').CodeMirror;
+if (editor.getValue() == arguments[0]) return true;
+editor.setValue(arguments[0]);
+return false;
+"""
+"""Writes the Launchpad's settings; true when they were written already. (Another editor is behind the dialog.)"""
+
+
 @pytest.fixture(scope="module")
 def page(pytestconfig: pytest.Config):
     folder = pytestconfig.getoption("--screenshots")
@@ -91,11 +100,13 @@ def test_an_iteration_is_materialized_from_a_click(server, first, page: Page):
     if page.pictures is not None:
         return  # the project of the pictures has run this iteration already
     wanted = server.config()
-    page.script(  # another editor, of the job's graph, is behind the dialog
-        "document.querySelector('[role=dialog] .CodeMirror').CodeMirror.setValue(arguments[0])",
-        yaml.safe_dump(wanted, indent=2),
-    )
-    page.until("the new settings", lambda: "All defaults expanded" not in page.text() and "No errors" in page.text())
+    text = yaml.safe_dump(wanted, indent=2)
+
+    def written() -> bool:
+        """Whether the settings are there to stay: the page fills its own in once more after a partition was chosen."""
+        return page.script(WRITE, text) and "All defaults expanded" not in page.text() and "No errors" in page.text()
+
+    page.until("the new settings", lambda: all(written() for _ in range(8)))
     before = {run["runId"] for run in server.runs()}
     page.click("button", "Materialize")
     new = page.until("a new run", lambda: {run["runId"] for run in server.runs()} - before)
