@@ -108,7 +108,8 @@ INLINE = 1000
 
 def inline_table(header: Sequence[str], rows: Sequence[Sequence[Any]], widest: int = 44) -> dg.MetadataValue:
     """As many of the rows, from the first on, as a page shows at once; long texts are cut to `widest` characters."""
-    cut = [[clip(value, widest) for value in row] for row in rows]
+    flat = [[" ⏎ ".join(value.split("\n")) if isinstance(value, str) else value for value in row] for row in rows]
+    cut = [[clip(value, widest) for value in row] for row in flat]
     while cut and len(markdown_table(header, cut)) >= INLINE:
         cut.pop()
     return dg.MetadataValue.md(markdown_table(header, cut))

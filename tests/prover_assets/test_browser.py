@@ -27,6 +27,10 @@ return false;
 """Writes the Launchpad's settings; true when they were written already. (Another editor is behind the dialog.)"""
 
 
+QUIET = ".modebar { display: none !important }"
+"""Hides the tools of a chart, which show while the pointer is on it."""
+
+
 @pytest.fixture(scope="module")
 def page(pytestconfig: pytest.Config):
     folder = pytestconfig.getoption("--screenshots")
@@ -76,11 +80,13 @@ def test_the_lineage_page_shows_the_seven_assets_and_the_champion(server, second
         "Materialize all",
     )
     without_navigation(page)
-    if page.pictures is not None:  # the list at the left, folded away, leaves the graph room to be read
+    if page.pictures is not None:  # the list at the left, folded away for good, leaves the graph room to be read
         page.script(
             "let part = document.querySelector('input[placeholder^=Jump]');"
             "while (!part.querySelector('button')) part = part.parentElement; part.querySelector('button').click()"
         )
+        page.open(f"{server.dagster}/asset-groups?again")
+        page.wait_text("iteration_report", "Materialize all")
     page.shot("dagster-lineage")
 
 
@@ -176,8 +182,13 @@ def test_mlflow_draws_a_metric_against_the_iteration(server, second, page: Page)
     page.open(
         f"{server.mlflow}/#/experiments/{experiment(server)}/runs?{query}tags.%60prover.kind%60%20%3D%20'iteration'"
     )
+    (field,) = page.until("the search", lambda: page.elements("input[placeholder='Search metric charts']"))
+    field.send_keys("area")
     page.wait_text("iter_001", "area_gain", "guided_area", "Step")
     without_assistant(page)
+    page.script(
+        "document.head.append(Object.assign(document.createElement('style'), {textContent: arguments[0]}))", QUIET
+    )
     page.shot("mlflow-iterations")
 
 
