@@ -11,14 +11,14 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1d2529; max-width: 66rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 table { border-collapse: collapse; margin: .6rem 0; }
-td, th { padding: .25rem .8rem; border-bottom: 1px solid #dfe4e7; }
+td, th { padding: .25rem .7rem; border-bottom: 1px solid #dfe4e7; white-space: nowrap; }
 td, th { text-align: right; font-variant-numeric: tabular-nums; }
 td:first-child, th:first-child { text-align: left; }
 img { max-width: 100%; height: auto; } .wide { overflow-x: auto; }
-.side { display: grid; grid-template-columns: 1fr 1fr; gap: .8rem; align-items: start; }
-figure { margin: 0; overflow-x: auto; } .side img { max-width: none; }
+.side { display: flex; flex-wrap: wrap; gap: .8rem; align-items: flex-start; }
+figure { margin: 0; max-width: 100%; overflow-x: auto; } .side img { max-width: none; }
 figcaption { color: #5b6770; font-size: .92rem; }
- pre { background: #f4f6f7; padding: .6rem .8rem; overflow-x: auto; }
+pre { background: #f4f6f7; padding: .6rem .8rem; overflow-x: auto; }
 .verdict { padding: .6rem .9rem; border-left: 4px solid #9aa5ad; background: #f4f6f7; }
 .promoted { border-color: #2e7d32; } .note { color: #5b6770; font-size: .92rem; }
 """
@@ -34,7 +34,7 @@ class Section:
     pictures: Sequence[tuple[str, Picture]] = ()
     code: str = ""
     side_by_side: bool = False
-    """Whether the pictures stand beside each other, each under its name and large enough to read, to be scrolled."""
+    """Whether the pictures stand beside each other where both fit the page; each under its name, large enough to read."""
 
 
 def render(title: str, verdict: str, promoted: bool, sections: Sequence[Section], facts: Mapping[str, Any]) -> str:
