@@ -34,7 +34,7 @@ class Section:
     pictures: Sequence[tuple[str, Picture]] = ()
     code: str = ""
     side_by_side: bool = False
-    """Whether the pictures stand beside each other where both fit the page; each under its name, large enough to read."""
+    """Whether pictures stand beside each other where both fit the page; each under its name, large enough to read."""
 
 
 def render(title: str, verdict: str, promoted: bool, sections: Sequence[Section], facts: Mapping[str, Any]) -> str:
