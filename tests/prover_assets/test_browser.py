@@ -154,7 +154,7 @@ def test_the_report_is_a_page_of_its_own(server, second, page: Page):
     assert page.script("return [...document.images].every(i => i.complete && i.naturalWidth > 300)")
     page.shot("report")
     if page.pictures is not None:
-        page.script("document.querySelector('img[alt^=tree]').previousElementSibling.scrollIntoView()")
+        page.script("document.querySelector('img[alt=\"tree guided\"]').scrollIntoView({block: 'start'})")
         page.shot("report-tree")
 
 
@@ -196,7 +196,7 @@ def test_mlflow_shows_two_iterations_side_by_side(server, second, page: Page):
     page.wait_text("Comparing 2 Runs", "guided_area", "trajectories.max_expansions")
     without_assistant(page)
     page.script(
-        "[...document.querySelectorAll('*')].filter(e => e.children.length == 0 && e.innerText == 'area_gain').pop()"
+        "[...document.querySelectorAll('*')].filter(e => e.textContent.trim() == 'area_gain').pop()"
         ".scrollIntoView({block: 'start'})"
     )
     page.shot("mlflow-compare")
