@@ -8,7 +8,7 @@ from typing import Any
 from prover_assets.plots import Picture
 
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #1d2529; max-width: 66rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; color: #1d2529; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 table { border-collapse: collapse; margin: .6rem 0; }
 td, th { padding: .25rem .7rem; border-bottom: 1px solid #dfe4e7; white-space: nowrap; }

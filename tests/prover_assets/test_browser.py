@@ -197,7 +197,7 @@ def test_mlflow_shows_two_iterations_side_by_side(server, second, page: Page):
     without_assistant(page)
     page.script(
         "[...document.querySelectorAll('*')].filter(e => e.textContent.trim() == 'area_gain').pop()"
-        ".scrollIntoView({block: 'start'})"
+        ".scrollIntoView({block: 'center'})"
     )
     page.shot("mlflow-compare")
 
