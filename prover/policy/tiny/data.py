@@ -195,12 +195,21 @@ def batches(
     """`n_steps` batches of (ids (B, L) int64 right-padded, targets (B, L) int64 with -100 where nothing is learnt).
 
     targets[i, j] is the token after ids[i, j], for the positions of the completion. Batches hold examples of like
-    length: the set is shuffled, cut into chunks of 32 batches, and each chunk is sorted.
+    length.
     """
     lengths = np.array([len(e.prompt) + len(e.completion) for e in examples])
+    for rows in like_lengths(lengths, batch_size, n_steps, rng):
+        yield _collate([examples[i] for i in rows], shuffler)
+
+
+def like_lengths(lengths: np.ndarray, batch_size: int, n_steps: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """`n_steps` batches as row numbers, of rows of like length. lengths: (n,), at least one.
+
+    All rows are shuffled, cut into chunks of 32 batches, and each chunk is sorted; then all again.
+    """
     step = 0
     while True:
-        order = rng.permutation(len(examples))
+        order = rng.permutation(len(lengths))
         for start in range(0, len(order), batch_size * 32):
             chunk = order[start : start + batch_size * 32]
             chunk = chunk[np.argsort(lengths[chunk], kind="stable")]
@@ -208,7 +217,7 @@ def batches(
             for index in rng.permutation(len(cut)):
                 if step == n_steps:
                     return
-                yield _collate([examples[i] for i in cut[index]], shuffler)
+                yield cut[index]
                 step += 1
 
 

@@ -23,7 +23,7 @@ from prover.logic.proofs import ScriptLimitError, find_script
 from prover.logic.tactics import apply_tactic
 from prover.policy.prompts import get_template
 from prover.policy.tiny.architecture import make_tokenizer
-from prover.policy.tiny.data import TEMPLATE, NameShuffler, cached_rows, check_split, legal_tactics
+from prover.policy.tiny.data import TEMPLATE, NameShuffler, cached_rows, check_split, legal_tactics, like_lengths
 
 LARGEST_SIZE = 14
 """Sizes from here on are one class."""
@@ -119,18 +119,8 @@ def size_batches(
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     """`n_steps` batches of states of like length: ids (B, L) int64 right-padded, lengths (B,), size classes (B,)."""
     lengths = np.array([len(example.ids) for example in examples])
-    step = 0
-    while True:
-        order = rng.permutation(len(examples))
-        for start in range(0, len(order), batch_size * 32):
-            chunk = order[start : start + batch_size * 32]
-            chunk = chunk[np.argsort(lengths[chunk], kind="stable")]
-            cut = [chunk[i : i + batch_size] for i in range(0, len(chunk), batch_size)]
-            for index in rng.permutation(len(cut)):
-                if step == n_steps:
-                    return
-                yield _collate([examples[i] for i in cut[index]], shuffler)
-                step += 1
+    for rows in like_lengths(lengths, batch_size, n_steps, rng):
+        yield _collate([examples[i] for i in rows], shuffler)
 
 
 def _collate(chosen: Sequence[SizedExample], shuffler: NameShuffler) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
