@@ -66,5 +66,5 @@ def test_the_objective_reaches_the_pooled_vectors(tmp_path: Path) -> None:
     _, learnt = train(TinyTrainingConfig(**config, **small, size_weight=1.0), tmp_path)
     _, without = train(TinyTrainingConfig(**config, **small, size_weight=0.0), tmp_path)
     torch.set_num_threads(threads)
-    assert learnt["size_accuracy"] > 0.25  # the most frequent class has less than 0.22
+    assert learnt["size_accuracy"] > 0.5  # the most frequent class has less than 0.22
     assert "size_accuracy" not in without
