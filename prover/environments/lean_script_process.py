@@ -7,6 +7,7 @@ through a pool of warm hosts.
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import queue
 import shutil
@@ -31,6 +32,8 @@ from prover.environments.embedded import (
     inlined_prelude,
 )
 from prover.environments.sandbox import ProcessLimits, lean_user
+
+_logger = logging.getLogger(__name__)
 
 Message = dict[str, Any]
 """One of Lean's messages as `lean --json` prints it: pos.line (1-based), severity, kind, data, ..."""
@@ -196,8 +199,7 @@ class EmbeddedRunner:
         self._scratch = scratch_folder()
         weakref.finalize(self, remove_scratch, self._scratch)  # for environments nobody closes
         self._lib_path = self._scratch / "lib"
-        snapshot = copy_modules(self._lean, self._lib_path)
-        self._load = [f"--incr-load={snapshot}"] if snapshot else []
+        self._snapshot = copy_modules(self._lean, self._lib_path)
         # One slot per worker and kind: None until a host is started in it. Certification has hosts of its own.
         self._idle: dict[bool, queue.LifoQueue[EmbeddedHost | None]] = {
             True: queue.LifoQueue(),
@@ -215,25 +217,34 @@ class EmbeddedRunner:
             raise RuntimeError("this Lean environment is closed")
         pool = self._idle[fresh]
         host = pool.get()
-        load = [] if fresh else self._load  # what certifies is imported anew
+        # What certifies is imported anew.
+        snapshots = [None] if fresh or self._snapshot is None else [self._snapshot, None]
         try:
-            with (
-                wave_folder(self._scratch, text) as (file, work),
-                tempfile.TemporaryFile() as stdout,
-                tempfile.TemporaryFile() as stderr,
-            ):
-                for attempt in (1, 2):
-                    if host is None:
-                        host = self._start()
-                    try:
-                        reply = host.run([*OPTIONS, *load, str(file)], work, wall_s, stdout.fileno(), stderr.fileno())
-                        break
-                    except HostDied as error:
-                        self._discard(host)
-                        host = None
-                        if attempt == 2:
-                            return RunResult([], "died", str(error), 0.0, 0)
-                return self._result(reply, read_back(stdout), read_back(stderr))
+            for snapshot in snapshots:
+                with (
+                    wave_folder(self._scratch, text) as (file, work),
+                    tempfile.TemporaryFile() as stdout,
+                    tempfile.TemporaryFile() as stderr,
+                ):
+                    load = [f"--incr-load={snapshot}"] if snapshot else []
+                    for attempt in (1, 2):
+                        if host is None:
+                            host = self._start()
+                        try:
+                            arguments = [*OPTIONS, *load, str(file)]
+                            reply = host.run(arguments, work, wall_s, stdout.fileno(), stderr.fileno())
+                            break
+                        except HostDied as error:
+                            self._discard(host)
+                            host = None
+                            if attempt == 2:
+                                return RunResult([], "died", str(error), 0.0, 0)
+                    result = self._result(reply, read_back(stdout), read_back(stderr))
+                if snapshot is None or f"failed to read '{snapshot}'" not in result.detail:
+                    break
+                _logger.warning("Lean imports the prelude for every wave from now on (slower): %s", result.detail)
+                self._snapshot = None
+            return result
         finally:
             pool.put(host)
 

@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ import pytest
 from prover.environments import Complete, Progress, ProofClaim, ProofState, StepRequest
 from prover.environments.embedded import (
     MINILIB,
-    SNAPSHOT,
     _run_lean,
     embedded_lean,
     find_library,
@@ -106,20 +104,29 @@ def test_the_inlined_prelude_is_the_whole_of_it() -> None:
         assert name in text
 
 
-@pytest.mark.parametrize("snapshot", ["missing", "empty", "saved"])
-def test_waves_answer_the_same_with_and_without_a_saved_state(tmp_path: Path, snapshot: str) -> None:
+@pytest.fixture
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A cache folder of the test's own, with the prelude that is already compiled."""
+    modules = embedded_lean().lib_path
+    own = tmp_path / "cache" / "lean-expert-iteration" / modules.name
+    shutil.copytree(modules, own, ignore=shutil.ignore_patterns("*.snap*"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return own
+
+
+@pytest.mark.parametrize("snapshot", ["missing", "empty", "of another library", "saved"])
+def test_waves_answer_the_same_with_and_without_a_saved_state(own_cache: Path, snapshot: str, caplog) -> None:
     lean = embedded_lean()
-    shutil.copytree(lean.lib_path, tmp_path / "lib")
-    if snapshot == "missing":  # a Lean that saves nothing leaves an empty file
-        (tmp_path / "lib" / SNAPSHOT).unlink()
-    elif snapshot == "empty":
-        (tmp_path / "lib" / SNAPSHOT).write_bytes(b"")
-    else:
-        shutil.copy(lean.lib_path / SNAPSHOT, tmp_path / "lib" / SNAPSHOT)
-        deps = (lean.lib_path / f"{SNAPSHOT}.deps").read_text("utf-8")
-        (tmp_path / "lib" / f"{SNAPSHOT}.deps").write_text(deps.replace(str(lean.lib_path), str(tmp_path / "lib")))
-    runner = EmbeddedRunner(1, ProcessLimits(), replace(lean, lib_path=tmp_path / "lib"))
-    assert bool(runner._load) == (snapshot == "saved")
+    (saved,) = own_cache.glob("*.snap")
+    if snapshot == "missing":
+        saved.unlink()
+    elif snapshot == "empty":  # what a Lean that saves nothing leaves
+        saved.write_bytes(b"")
+    elif snapshot == "of another library":
+        elsewhere = b"/" + b"x" * (len(os.fsencode(lean.library)) - 1)
+        saved.write_bytes(saved.read_bytes().replace(os.fsencode(lean.library), elsewhere))
+    runner = EmbeddedRunner(1, ProcessLimits(), lean)
+    assert (runner._snapshot is not None) == (snapshot in ("saved", "of another library"))
     with LeanScript(runner) as environment:
         (root,) = environment.start([Theorem("t", "(a b : Nat) (h : a = b) : a + 0 = b")])
         assert isinstance(root, ProofState), root
@@ -128,3 +135,25 @@ def test_waves_answer_the_same_with_and_without_a_saved_state(tmp_path: Path, sn
         assert isinstance(left, Progress)
         assert left.state.text == "a b : Nat\nh : a = b\n⊢ a = b"
         assert isinstance(done, Complete)
+    assert ("imports the prelude for every wave" in caplog.text) == (snapshot == "of another library")
+    assert (runner._snapshot is not None) == (snapshot == "saved")
+
+
+def test_two_installations_of_one_user_share_the_prelude_and_not_the_saved_state(
+    own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = embedded_lean()
+    other = tmp_path / "other" / here.library.name
+    other.parent.mkdir()
+    for beside in here.library.parent.glob("*.so*"):
+        os.symlink(beside, other.parent / beside.name)
+    monkeypatch.setenv("PROVER_LEAN_LIBRARY", str(other))
+    there = embedded_lean()
+    assert there.lib_path == here.lib_path == own_cache
+    assert len(list(own_cache.glob("*.snap"))) == 2
+    for lean in (here, there):
+        runner = EmbeddedRunner(1, ProcessLimits(), lean)
+        with LeanScript(runner) as environment:
+            (root,) = environment.start([Theorem("t", "(a : Nat) : a = a")])
+            assert isinstance(root, ProofState), root
+        assert runner._snapshot is not None  # loaded, not given up
