@@ -8,7 +8,8 @@ Replies come in three shapes (field names are the REPL's; empty lists are left o
     tactic   {"proofState": 3, "goals": [...], "proofStatus": "...", "messages": [...], "sorries": [...]}
     command  {"env": 1, "messages": [...], "sorries": [{"proofState": 0, "goal": "...", "pos": ...}]}
     error    {"message": "..."}
-REPLs made before March 2025 have no `proofStatus`; an empty goal list of theirs is never a claim.
+A reply that is an error and an answer at once is neither. REPLs made before March 2025 have no `proofStatus`; an empty
+goal list of theirs is never a claim.
 """
 
 import re
@@ -94,6 +95,7 @@ _LIMIT = re.compile(
     r"|maximum number of heartbeats"
     r"|maximum recursion depth has been reached"
     r"|\(kernel\) deep recursion"
+    r"|\(kernel\) (excessive memory consumption|interrupted)"
     r"|\AOperation timed out"  # a REPL built with its own clock
 )
 _LOST = re.compile(r"\AUnknown (proof state|environment|incremental state)\b", re.IGNORECASE)
@@ -102,6 +104,7 @@ _NOT_A_REQUEST = re.compile(r"\ACould not parse\b")
 _SORRY_WARNING = re.compile(r"declaration uses [`'‘]?sorry|\AProof contains sorry")
 _NOT_ERRORS = frozenset({"trace", "info", "information", "warning"})
 _ERROR_PREFIX = "Lean error:\n"
+_ANSWER_FIELDS = frozenset({"goals", "proofState", "proofStatus", "env"})
 _SEQUENCE = re.compile(r"\A<input>:\d+:\d+: expected end of input")
 
 
@@ -111,7 +114,7 @@ def classify_reply(reply: object) -> TacticVerdict:
         return Garbled(f"expected a JSON object, got {type(reply).__name__}")
     if _is_error_reply(reply):
         return _error_verdict(reply["message"])
-    malformed = _malformed_lists(reply)
+    malformed = _malformed(reply)
     if malformed is not None:
         return Garbled(malformed)
     goals, status = reply.get("goals"), reply.get("proofStatus")
@@ -215,7 +218,7 @@ def _command_failure(reply: object) -> Failed | LimitReached | StateLost | Garbl
         return Garbled(f"expected a JSON object, got {type(reply).__name__}")
     if _is_error_reply(reply):
         return _error_verdict(reply["message"])
-    malformed = _malformed_lists(reply)
+    malformed = _malformed(reply)
     if malformed is not None:
         return Garbled(malformed)
     errors = error_messages(reply)
@@ -236,11 +239,13 @@ def _failure(message: str) -> Failed | LimitReached:
 
 def _is_error_reply(reply: Mapping[str, Any]) -> bool:
     """A text `message`, and nothing that only an answered request has (other REPLs add fields beside it)."""
-    return isinstance(reply.get("message"), str) and not {"goals", "proofState", "env"}.intersection(reply)
+    return isinstance(reply.get("message"), str) and not _ANSWER_FIELDS.intersection(reply)
 
 
-def _malformed_lists(reply: Mapping[str, Any]) -> str | None:
-    """What is wrong with `messages` or `sorries`, which every verdict reads; None when nothing is."""
+def _malformed(reply: Mapping[str, Any]) -> str | None:
+    """What is wrong with the fields of an answer that every verdict reads; None when nothing is."""
+    if reply.get("message") is not None:
+        return f"it is an error and an answer at once: `message` is {_short(reply['message'])}"
     for field in ("messages", "sorries"):
         value = reply.get(field)
         if value is not None and not _is_list_of(value, Mapping):

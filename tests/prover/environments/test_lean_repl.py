@@ -47,7 +47,7 @@ HASTY = ReplLimits(tactic_s=0.8, header_s=0.4, certify_s=0.8)
 class StandIn:
     """A folder with a `lake` that is a stand-in, and a log of what reached the servers."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, recordings: Path = DATA / "pairs.jsonl") -> None:
         self.folder = folder
         self.lake = folder / "lake"
         self._log = folder / "log"
@@ -56,7 +56,7 @@ class StandIn:
         (self.project / "lean-toolchain").write_text("leanprover/lean4:v4.33.0-rc2\n")
         (folder / "repl").mkdir()
         (folder / "repl" / "lean-toolchain").write_text("leanprover/lean4:v4.33.0-rc2\n")
-        script, recordings = HERE / "repl_standin.py", DATA / "pairs.jsonl"
+        script = HERE / "repl_standin.py"
         self._write(self.lake, f'exec "{sys.executable}" -I -S "{script}" "{recordings}" "{self._log}"')
 
     def _write(self, path: Path, command: str) -> None:
@@ -170,6 +170,110 @@ def test_most_of_the_recording_is_replayed():
     sessions = [param.values for param in recorded_sessions()]
     assert len(sessions) == 22
     assert sum(len(steps) for *_, steps in sessions) >= 40
+
+
+# Shapes of replies that the recording does not have: from the REPL's source, and from its older and newer versions
+
+
+def closed(status: str | None, **rest) -> dict:
+    """The reply to a tactic after which no goal is listed."""
+    body = {"proofState": 1, "goals": [], **rest}
+    return body if status is None else body | {"proofStatus": status}
+
+
+def left(*goals: str, **rest) -> dict:
+    """The reply to a tactic after which goals are listed."""
+    return {"proofState": 1, "goals": list(goals), "proofStatus": "Incomplete: open goals remain", **rest}
+
+
+def said(severity: str, data: str) -> dict:
+    """`messages` with one message, as tactic mode has them: without a place."""
+    nowhere = {"line": 0, "column": 0}
+    return {"messages": [{"severity": severity, "pos": nowhere, "endPos": nowhere, "data": data}]}
+
+
+GAP = {"sorries": [{"proofState": 0, "goal": "⊢ q"}]}
+SHAPES = {
+    "plain": (closed("Completed"), Complete, ""),
+    "with a remark": (closed("Completed", **said("info", "Try this: exact h")), Complete, ""),
+    "with a warning": (closed("Completed", **said("warning", "unused variable `x`")), Complete, ""),
+    "with traces": (closed("Completed", traces=["[Meta.Tactic.simp.rewrite] h:1000"]), Complete, ""),
+    "fields of another REPL": (closed("Completed", time=12, infotree=[], messages=[], sorries=[]), Complete, ""),
+    "message without an end": (
+        closed("Completed", messages=[{"severity": "info", "pos": {"line": 0, "column": 0}, "data": "ok"}]),
+        Complete,
+        "",
+    ),
+    "an error": (closed("Completed", **said("error", "unsolved goals\n⊢ q")), Rejected, "unsolved goals"),
+    "a sorry": (closed("Completed", **GAP), Rejected, "sorry"),
+    "a sorry, warned of": (closed("Completed", **said("warning", "declaration uses `sorry`")), Rejected, "sorry"),
+    "status sorry": (closed("Incomplete: contains sorry"), Rejected, "sorry"),
+    "status holes": (closed("Incomplete: contains metavariable(s)"), Rejected, "metavariable"),
+    "status goals, none listed": (closed("Incomplete: open goals remain"), Rejected, "not complete"),
+    "not assigned": (closed("Error: Goal not assigned"), Rejected, "Goal not assigned"),
+    "another type": (closed("Error: proof has type q but root goal has type p"), Rejected, "root goal has type p"),
+    "the kernel says no": (
+        closed("Error: kernel type check failed: (kernel) declaration type mismatch"),
+        Rejected,
+        "(kernel) declaration type mismatch",
+    ),
+    "the kernel runs out": (
+        closed("Error: kernel type check failed: (kernel) excessive memory consumption detected"),
+        TimedOut,
+        "memory",
+    ),
+    "several goals at first": (closed("Not verified: more than one initial goal"), Rejected, "Not verified"),
+    "no status": (closed(None), Rejected, "no proofStatus"),
+    "goals": (left("case inl\n⊢ q", "case inr\n⊢ r"), Progress, ""),
+    "goals and traces": (left("⊢ q", traces=["x"]), Progress, ""),
+    "goals, remarked on": (left("⊢ q", **said("info", "Try this: exact h")), Progress, ""),
+    "goals, an error": (left("⊢ q", **said("error", "Unknown identifier `h`")), Rejected, "Unknown identifier"),
+    "goals, a sorry": (left("⊢ q", **GAP), Rejected, "sorry"),
+    "error": ({"message": "Lean error:\nsimp made no progress"}, Rejected, "simp made no progress"),
+    "internal error": ({"message": "Lean error:\ninternal exception #5"}, Rejected, "internal exception #5"),
+    "error of the oldest REPL": ({"message": "<input>:1:1: unknown tactic"}, Rejected, "unknown tactic"),
+    "out of heartbeats": (
+        {"message": "Lean error:\n(deterministic) timeout at `isDefEq`, maximum number of heartbeats (200000)"},
+        TimedOut,
+        "heartbeats",
+    ),
+    "the REPL's own clock": ({"message": "Operation timed out after 500ms"}, TimedOut, "timed out"),
+    "state lost": ({"message": "Unknown proof state."}, Crashed, "Unknown proof state"),
+    "environment lost": ({"message": "Unknown environment."}, Crashed, "Unknown environment"),
+    "not understood": ({"message": "Could not parse as a valid JSON command:\nno"}, Crashed, "Could not parse"),
+    "proof and goals": (left("⊢ q", proofStatus="Completed"), Crashed, "goals are listed"),
+    "proof and error": (closed("Completed", message="Lean error:\nno"), Crashed, "error and an answer"),
+    "nothing": ({}, Crashed, "goals"),
+    "answer to a command": ({"env": 1}, Crashed, "goals"),
+}
+
+
+@pytest.fixture(scope="module")
+def shaped(tmp_path_factory) -> Iterator[tuple[LeanReplEnvironment, ProofState]]:
+    """A theorem whose tactic `shape_N` gets shape N for a reply."""
+    folder = tmp_path_factory.mktemp("shaped")
+    command = {"cmd": "theorem recorded_0 : p := by sorry"}
+    opened = {"sorries": [{"proofState": 0, "goal": "⊢ p"}], "env": 0}
+    replies = [(command, opened)]
+    for number, (reply, _, _) in enumerate(SHAPES.values()):
+        replies.append(({"tactic": f"shape_{number}", "proofState": 0}, reply))
+    lines = [json.dumps({"test": "shapes", "request": request, "response": reply}) for request, reply in replies]
+    (folder / "shapes.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    with StandIn(folder, folder / "shapes.jsonl").open() as environment:
+        yield environment, root(environment, "recorded_0")
+
+
+@pytest.mark.parametrize(
+    ("number", "reply", "kind", "message"), [(i, *shape) for i, shape in enumerate(SHAPES.values())], ids=SHAPES
+)
+def test_every_shape_of_a_reply_has_its_outcome(shaped, number, reply, kind, message):
+    environment, state = shaped
+    (outcome,) = step(environment, state, f"shape_{number}")
+    assert type(outcome) is kind, outcome
+    assert not getattr(outcome, "refused", False)
+    assert message in getattr(outcome, "message", "")
+    if isinstance(outcome, Progress):
+        assert outcome.state.text == "\n\n".join(reply["goals"])
 
 
 # Outcomes of a toy proof

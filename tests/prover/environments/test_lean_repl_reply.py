@@ -133,6 +133,7 @@ def test_open_goals_without_status_are_progress():
         reply(messages=[message("(deterministic) timeout at `isDefEq`, maximum number of heartbeats (200000)")]),
         reply(status="Error: kernel type check failed: (kernel) deterministic timeout"),
         reply(status="Error: kernel type check failed: (kernel) deep recursion detected"),
+        reply(status="Error: kernel type check failed: (kernel) excessive memory consumption detected"),
     ],
 )
 def test_leans_own_limits_are_not_failures_of_the_tactic(answer):
@@ -168,6 +169,9 @@ def test_lost_state_is_not_a_failure_of_the_tactic(text):
         reply(status="Completed", messages="none"),
         reply(status="Completed", messages=["none"]),
         reply(status="Completed", sorries={"goal": "⊢ p"}),
+        reply(status="Completed", message="Lean error:\nno"),
+        reply(["⊢ p"], message="Unknown proof state."),
+        reply(status="Completed", message={}),
     ],
 )
 def test_what_contradicts_the_protocol_is_garbled(answer):
@@ -200,6 +204,7 @@ def test_no_json_makes_a_classifier_raise_or_a_claim_out_of_anything_but_complet
         assert answer["proofStatus"] == "Completed"
         assert answer["goals"] == []
         assert not answer.get("sorries")
+        assert answer.get("message") is None
         assert all(m.get("severity") in ("info", "warning", "trace") for m in answer.get("messages") or [])
     if isinstance(verdict, OpenGoals):
         assert verdict.text.strip()
@@ -238,6 +243,7 @@ def test_headers():
         "unknown namespace `Reel`"
     )
     assert isinstance(classify_header({"messages": []}), Garbled)
+    assert isinstance(classify_header({"env": 0, "message": "unknown module prefix 'Mathlib'"}), Garbled)
 
 
 def test_only_an_input_that_goes_on_after_a_whole_tactic_needs_brackets():
