@@ -3,13 +3,12 @@
 import contextlib
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
-if TYPE_CHECKING:
-    from prover.policy.finetune import FineTuneConfig, ProvedStep
+from prover.policy.finetune_config import FineTuneConfig, ProvedStep
 
 Example = tuple[tuple[int, ...], int]
 """Token ids of prompt, completion and end; and the length of the prompt."""
@@ -20,7 +19,7 @@ class DivergedError(ArithmeticError):
     """The loss is no number any more; the message says at which step."""
 
 
-def make_examples(policy: Any, steps: Sequence["ProvedStep"], max_tokens: int) -> list[Example]:
+def make_examples(policy: Any, steps: Sequence[ProvedStep], max_tokens: int) -> list[Example]:
     """What the policy would read and should say, as token ids, in the order of `steps`.
 
     Left out are steps without a state or with a tactic of several lines (a candidate is one line), and those longer
@@ -99,7 +98,7 @@ def optimize(
     anchor: Any | None,
     examples: Sequence[Example],
     n_steps: int,
-    config: "FineTuneConfig",
+    config: FineTuneConfig,
     pad_id: int,
     *,
     replay: Sequence[Example] = (),
