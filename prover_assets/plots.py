@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 POLICY, GUIDED, CONTROL = "#5b6770", "#1769aa", "#b8a04a"
-POSITIVE, NEGATIVE, NEUTRAL = "#2e7d32", "#c0392b", "#9aa5ad"
+POSITIVE, NEGATIVE, NEUTRAL, FAINT = "#2e7d32", "#c0392b", "#9aa5ad", "#555555"
 COLOURS = {"policy": POLICY, "guided": GUIDED, "random": CONTROL, "energy": "#7b4fa3", "combined": GUIDED}
 
 
@@ -62,21 +62,27 @@ def _axes(width: float = 6.4, height: float = 3.6) -> tuple["Figure", "Axes"]:
 
 @_picture
 def solve_curves(curves: Mapping[str, Sequence[int | None]], *, highest: int, title: str) -> "Figure":
-    """Share of theorems proved within a budget, against the budget (expansions, log scale).
+    """Share of theorems proved within a budget, against the budget (expansions, log scale), with 95% Wilson bands.
 
     curves: name -> each theorem's expansions to its certified proof, None for one that was not proved.
     """
+    from ebm.statistics import wilson_interval
+
     figure, axes = _axes()
     budgets = list(range(1, highest + 1))
-    for name, expansions in curves.items():
-        n = max(len(expansions), 1)
-        rates = [sum(1 for e in expansions if e is not None and e <= budget) / n for budget in budgets]
-        axes.step(budgets, rates, where="post", label=name, color=COLOURS.get(name), linewidth=1.8)
+    for index, (name, expansions) in enumerate(curves.items()):
+        n, colour = len(expansions), COLOURS.get(name, f"C{index}")
+        solved = [sum(1 for e in expansions if e is not None and e <= budget) for budget in budgets]
+        rates = [count / max(n, 1) for count in solved]
+        axes.step(budgets, rates, where="post", label=name, color=colour, linewidth=1.8)
+        if n:
+            low, high = zip(*(wilson_interval(count, n) for count in solved), strict=True)
+            axes.fill_between(budgets, low, high, step="post", color=colour, alpha=0.13, linewidth=0)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set(xlabel="budget (expansions per theorem)", ylabel="theorems proved (share)", title=title, ylim=(0, 1))
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper left", title="bands: 95% Wilson", title_fontsize="small", alignment="left")
     return figure
 
 
@@ -165,6 +171,8 @@ def calibration(
     """
     from matplotlib.figure import Figure
 
+    from ebm.statistics import wilson_interval
+
     figure = Figure(figsize=(8.4, 3.4), layout="constrained")
     figure.suptitle(title, fontsize="medium")
     left, right = figure.subplots(1, 2)
@@ -174,9 +182,8 @@ def calibration(
     groups = [pairs[len(pairs) * i // 10 : len(pairs) * (i + 1) // 10] for i in range(10)]
     for group in filter(None, groups):
         n, hits = len(group), sum(positive for _, positive in group)
-        share, z = hits / n, 1.96
-        centre, spread = share + z * z / (2 * n), z * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
-        low, high = ((centre + sign * spread) / (1 + z * z / n) for sign in (-1, 1))
+        share = hits / n
+        low, high = wilson_interval(hits, n)
         middle = sum(energy for energy, _ in group) / n
         left.errorbar(
             [middle], [share], yerr=[[max(share - low, 0)], [max(high - share, 0)]], fmt="o", color=GUIDED, markersize=4
@@ -237,13 +244,22 @@ class TreeNode:
     energy: float | None = None
 
 
+TREE_WIDTH = 5.4
+"""Inches. Two trees stand side by side on the report, and one fits Dagster's dialog without being scaled down."""
+TREE_MARGIN = 2.1
+"""Inches at the left of a tree with a proof, for the tactics and the energies of the proved path."""
+
+
 @_picture
 def search_tree(nodes: Sequence[TreeNode], *, title: str, most: int = 120) -> "Figure":
-    """A search as a tree, root at the left: the proved path in green with its tactics, energies on its nodes.
+    """A search as a tree, root at the top: the proved path at the left in green, read from top to bottom like a script,
+    with its tactics and energies beside it; what else was tried branches off to the right.
 
-    Of a tree of more than `most` nodes the proved path and the earliest others are drawn, and the title says so.
+    However wide or deep, a tree fits `TREE_WIDTH`: columns and rows move together, and energies off the proved path are
+    left out where there is no room for them. Of a tree of more than `most` nodes the proved path and the earliest
+    others are drawn, and the title says so.
     """
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import FixedLocator
 
     by_id = {node.id: node for node in nodes}
     chosen: dict[int, TreeNode] = {}
@@ -259,53 +275,72 @@ def search_tree(nodes: Sequence[TreeNode], *, title: str, most: int = 120) -> "F
     for node in sorted(chosen.values(), key=lambda n: (not n.proved, n.id)):
         children.setdefault(node.parent if node.parent in chosen else None, []).append(node.id)
     place = _layout(children)
-    deepest = max((x for x, _ in place.values()), default=0)
-    rows = max((y for _, y in place.values()), default=0) + 1
-    figure, axes = _axes(width=min(3 + 1.1 * (deepest + 1), 18), height=min(max(2.2, 0.16 * rows + 1), 14))
+    deepest = max((depth for depth, _ in place.values()), default=0)
+    columns = max((column for _, column in place.values()), default=0) + 1
+    margin = TREE_MARGIN if any(node.proved for node in chosen.values()) else 0.3
+    across = min(0.45, (TREE_WIDTH - 0.7 - margin) / columns)
+    down = min(0.36, max(0.17, 12 / (deepest + 1)))
+    width = min(TREE_WIDTH, max(4.2, 0.7 + margin + columns * across))
+    figure, axes = _axes(width=width, height=0.9 + down * (deepest + 1))
     for node in chosen.values():
-        x, y = place[node.id]
+        depth, column = place[node.id]
+        x, y = column * across, depth * down
         if node.parent in place:
-            x0, y0 = place[node.parent]
-            colour, width = (POSITIVE, 2.0) if node.proved else (NEUTRAL, 0.6)
-            axes.plot([x0, x0 + 0.35, x], [y0, y, y], color=colour, linewidth=width, zorder=2 if node.proved else 1)
+            above, beside = place[node.parent]
+            x0, y0 = beside * across, above * down
+            colour, line = (POSITIVE, 2.0) if node.proved else (NEUTRAL, 0.6)
+            bend = min(y0 + 0.4 * down, y)
+            axes.plot([x0, x, x], [y0, bend, y], color=colour, linewidth=line, zorder=2 if node.proved else 1)
         colour = POSITIVE if node.proved else (GUIDED if node.expanded else NEUTRAL)
         axes.scatter(
             [x], [y], s=42 if node.complete else 16, marker="*" if node.complete else "o", color=colour, zorder=3
         )
         if node.proved and node.tactic:
-            axes.annotate(_short(node.tactic), (x, y), (0, 5), textcoords="offset points", fontsize=6.5, ha="center")
-        if node.energy is not None and (node.proved or node.expanded):
+            axes.text(-0.55, y, _short(node.tactic), fontsize=7, va="center", ha="right")
+        if node.energy is None:
+            continue
+        energy = f"{node.energy:+.2f}"
+        if node.proved:
+            axes.text(-0.12, y, energy, fontsize=6, color=FAINT, va="center", ha="right")
+        elif node.expanded and (across >= 0.36 or (across >= 0.12 and down >= 0.34)):
+            turned = 0 if across >= 0.36 else 90
             axes.annotate(
-                f"{node.energy:+.2f}",
+                energy,
                 (x, y),
-                (0, -9),
+                (1, 3) if turned else (4, 1),
                 textcoords="offset points",
-                fontsize=5.5,
-                ha="center",
-                color="#555",
+                rotation=turned,
+                fontsize=6,
+                color=FAINT,
+                va="bottom",
+                ha="left",
             )
-    axes.set_ylim(rows - 0.3, -0.9)
-    axes.set_yticks([])
-    axes.spines["left"].set_visible(False)
+    axes.set_xlim(-margin, max(columns * across, width - 0.7 - margin))
+    axes.set_ylim((deepest + 0.5) * down, -0.6 * down)
+    axes.set_xticks([])
+    axes.spines["bottom"].set_visible(False)
+    every = max(1, round(0.2 / down))
+    axes.yaxis.set_major_locator(FixedLocator([depth * down for depth in range(0, deepest + 1, every)]))
+    axes.set_yticklabels([str(depth) for depth in range(0, deepest + 1, every)], fontsize="small")
     more = "" if len(chosen) == len(nodes) else f" ({len(chosen)} of {len(nodes)} nodes drawn)"
-    axes.set(xlabel="depth (tactics)", title=title + more)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylabel("depth (tactics)", fontsize="small")
+    figure.suptitle(title + more, fontsize="medium")
     return figure
 
 
 def _layout(children: Mapping[int | None, Sequence[int]]) -> dict[int, tuple[int, float]]:
-    """(depth, row) of every node: as high as its column is free, and no higher than its parent.
+    """(depth, column) of every node: as far left as its row is free, and no farther left than its parent.
 
-    Columns are filled in one order from top to bottom, so lines do not cross.
+    Rows are filled in one order from left to right, so lines do not cross.
     """
     place: dict[int, tuple[int, float]] = {}
     free: dict[int, float] = {}
     stack = [(root, 0, 0.0) for root in reversed(children.get(None, ()))]
     while stack:
         node, depth, least = stack.pop()
-        row = max(least, free.get(depth, 0.0))
-        place[node], free[depth] = (depth, row), row + 1
-        stack.extend((child, depth + 1, row) for child in reversed(children.get(node, ())))
+        column = max(least, free.get(depth, 0.0))
+        place[node], free[depth] = (depth, column), column + 1
+        stack.extend((child, depth + 1, column) for child in reversed(children.get(node, ())))
     return place
 
 

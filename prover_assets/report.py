@@ -16,7 +16,7 @@ td, th { text-align: right; font-variant-numeric: tabular-nums; }
 td:first-child, th:first-child { text-align: left; }
 img { max-width: 100%; height: auto; } .wide { overflow-x: auto; }
 .side { display: flex; flex-wrap: wrap; gap: .8rem; align-items: flex-start; }
-figure { margin: 0; max-width: 100%; overflow-x: auto; } .side img { max-width: none; }
+figure { margin: 0; max-width: 100%; }
 figcaption { color: #5b6770; font-size: .92rem; }
 pre { background: #f4f6f7; padding: .6rem .8rem; overflow-x: auto; }
 .verdict { padding: .6rem .9rem; border-left: 4px solid #9aa5ad; background: #f4f6f7; }
