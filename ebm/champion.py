@@ -1,5 +1,6 @@
 """The promoted energy model of a data folder: `champion.json`, a pointer to a checkpoint with its reasons."""
 
+import glob
 import json
 import os
 from collections.abc import Mapping
@@ -73,6 +74,22 @@ def promote(
     )
     write_json_atomic(root / CHAMPION_FILE, asdict(champion))
     return champion
+
+
+def policy_of_checkpoint(path: str | Path, data_dir: str | Path) -> Path | None:
+    """The tuned policy of a data folder whose hidden vectors a checkpoint reads; None where it reads another policy's.
+
+    path: as in `resolve_checkpoint`, which says what is raised. An adopted policy lies in `policies/NAME-FINGERPRINT`,
+    with the first eight digits of the fingerprint that the checkpoint's `policy_id` ends in.
+    """
+    from ebm.checkpoint import read_config
+
+    encoder = read_config(resolve_checkpoint(path, data_dir)).get("encoder") or {}
+    fingerprint = (encoder.get("policy_id") or "").rpartition(":")[2][:8]
+    if len(fingerprint) < 8:
+        return None
+    found = sorted((Path(data_dir) / "policies").glob(f"*-{glob.escape(fingerprint)}"))
+    return found[0] if found else None
 
 
 def resolve_checkpoint(path: str | Path, data_dir: str | Path) -> Path:

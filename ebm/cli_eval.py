@@ -20,7 +20,13 @@ _out = Console(highlight=False)
 
 Theorems = Annotated[str, typer.Option(help="JSON, JSONL or Parquet file, or a built-in set such as propositional.")]
 EbmPath = Annotated[str, typer.Option(help="Energy model: a checkpoint folder, or `champion` of the data folder.")]
-LlmPath = Annotated[str | None, typer.Option(help="Policy: folder or hub id. Default: the shipped one.")]
+LlmPath = Annotated[
+    str | None,
+    typer.Option(
+        help="Policy: folder or hub id. Default: the tuned one of the data folder that the energy model was trained "
+        "on, else the shipped one."
+    ),
+]
 Split = Annotated[str | None, typer.Option(help="Only this split of the theorem set.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N theorems.")]
 Candidates = Annotated[int, typer.Option(min=1, help="Tactics tried at a node.")]
@@ -59,7 +65,7 @@ def evaluate(
     chosen = load_theorems(theorems, split, limit)
     with ExitStack() as stack:
         environment = stack.enter_context(open_lean(None, lean_project, None))
-        policy, scorer = load_models(llm_path, ebm_path, None)
+        policy, scorer = load_models(llm_path or _policy_of(ebm_path), ebm_path, None)
         memo = None if no_memo else stack.enter_context(open_memo(None))
         folder = output or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="prover-eval-")))
         view = stack.enter_context(_ModesView())
@@ -117,7 +123,7 @@ def calibrate(
     chosen = load_theorems(theorems, split, limit)
     with ExitStack() as stack:
         environment = stack.enter_context(open_lean(None, lean_project, None))
-        policy, scorer = load_models(llm_path, ebm_path, None)
+        policy, scorer = load_models(llm_path or _policy_of(ebm_path), ebm_path, None)
         memo = stack.enter_context(open_memo(None))
         view = stack.enter_context(_ModesView())
         try:
@@ -138,6 +144,25 @@ def calibrate(
     (_err if as_json else _out).print(calibration_table(found))
     if as_json:
         print(json.dumps(found.evidence()), flush=True)
+
+
+def _policy_of(ebm_path: str) -> str | None:
+    """The tuned policy of the data folder that an energy model was trained on, and a line that says so.
+
+    None where there is none, or no such model: whoever loads the two says what is wrong.
+    """
+    from ebm.champion import ChampionError, policy_of_checkpoint
+    from ebm.checkpoint import CheckpointError
+    from prover.cli import data_folder
+
+    try:
+        found = policy_of_checkpoint(ebm_path, data_folder())
+    except (OSError, ChampionError, CheckpointError):
+        return None
+    if found is None:
+        return None
+    _err.print(f"policy: {found}, which the energy model was trained on")
+    return str(found)
 
 
 def calibration_table(found: "Calibration") -> Table:

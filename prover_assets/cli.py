@@ -75,12 +75,17 @@ def clean_iterations(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Remove; without it, only say what would be removed.")] = False,
 ) -> None:
-    """Free disk space: remove what old iterations no longer need. Reports, champions and training data stay."""
+    """Free disk space: remove what old iterations no longer need. Reports, training data, and champions and tuned
+    policies that are in use stay."""
     from prover_assets.housekeeping import carry_out, plan
     from prover_assets.layout import DataFolder
 
     data = DataFolder.default()
-    chosen = plan(data, keep=keep, trajectories=trajectories)
+    try:
+        chosen = plan(data, keep=keep, trajectories=trajectories)
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(BAD_INPUT) from None
     for path, size in chosen:
         print(f"{size / 1e6:9.1f} MB  {path.relative_to(data.root)}")
     total = sum(size for _, size in chosen) / 1e6

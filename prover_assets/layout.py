@@ -114,6 +114,11 @@ class IterationFolder:
         return self.checkpoint / "validation.json"
 
     @property
+    def heads(self) -> Path:
+        """Further heads, alike but for the seed, with their searches of the held-out theorems."""
+        return self.root / "heads"
+
+    @property
     def report(self) -> Path:
         return self.root / "report"
 

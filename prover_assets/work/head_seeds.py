@@ -23,11 +23,11 @@ class HeadFiles:
 
     @property
     def checkpoint(self) -> Any:
-        return self.iteration.root / "heads" / f"seed-{self.offset}"
+        return self.iteration.heads / f"seed-{self.offset}"
 
     @property
     def search(self) -> SearchFiles:
-        return SearchFiles(self.iteration.root / "heads" / f"guided-{self.offset}.parquet")
+        return SearchFiles(self.iteration.heads / f"guided-{self.offset}.parquet")
 
 
 def further_heads(iteration: IterationFolder) -> list[HeadFiles]:
@@ -70,7 +70,7 @@ def search_with_further_heads(
     from prover.trajectory import read_trajectories
     from prover.trajectory.labels import merge_labels
 
-    shutil.rmtree(iteration.root / "heads", ignore_errors=True)
+    shutil.rmtree(iteration.heads, ignore_errors=True)
     first, mixing = read_config(iteration.checkpoint), read_calibration(iteration.checkpoint)
     if count == 0 or mixing is None or mixing.beta == 0:  # at beta 0 no energy is read: all heads search alike
         return []

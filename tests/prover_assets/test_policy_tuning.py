@@ -5,6 +5,7 @@ with ruined vectors. What the library does is tested in tests/prover/policy/test
 """
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ from typing import Any
 import polars as pl
 import pytest
 
+from ebm.champion import policy_of_checkpoint, promote
 from prover.policy.finetune import FineTuneResult
 from prover.policy.separation import Separation, separation_warnings
+from prover_assets.housekeeping import carry_out, plan
 from prover_assets.iterations import next_iteration
 from prover_assets.jobs import ITERATION_ASSETS, TUNING_ASSET
-from prover_assets.layout import DataFolder, read_json
+from prover_assets.layout import DataFolder, read_json, write_json
 from prover_assets.policies import (
     baseline_files,
     decide_policy,
@@ -27,6 +30,7 @@ from prover_assets.policies import (
     write_policy,
 )
 from prover_assets.promotion import starting_champion
+from prover_assets.work.champions import keep_checkpoint
 from prover_assets.work.searching import read_manifest
 
 
@@ -59,7 +63,7 @@ def tuning(monkeypatch):
         Path(output).mkdir(parents=True, exist_ok=True)  # one tuned before is replaced
         n = len(settings["given"])
         found = {
-            "policy_id": f"{name}:{n}",
+            "policy_id": f"{name}:{n:08d}-tun",
             "fingerprint": f"{n:08d}-tuned",
             "encoder_fingerprint": str(n) * 64,
             "wrong_turn": settings["wrong_turn"],
@@ -239,7 +243,7 @@ def test_tuning_after_the_next_iteration_has_begun_marks_it_and_is_not_mixed_in(
     assert read_policy(data.iteration(1)).policy == "policies/iter_000-00000002"
     result = iterated.run("ebm_checkpoint", partition="iter_001", raises=False)
     assert not result.success
-    assert "iter_001 was searched with the policy iter_000-tuned:1" in step_error(result)
+    assert "iter_001 was searched with the policy iter_000-tuned:00000001" in step_error(result)
     assert "materialize trajectories of iter_001 again" in step_error(result)
     result = iterated.run(TUNING_ASSET, partition="iter_001", raises=False)
     assert "materialize trajectories of iter_001 again" in step_error(result)
@@ -255,8 +259,6 @@ def test_another_configured_policy_is_meant_and_an_adopted_one_of_the_old_is_not
 
 
 def test_an_adopted_policy_that_is_gone_is_said(iterated):
-    import shutil
-
     data = data_of(iterated)
     shutil.rmtree(data.policies)
     result = iterated.run("trajectories", partition="iter_001", raises=False)
@@ -290,6 +292,57 @@ def test_a_policy_behind_a_server_cannot_be_tuned(project, monkeypatch, tuning, 
     monkeypatch.setattr(type(configured), "where", property(lambda self: "http://127.0.0.1:8000/v1#m"))
     result = project.run(TUNING_ASSET, partition="iter_000", raises=False)
     assert "its weights are not here to be tuned" in step_error(result)
+
+
+def test_the_policy_of_an_energy_model_is_found_by_what_was_trained(iterated):
+    data = data_of(iterated)
+    iterated.run(*ITERATION_ASSETS, partition="iter_001")
+    tuned = data.root / read_policy(data.iteration(1)).policy
+    assert policy_of_checkpoint(data.iteration(1).checkpoint, data.root) == tuned
+    assert policy_of_checkpoint(data.iteration(0).checkpoint, data.root) is None, "it reads the policy as configured"
+    tuned.rename(data.root / "elsewhere")
+    assert policy_of_checkpoint(data.iteration(1).checkpoint, data.root) is None
+
+
+def test_cleaning_keeps_the_policies_that_are_searched_with_and_those_that_champions_read(iterated, tuning, configured):
+    data = data_of(iterated)
+    iterated.run(*ITERATION_ASSETS, partition="iter_001")
+    in_force = read_policy(data.iteration(1)).policy
+    first_baseline = baseline_files(data, policy_of(data, data.iteration(1), configured)).nodes
+    assert first_baseline.exists()
+    tuning["wrong_turn"] = 0.8  # no better than what there is: not adopted
+    iterated.run(TUNING_ASSET, partition="iter_001")
+    assert data.iteration(1).tuned_policy.is_dir()
+    forgotten = data.policies / "iter_000-99999999"
+    shutil.copytree(data.root / in_force, forgotten)
+    left_over = data.policies / "iter_002-88888888"  # of an iteration that is still open
+    shutil.copytree(data.root / in_force, left_over)
+
+    gone = {path.relative_to(data.root).as_posix() for path, _ in plan(data, keep=1)}
+    assert "policies/iter_000-99999999" in gone
+    assert not {in_force, "policies/iter_002-88888888", "iterations/iter_001/tuned_policy"} & gone
+    assert "iterations/iter_000/heads" in gone
+    assert "iterations/iter_001/heads" not in gone
+
+    # Another policy is adopted for what comes next: the first one stays as long as a champion reads its vectors.
+    write_policy(data.iteration(2), replace(read_policy(data.iteration(2)), policy="policies/iter_002-88888888"))
+    for name in ("iter_002", "iter_003"):
+        write_json(data.iteration(name).report_file, {})
+    promoted = keep_checkpoint(data, data.iteration(1), "ebm-of-the-tuned-policy")
+    promote(data.root, promoted)
+    gone = {path.relative_to(data.root).as_posix() for path, _ in plan(data, keep=1)}
+    assert in_force not in gone
+    assert "iterations/iter_001/tuned_policy" in gone
+    (data.root / "champion.json").unlink()
+    for folder in data.iterations():
+        folder.champion.unlink(missing_ok=True)
+    chosen = plan(data, keep=1)
+    gone = {path.relative_to(data.root).as_posix() for path, _ in chosen}
+    assert {in_force, f"baseline/{Path(in_force).name}", "champions/ebm-of-the-tuned-policy"} <= gone
+    carry_out(data, chosen)
+    assert sorted(path.name for path in data.policies.iterdir()) == [left_over.name]
+    assert not first_baseline.exists()
+    assert data.baseline.nodes.exists()
 
 
 NUMBERS: dict[str, Any] = {"old_area": 0.3, "faster": 20, "slower": 4, "p_value": 0.002, "collapsed": False}
