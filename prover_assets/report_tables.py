@@ -98,11 +98,15 @@ def wall_line(comparison: Mapping[str, Any]) -> str:
 
 
 def heads_table(heads: Sequence[Mapping[str, Any]]) -> Table:
-    """The same guided search with heads that differ in their seed alone, and their spread."""
+    """The same guided search with heads that differ in their seed alone, and their spread.
+
+    Validation chose the weight beta for the first head alone; the others are searched with the same one.
+    """
     budgets = list(heads[0]["solved"])
     rows = [
         [
             head["name"],
+            *_weight(head.get("beta"), chosen=head is heads[0]),
             *(str(head["solved"][budget]) for budget in budgets),
             f"{head['area']:.3f}",
             f"{head['area_gain']:+.3f}",
@@ -116,15 +120,28 @@ def heads_table(heads: Sequence[Mapping[str, Any]]) -> Table:
         blank = [""] * len(budgets)
         area = statistics.mean(head["area"] for head in heads)
         gain = f"{statistics.mean(gains):+.3f} ± {statistics.stdev(gains):.3f}"
-        rows.append(["mean ± deviation", *blank, f"{area:.3f}", gain, "", ""])
+        rows.append(["mean ± deviation", "", *blank, f"{area:.3f}", gain, "", ""])
     return [
         "head",
+        "weight beta",
         *(f"@{budget}" for budget in budgets),
         "area",
         "area gained",
         "faster / slower",
         "sign test p",
     ], rows
+
+
+def _weight(beta: float | None, *, chosen: bool) -> list[str]:
+    """One cell; empty for reports that were written before the weight was among the numbers of a head."""
+    return ["" if beta is None else f"{beta:g} ({'chosen for it' if chosen else 'not its own'})"]
+
+
+def transposed(table: Table) -> Table:
+    """Rows as columns: few searches at many budgets fit the narrow tables of an asset page."""
+    header, rows = table
+    turned = [list(row) for row in zip(header, *rows, strict=True)]
+    return turned[0], turned[1:]
 
 
 def noise_table(noise: Sequence[Mapping[str, Any]]) -> Table:

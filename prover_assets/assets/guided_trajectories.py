@@ -58,6 +58,8 @@ def guided_trajectories(
         with work.reporter.stage("train and search, other head seeds") as update:
             history = iterations_until(work.data, work.iteration)
             search_with_further_heads(config.head_seeds - 1, work.data, work.iteration, history, lean, in_use, update)
+        # Taken from the baseline: no settings of this asset, but they decide its result.
+        work.run.params({"search": manifest.settings}, parent_prefix="guided_trajectories")
         files = work.iteration.guided
         summary = read(files.summary)
         return work.result(

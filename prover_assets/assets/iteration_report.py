@@ -23,6 +23,7 @@ from prover_assets.report_tables import (
     paired_lines,
     rank1_table,
     solved_table,
+    transposed,
     wall_line,
 )
 from prover_assets.resources import DataResource, PolicyResource
@@ -200,7 +201,7 @@ def _metadata(
     reason: str,
     page: Any,
 ) -> dict[str, Any]:
-    solved = markdown_table(*solved_table(report["comparison"], report["control"]))
+    solved = markdown_table(*transposed(solved_table(report["comparison"], report["control"])))
     said = [*paired_lines(report["comparison"]), wall_line(report["comparison"]), memo_line(report)]
     lines = "\n".join(f"- {line}" for line in said)
     return {
@@ -208,11 +209,11 @@ def _metadata(
         "solved": dg.MetadataValue.md(f"{solved}\n\n{lines}"),
         **{name: picture.markdown(name.replace("_", " ")) for name, picture in pictures.items()},
         **(
-            {"rank1_by_depth": dg.MetadataValue.md(markdown_table(*rank1_table(report["ranking"])))}
+            {"rank1_by_depth": dg.MetadataValue.md(markdown_table(*transposed(rank1_table(report["ranking"]))))}
             if report["ranking"] is not None
             else {}
         ),
-        "head_seeds": dg.MetadataValue.md(markdown_table(*heads_table(report["heads"]))),
+        "head_seeds": dg.MetadataValue.md(markdown_table(*transposed(heads_table(report["heads"])))),
         "label_noise": dg.MetadataValue.md(markdown_table(*noise_table(report["label_noise"]))),
         "report": dg.MetadataValue.path(str(page)),
         **{name: value for name, value in numbers.items() if value is not None and not math.isnan(value)},

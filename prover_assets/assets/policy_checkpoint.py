@@ -11,7 +11,7 @@ from prover_assets.configs import PolicyTuningConfig
 from prover_assets.findings import markdown_table
 from prover_assets.layout import digest_of
 from prover_assets.partitions import iteration_partitions
-from prover_assets.report_tables import paired_lines, solved_table, tuning_table
+from prover_assets.report_tables import paired_lines, solved_table, transposed, tuning_table
 from prover_assets.resources import DataResource, LeanResource, PolicyResource
 from prover_assets.tracking import MlflowResource
 from prover_assets.versions import step_version
@@ -121,7 +121,7 @@ def policy_checkpoint(
         )
         work.run.picture(curves, "fine_tuning")
         work.run.picture(solved, "validation")
-        validation = markdown_table(*solved_table(found["validation"]))
+        validation = markdown_table(*transposed(solved_table(found["validation"])))
         lines = "\n".join(f"- {line}" for line in paired_lines(found["validation"]))
         return work.result(
             data_version=digest_of([result.fingerprint_after, adopted]),

@@ -36,6 +36,8 @@ class Compared:
     """Of each label of the held-out states: how many of a sample a decision procedure calls provable."""
     trials: list[dict[str, Any]]
     """What validation said of each weight: beta, area, solved."""
+    beta: float | None
+    """The weight that validation chose for the first head; further heads are searched with it too."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for report.json."""
@@ -46,6 +48,7 @@ class Compared:
             "heads": [
                 {
                     "name": found.second.name,
+                    "beta": self.beta,
                     "area": found.second.area,
                     "area_gain": found.second.area - found.first.area,
                     "solved": {str(budget): count for budget, count in found.second.solved.items()},
@@ -138,6 +141,7 @@ def compare(data: DataFolder, iteration: IterationFolder, policy: PolicyInUse, b
         heads=heads,
         noise=_label_noise(rows),
         trials=list(calibration.get("evidence", {}).get("trials", [])),
+        beta=None if scorer.calibration is None else scorer.calibration.beta,
     )
 
 

@@ -121,9 +121,10 @@ def write_page(
         sections.append(
             Section(
                 "The luck of the seed",
-                "Energy models trained on the same data, alike but for the seed, with the same weight, and the same "
-                "held-out theorems searched with each. The random row above is the formula with an energy drawn by "
-                "chance.",
+                "Energy models trained on the same data, alike but for the seed, and the same held-out theorems "
+                "searched with each. Every model has scales of its own, but validation chose the weight beta for the "
+                "first one only: the others are searched with it too, and might do better with a weight of their own. "
+                "The random row above is the formula with an energy drawn by chance.",
                 tables=[heads_table(report["heads"])],
             )
         )
