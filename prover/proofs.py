@@ -1,32 +1,33 @@
 """Proofs in files: claims to certify again, whoever made them, and Lean files of proofs that were found."""
 
-import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from prover.environments.base import ProofClaim
-from prover.theorems import Theorem, TheoremSet
+from prover.theorems import Problem, Theorem, describe, read_entries
 
 _PROOF_FIELDS = ("proof", "tactics")
+_EXPECTED = "expected a list of tactics or one text"
 
 
 class ProofFileError(ValueError):
-    """A file of proofs that cannot be used; the message names the file, the entry and the field."""
+    """A file of proofs that cannot be used; the message names the file, the line and the field of every fault."""
 
 
 def read_claims(source: str | Path) -> list[ProofClaim]:
     """The proofs in a file, in its order.
 
     A trajectory file (`X.parquet`, with its `X.summary.parquet`): the proofs that the search found. JSON or JSON Lines:
-    a theorem file (see `TheoremSet.load`) whose entries also have `proof`, a list of tactics or one text.
-    Raises `ProofFileError`, and what `TheoremSet.load` and `read_summaries` raise.
+    a theorem file (see `TheoremSet.load`) whose entries also have `proof` or `tactics`, a list of tactics or one text.
+    Raises `ProofFileError`, and what `read_entries` and `read_summaries` raise.
     """
     path = Path(source)
     if path.suffix in (".json", ".jsonl"):
-        theorems = TheoremSet.load(path)
-        return [_claim(path, theorem, entry) for theorem, entry in zip(theorems, _entries(path), strict=True)]
+        if not path.is_file():
+            raise ProofFileError(f"no file {str(path)!r}")
+        return _claims(path)
     from prover.trajectory import read_summaries
 
     rows = read_summaries(path)
@@ -39,22 +40,25 @@ def read_claims(source: str | Path) -> list[ProofClaim]:
     ]
 
 
-def _entries(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a file that `TheoremSet.load` has accepted."""
-    text = path.read_text(encoding="utf-8-sig")
-    if path.suffix == ".jsonl":
-        yield from (json.loads(line) for line in text.splitlines() if line.strip())
-    else:
-        entries = json.loads(text)
-        yield from entries if isinstance(entries, list) else entries["theorems"]
+def _claims(path: Path) -> list[ProofClaim]:
+    claims: list[ProofClaim] = []
+    problems: list[Problem] = []
+    for line, entry, theorem in read_entries(path):
+        field, proof = _proof(entry)
+        tactics = [proof] if isinstance(proof, str) else proof
+        if isinstance(tactics, list) and tactics and all(isinstance(tactic, str) and tactic for tactic in tactics):
+            claims.append(ProofClaim(theorem, tuple(tactics)))
+        else:
+            found = "is missing" if proof is None else f"is {proof!r:.60}"
+            problems.append(Problem(str(path), line, field, f"{theorem.name}: {found}; {_EXPECTED}"))
+    if problems:
+        raise ProofFileError(describe(problems))
+    return claims
 
 
-def _claim(path: Path, theorem: Theorem, entry: dict[str, Any]) -> ProofClaim:
-    proof = next((entry[field] for field in _PROOF_FIELDS if entry.get(field)), None)
-    tactics = [proof] if isinstance(proof, str) else proof
-    if not isinstance(tactics, list) or not all(isinstance(tactic, str) for tactic in tactics):
-        raise ProofFileError(f"{path}: {theorem.name}: expected `proof`, a list of tactics or one text; got {proof!r}")
-    return ProofClaim(theorem, tuple(tactics))
+def _proof(entry: dict[str, Any]) -> tuple[str, Any]:
+    """(field, value) of the proof in an entry; None where there is none."""
+    return next(((field, entry[field]) for field in _PROOF_FIELDS if entry.get(field) is not None), ("proof", None))
 
 
 def plain_proof_file(claim: ProofClaim) -> str:

@@ -6,6 +6,7 @@ statement means anything is for Lean to say.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 MAX_NAME_BYTES = 200
 """Longest name, in UTF-8 bytes: names become parts of file names."""
@@ -39,15 +40,15 @@ _INVISIBLE = re.compile(
     "\\ud800-\\udfff\\ufeff\\ufff9-\\ufffb\\U000e0000-\\U000e007f]"
 )
 
+_OUTSIDE = re.compile(r"[A-Za-z]:|[A-Za-z][A-Za-z0-9+.-]*:/")  # a drive, an address
 _PAIRS = {"(": ")", "[": "]", "{": "}", "⟨": "⟩", "⦃": "⦄"}
 _CLOSING = frozenset(_PAIRS.values())
-# What a statement's shape depends on; all other text is passed over.
+# What a statement's shape depends on; all other text is passed over. Every alternative starts with a plain character
+# (what may not stand before it is looked at after it): only then does `re` skip other text fast.
 _LANDMARK = re.compile(
-    r"""(?P<literal>"(?:\\.|[^"\\])*"|(?<![\w'])'(?:\\.|[^'\\])'|«[^»\n]*»)
-      | (?P<bracket>[()\[\]{}⟨⟩⦃⦄])
-      | (?P<assign>:=)
-      | (?P<colon>:)
-      | (?P<binds>(?<![\w.])(?:let|have|letI|haveI|let_fun)(?![\w'.]))""",
+    r"""\(|\)|\[|\]|\{|\}|⟨|⟩|⦃|⦄|:=|:
+      | "(?:\\.|[^"\\])*" | '(?<![\w']')(?:\\.|[^'\\])' | «[^»\n]*»
+      | l(?<![\w.]l)(?:etI|et_fun|et)(?![\w'.]) | h(?<![\w.]h)(?:aveI|ave)(?![\w'.])""",
     re.VERBOSE | re.DOTALL,
 )
 _COMMENT_OR_LITERAL = re.compile(r"""--[^\n]*|/-|"(?:\\.|[^"\\])*"|(?<![\w'])'(?:\\.|[^'\\])'|«[^»\n]*»""", re.DOTALL)
@@ -99,6 +100,34 @@ def read_statement(text: str) -> Declaration:
     return _read_cleaned(_cleaned(text))
 
 
+@lru_cache(maxsize=64)  # the theorems of a set share few headers, and so they share the text, too
+def read_header(text: str) -> str:
+    """What stands above a theorem, as it is but for its line ends. Raises TheoremTextError for unseen characters."""
+    check_visible(text)
+    return text.replace("\r\n", "\n").replace("\r", "\n").strip()
+
+
+def check_visible(text: str) -> None:
+    """Raise TheoremTextError when the text has a character that nobody sees."""
+    hidden = _INVISIBLE.search(text)
+    if hidden is not None:
+        raise TheoremTextError(f"has the invisible character U+{ord(hidden.group()):04X}; expected printable text")
+
+
+def check_relative_path(path: str) -> None:
+    """Raise TheoremTextError unless `path` is one inside a project: `/` between folders, never above or outside it."""
+    if (
+        path.startswith(("/", "~"))
+        or ".." in path.split("/")
+        or "\\" in path
+        or _OUTSIDE.match(path) is not None
+        or not path.isprintable()
+    ):
+        raise TheoremTextError(
+            f"is {_show(path)}; expected a path inside a project, such as `Mathlib/Logic/Basic.lean`"
+        )
+
+
 def _read_cleaned(text: str) -> Declaration:
     name: str | None = None
     keyword = _THEOREM.match(text)
@@ -113,14 +142,13 @@ def _read_cleaned(text: str) -> Declaration:
     if (levels := _UNIVERSES.match(text)) is not None:
         universes = levels[1].replace(",", " ").split()
         text = text[levels.end() :]
-    colon, end = _landmarks(text)
+    is_signature, end = _landmarks(text)
     text = text[:end].rstrip()
     if not text or text == ":":
         raise TheoremTextError("is empty; expected a Lean signature such as `(p q : Prop) (h : p ∧ q) : q ∧ p`")
     command = _LINE_WITH_COMMAND.search(text)
     if command is not None:
         raise TheoremTextError(f"has the command `{command.group()}` in it; expected one proposition: {_show(text)}")
-    is_signature = colon is not None and _are_binders(text[:colon])
     header = f"universe {' '.join(universes)}" if universes else ""
     return Declaration(name, text if is_signature else f": {text}", header)
 
@@ -138,6 +166,8 @@ def read_source(text: str) -> Declaration:
 
 def join_headers(first: str, second: str) -> str:
     """Both headers, one below the other, without a `universe` line of the second that names what the first declares."""
+    if not second.strip():
+        return first.strip()
     declared = {name for line in _UNIVERSE_LINE.findall(first) for name in line.split()}
     lines = [first.strip()]
     for line in second.strip().split("\n"):
@@ -157,14 +187,14 @@ def _begins_command(text: str, position: int) -> bool:
 
 def _cleaned(text: str) -> str:
     """The text without comments and carriage returns. Raises TheoremTextError for characters that nobody sees."""
-    hidden = _INVISIBLE.search(text)
-    if hidden is not None:
-        raise TheoremTextError(f"has the invisible character U+{ord(hidden.group()):04X}; expected printable text")
+    check_visible(text)
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     if "--" in text or "/-" in text:
         text = _without_comments(text)
-    return "\n".join(line.rstrip() for line in text.split("\n")).strip()
+    if "\n" not in text:
+        return text.strip()
+    return "\n".join([line.rstrip() for line in text.split("\n")]).strip()
 
 
 def _without_comments(text: str) -> str:
@@ -191,53 +221,47 @@ def _comment_end(text: str, start: int) -> int:
     raise TheoremTextError(f"has a comment that does not end: {_show(text[start:])}")
 
 
-def _landmarks(text: str) -> tuple[int | None, int]:
-    """(the first colon outside brackets, the `:=` of the proof or the end), in comment-free text.
+def _landmarks(text: str) -> tuple[bool, int]:
+    """(whether it starts with binders and a colon, where the proof's `:=` is or the end), in comment-free text.
 
-    A `:=` that belongs to a `let` or `have` of the statement is not the proof's. Raises TheoremTextError when brackets
-    do not pair.
+    Binders are brackets and names: `∀ p` and `(p → q) → r` are none. A `:=` that belongs to a `let` or `have` of the
+    statement is not the proof's. Raises TheoremTextError when brackets do not pair.
     """
     expected: list[str] = []
-    colon: int | None = None
+    outside: list[str] = []  # of brackets, before the first colon there
+    outside_from = 0
+    is_signature: bool | None = None
     waiting = 0
     for match in _LANDMARK.finditer(text):
         piece = match.group()
-        if match.lastgroup == "bracket":
-            if piece in _PAIRS:
-                expected.append(_PAIRS[piece])
-            elif expected and expected[-1] == piece:
-                expected.pop()
-            else:
-                wanted = f"`{expected[-1]}`" if expected else "none"
+        if piece in _PAIRS:
+            if not expected:
+                outside.append(text[outside_from : match.start()])
+            expected.append(_PAIRS[piece])
+        elif piece in _CLOSING:
+            wanted = expected.pop() if expected else None
+            if piece != wanted:
+                wanted = "none" if wanted is None else f"`{wanted}`"
                 raise TheoremTextError(f"has `{piece}` where the closing bracket expected is {wanted}: {_show(text)}")
+            outside_from = match.end()
         elif expected:
             continue
-        elif match.lastgroup == "colon":
-            colon = match.start() if colon is None else colon
-        elif match.lastgroup == "binds":
-            waiting += 1
-        elif match.lastgroup == "assign":
+        elif piece == ":":
+            if is_signature is None:
+                outside.append(text[outside_from : match.start()])
+                is_signature = _are_names(" ".join(outside).split())
+        elif piece == ":=":
             if not waiting:
-                return colon, match.start()
+                return bool(is_signature), match.start()
             waiting -= 1
+        elif piece[0] in "lh":
+            waiting += 1
     if expected:
         raise TheoremTextError(f"ends where `{expected[-1]}` is expected: {_show(text)}")
-    return colon, len(text)
+    return bool(is_signature), len(text)
 
 
-def _are_binders(text: str) -> bool:
-    """Whether balanced text is nothing but bracketed binders and names: `∀ p` and `(p → q) → r` are not."""
-    depth = 0
-    outside: list[str] = []
-    for character in text:
-        if character in _PAIRS:
-            depth += 1
-        elif character in _CLOSING:
-            depth -= 1
-            outside.append(" ")
-        elif depth == 0:
-            outside.append(character)
-    words = "".join(outside).split()
+def _are_names(words: list[str]) -> bool:
     return all(_NAME.fullmatch(word) is not None and word not in _KEYWORDS for word in words)
 
 

@@ -3,19 +3,32 @@
 import difflib
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from prover.theorem_text import Declaration, TheoremTextError, check_name, join_headers, read_source, read_statement
+from prover.theorem_text import (
+    TheoremTextError,
+    check_name,
+    check_relative_path,
+    check_visible,
+    join_headers,
+    read_header,
+    read_source,
+    read_statement,
+)
 
 BUILTIN_FOLDER = Path(__file__).resolve().parent / "theorem_sets"
 BUILTIN_NAMES = ("propositional", "textbook", "first_order", "nng")
 """Theorem sets that come with the package; `TheoremSet.load` takes these names."""
 
+T = TypeVar("T")
+
 MAX_PROBLEMS_SHOWN = 10
+MAX_NUMBER = 2**31 - 1
+"""Largest `difficulty` and `line_number`: what the columns of every table hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +76,15 @@ class TheoremFileError(ValueError):
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
-        shown = [str(problem) for problem in problems[:MAX_PROBLEMS_SHOWN]]
-        if len(problems) > MAX_PROBLEMS_SHOWN:
-            shown.append(f"... and {len(problems) - MAX_PROBLEMS_SHOWN} more")
-        super().__init__("\n".join(shown))
+        super().__init__(describe(problems))
+
+
+def describe(problems: Sequence[Problem]) -> str:
+    """The first problems, one a line, and how many more there are."""
+    shown = [str(problem) for problem in problems[:MAX_PROBLEMS_SHOWN]]
+    if len(problems) > MAX_PROBLEMS_SHOWN:
+        shown.append(f"... and {len(problems) - MAX_PROBLEMS_SHOWN} more")
+    return "\n".join(shown)
 
 
 @dataclass(frozen=True)
@@ -89,8 +107,8 @@ class TheoremSet:
 
         `SOURCE:SPLIT` as a string means `split=SPLIT`. Files have, for each theorem, `name` and `statement` (or
         `formal_statement`), or `source` with a whole Lean file that ends in the theorem; `header`, `split`,
-        `difficulty`, `file_path`, `line_number` are optional and other fields are ignored. A JSON file is
-        `{"theorems": [...]}` or a list.
+        `difficulty`, `file_path` (where it was taken from: a path inside a project), `line_number` are optional and
+        other fields are ignored. A JSON file is `{"theorems": [...]}` or a list.
 
         Raises FileNotFoundError, TheoremFileError (the file, the line and the field of every fault), ValueError (no
         such split).
@@ -98,7 +116,7 @@ class TheoremSet:
         path, in_name = _resolve(source)
         if split is not None and in_name is not None and split != in_name:
             raise ValueError(f"{source} asks for split `{in_name}`, the split argument for `{split}`; give one of them")
-        theorem_set = cls(path.stem, tuple(_read(path)))
+        theorem_set = cls(path.stem, tuple(theorem for _, _, theorem in read_entries(path)))
         wanted = split if split is not None else in_name
         if wanted is not None:
             theorem_set = theorem_set.split(wanted)
@@ -202,28 +220,31 @@ def _resolve(source: str | Path) -> tuple[Path, str | None]:
     )
 
 
-def _read(path: Path) -> Iterator[Theorem]:
-    """The theorems of a file. Raises TheoremFileError."""
+def read_entries(path: Path) -> Iterator[tuple[int, dict[str, Any], Theorem]]:
+    """(line, all fields of the entry, its theorem) for each theorem of a file, in order; rows of a table, from 1.
+
+    Raises OSError, and, where the file ends, TheoremFileError with every fault found.
+    """
     problems: list[Problem] = []
-    theorems: list[Theorem] = []
-    first_line: dict[str, int | None] = {}
-    for line, entry in _entries(path):
-        try:
-            theorem = _theorem(entry)
-        except _FieldError as error:
-            problems.append(Problem(str(path), line, error.field, error.message))
-            continue
-        if theorem.name in first_line:
-            message = f"`{theorem.name}` occurs before, at {first_line[theorem.name]}; names must differ"
-            problems.append(Problem(str(path), line, "name", message))
-            continue
-        first_line[theorem.name] = line
-        theorems.append(theorem)
+    first_line: dict[str, int] = {}
+    try:
+        for line, entry in _entries(path):
+            try:
+                theorem = _theorem(entry)
+                if theorem.name in first_line:
+                    where = f"{'row' if path.suffix == '.parquet' else 'line'} {first_line[theorem.name]}"
+                    raise _FieldError("name", f"`{theorem.name}` occurs before, at {where}; names must differ")
+            except _FieldError as error:
+                problems.append(Problem(str(path), line, error.field, error.message))
+                continue
+            first_line[theorem.name] = line
+            yield line, entry, theorem
+    except TheoremFileError as error:  # the file cannot be read any further
+        problems += error.problems
     if problems:
         raise TheoremFileError(problems)
-    if not theorems:
+    if not first_line:
         raise TheoremFileError([Problem(str(path), None, None, "has no theorems in it")])
-    return iter(theorems)
 
 
 def _entries(path: Path) -> Iterable[tuple[int, Any]]:
@@ -258,19 +279,27 @@ def _jsonl_entries(path: Path, text: str) -> Iterator[tuple[int, Any]]:
         if row.strip():
             try:
                 yield line, json.loads(row)
-            except (json.JSONDecodeError, RecursionError) as error:
-                message = f"is not a JSON object ({error}); expected one object a line"
+            except (ValueError, RecursionError) as error:
+                message = f"is not a JSON object: {_fault(error)}; expected one object a line"
                 raise TheoremFileError([Problem(str(path), line, None, message)]) from None
+
+
+def _fault(error: ValueError | RecursionError) -> str:
+    """What the JSON parser found wrong with a text."""
+    match error:
+        case json.JSONDecodeError():
+            return f"{error.msg} at column {error.colno}"
+        case RecursionError():
+            return "it is nested too deeply"
+    return "a number in it has too many digits"
 
 
 def _json_entries(path: Path, text: str) -> Iterator[tuple[int, Any]]:
     try:
         document = json.loads(text)
-    except json.JSONDecodeError as error:
-        message = f"is not JSON: {error.msg} at column {error.colno}"
-        raise TheoremFileError([Problem(str(path), error.lineno, None, message)]) from None
-    except RecursionError:
-        raise TheoremFileError([Problem(str(path), None, None, "is nested too deeply")]) from None
+    except (ValueError, RecursionError) as error:
+        line = error.lineno if isinstance(error, json.JSONDecodeError) else None
+        raise TheoremFileError([Problem(str(path), line, None, f"is not JSON: {_fault(error)}")]) from None
     entries = document.get("theorems") if isinstance(document, dict) else document
     if not isinstance(entries, list):
         message = 'expected {"theorems": [...]} or a list of theorems'
@@ -348,29 +377,36 @@ def _theorem(entry: Any) -> Theorem:
         raise _FieldError("statement", f"expected one of `statement` and `source`; found {found}")
     field = given[0]
     text = _optional(entry, field, str)
-    try:
-        declaration: Declaration = read_source(text) if field == "source" else read_statement(text)
-    except TheoremTextError as error:
-        raise _FieldError(field, str(error)) from None
+    declaration = _checked(field, read_source if field == "source" else read_statement, text)
     name = _optional(entry, "name", str)
     if name is None:
         name = declaration.name
         if name is None:
             raise _FieldError("name", "is missing; expected a Lean name such as `and_comm`")
-    try:
-        check_name(name)
-    except TheoremTextError as error:
-        raise _FieldError("name", str(error)) from None
-    header = _optional(entry, "header", str)
+    _checked("name", check_name, name)
+    header = _checked("header", read_header, _optional(entry, "header", str) or "")
+    split, file_path = _optional(entry, "split", str), _optional(entry, "file_path", str)
+    if split is not None:
+        _checked("split", check_visible, split)
+    if file_path is not None:
+        _checked("file_path", check_relative_path, file_path)
     return Theorem(
         name=name,
         statement=declaration.statement,
-        header=join_headers(header or "", declaration.header),
-        split=_optional(entry, "split", str),
+        header=join_headers(header, declaration.header),
+        split=split,
         difficulty=_optional(entry, "difficulty", int),
-        file_path=_optional(entry, "file_path", str),
+        file_path=file_path or None,
         line_number=_optional(entry, "line_number", int),
     )
+
+
+def _checked(field: str, read: Callable[[str], T], text: str) -> T:
+    """What `read` makes of the text of a field. Raises _FieldError."""
+    try:
+        return read(text)
+    except TheoremTextError as error:
+        raise _FieldError(field, str(error)) from None
 
 
 def _optional(entry: dict[str, Any], field: str, kind: type) -> Any:
@@ -381,6 +417,6 @@ def _optional(entry: dict[str, Any], field: str, kind: type) -> Any:
     if not isinstance(value, kind) or isinstance(value, bool):
         expected = "text" if kind is str else "a whole number"
         raise _FieldError(field, f"is {value!r:.60}; expected {expected}")
-    if isinstance(value, int) and value < 0:
-        raise _FieldError(field, f"is {value}; expected at least 0")
+    if isinstance(value, int) and not 0 <= value <= MAX_NUMBER:
+        raise _FieldError(field, f"is {value!r:.60}; expected a number from 0 to {MAX_NUMBER}")
     return value

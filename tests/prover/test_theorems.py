@@ -50,6 +50,10 @@ def _jsonl(folder: Path, *rows: object) -> Path:
         ("  (p : Prop)\n    (h : p) :   \r\n  p  ", "(p : Prop)\n    (h : p) :\n  p"),
         ("(p : Prop) : p -- said p\n → p /- and /- p -/ := -/", "(p : Prop) : p\n → p"),
         ('(s : String) (h : s = ":= (--") : s = s', '(s : String) (h : s = ":= (--") : s = s'),
+        ('(s : String) (h : s = ")") : s = s', '(s : String) (h : s = ")") : s = s'),
+        ("(c : Char) (h : c = '[') : c = c", "(c : Char) (h : c = '[') : c = c"),
+        ("theorem foo : have n := 3; n = n := by rfl", ": have n := 3; n = n"),
+        ("theorem foo (have' : Nat) : a.let = x.let := rfl", "(have' : Nat) : a.let = x.let"),
         ("theorem_like → True", ": theorem_like → True"),
     ],
 )
@@ -240,6 +244,11 @@ def test_every_fault_is_named_by_file_line_and_field(tmp_path: Path) -> None:
         {"name": "f", "statement": "True", "line_number": -1},
         {"name": "g", "source": "def x := 1"},
         ["h", "True"],
+        {"name": "i", "statement": "True", "file_path": "../../etc/passwd"},
+        {"name": "j", "statement": "True", "header": "open Nat\0"},
+        {"name": "k", "statement": "True", "header": "open Nat \u202e"},
+        {"name": "l", "statement": "True", "split": "te\u200bst"},
+        {"name": "m", "statement": "True", "line_number": 10**30},
     )
     assert _problems(path) == [
         (2, "name"),
@@ -254,7 +263,65 @@ def test_every_fault_is_named_by_file_line_and_field(tmp_path: Path) -> None:
         (11, "line_number"),
         (12, "source"),
         (13, None),
+        (14, "file_path"),
+        (15, "header"),
+        (16, "header"),
+        (17, "split"),
+        (18, "line_number"),
     ]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../../etc/passwd",
+        "Mathlib/../../x.lean",
+        "..",
+        "/etc/passwd",
+        "~/x.lean",
+        "~root/x.lean",
+        "C:\\x.lean",
+        "C:x.lean",
+        "\\\\host\\x",
+        "Mathlib\\x.lean",
+        "file:///etc/passwd",
+        "a\0b",
+        "a\nb",
+        "a\u202eb",
+    ],
+)
+def test_a_path_that_leads_out_of_the_project_is_named_and_refused(tmp_path: Path, path: str) -> None:
+    file = _jsonl(tmp_path, {"name": "a", "statement": "True"}, {"name": "b", "statement": "True", "file_path": path})
+    with pytest.raises(TheoremFileError, match=r"line 2, field `file_path`: is .*; expected a path inside a project"):
+        TheoremSet.load(file)
+
+
+@pytest.mark.parametrize("path", ["Mathlib/Logic/Basic.lean", ".lake/packages/x/A..b.lean", "Été/Δ.lean", "A.lean:12"])
+def test_a_path_inside_a_project_is_kept(tmp_path: Path, path: str) -> None:
+    (theorem,) = TheoremSet.load(_jsonl(tmp_path, {"name": "a", "statement": "True", "file_path": path}))
+    assert theorem.file_path == path
+
+
+def test_marks_and_line_ends_of_other_systems_are_read(tmp_path: Path) -> None:
+    text = '{"name": "a", "statement": "True", "header": "import A\\r\\nopen Nat", "note": "\u2028"}\r\n\r\n'
+    path = _file(tmp_path, "a.jsonl", b"\xef\xbb\xbf" + text.encode() + b'{"name": "a", "statement": ""}\r\n')
+    assert _problems(path) == [(3, "statement")]
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert list(TheoremSet.load(path)) == [Theorem("a", ": True", "import A\nopen Nat")]
+
+
+def test_faults_before_a_line_that_cannot_be_read_are_named_too(tmp_path: Path) -> None:
+    path = _file(tmp_path, "a.jsonl", '{"name": "1", "statement": "True"}\n{"name": "b", "statement": "True"}\n{')
+    assert _problems(path) == [(1, "name"), (3, None)]
+
+
+def test_the_first_of_two_equal_names_is_named(tmp_path: Path) -> None:
+    rows = [{"name": name, "statement": "True"} for name in "aba"]
+    with pytest.raises(TheoremFileError, match="line 3, field `name`: `a` occurs before, at line 1;"):
+        TheoremSet.load(_jsonl(tmp_path, *rows))
+    polars.DataFrame(rows).write_parquet(tmp_path / "a.parquet")
+    with pytest.raises(TheoremFileError, match="row 3, field `name`: `a` occurs before, at row 1;"):
+        TheoremSet.load(tmp_path / "a.parquet")
 
 
 def test_the_message_tells_where_and_what_to_do(tmp_path: Path) -> None:
@@ -287,6 +354,8 @@ def test_lines_of_a_json_document_are_those_of_its_theorems(tmp_path: Path) -> N
         ("a.json", '{"lemmas": []}', None),
         ("a.json", "[" * 100_000, None),
         ("a.jsonl", "[" * 100_000, 1),
+        ("a.jsonl", '{"name": "a", "statement": "True", "difficulty": ' + "9" * 5000 + "}", 1),
+        ("a.json", '[{"name": "a", "statement": "True", "difficulty": ' + "9" * 5000 + "}]", None),
         ("a.parquet", b"PAR1 is not what this is", None),
         ("a.csv", "name,statement\n", None),
     ],
