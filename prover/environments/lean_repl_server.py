@@ -126,13 +126,14 @@ class ReplServer(LeanServer):
             early = _read(stdout)
             if early == b"":
                 raise ServerUnusable("the Lean server had closed its output")
-            if early is not None:  # the reply to this request could not be told from what is left of another
+            # The reply to this request could not be told from what is left of another; blank lines say nothing.
+            if early is not None and early.strip():
                 raise ServerUnusable("the Lean server had spoken without being asked")
             selector.register(stdin, selectors.EVENT_WRITE)
             selector.register(stdout, selectors.EVENT_READ)
             selector.register(stderr, selectors.EVENT_READ)
             next_look = time.monotonic() + POLL_SECONDS
-            while not answer.endswith(b"\n\n"):
+            while not (answer.endswith(b"\n\n") and answer.strip()):
                 now = time.monotonic()
                 if now >= deadline:
                     raise TimeoutError

@@ -74,6 +74,21 @@ for line in sys.stdin.buffer:
     talker.kill()
 
 
+@pytest.mark.parametrize("pause", [0, 0.1], ids=["at once", "late"])
+def test_blank_lines_between_replies_are_no_replies(tmp_path, pause):
+    program = f"""
+for line in sys.stdin.buffer:
+    if line.strip():
+        sys.stdout.write("\\n\\n" + json.dumps(json.loads(line)) + "\\n\\n"); sys.stdout.flush()
+        time.sleep({pause})
+        sys.stdout.write("\\n\\n\\n"); sys.stdout.flush()
+"""
+    talker = server(tmp_path, program)
+    for text in ("one", "two", "three"):
+        assert talker.ask({"cmd": text}, 5) == {"cmd": text}
+    talker.kill()
+
+
 def test_a_call_without_a_limit_is_refused(tmp_path):
     idle = server(tmp_path, "time.sleep(600)")
     with pytest.raises(ValueError, match="wall-clock limit"):
