@@ -243,7 +243,7 @@ def _repl(subject: Subject) -> Check:
     installed = _version("lean-interact")
     if installed is None:
         status: Status = "fail" if subject.kind == "repl" else "ok"
-        remedy = "pip install 'lean-expert-iteration[lean]'" if subject.kind == "repl" else ""
+        remedy = "pip install -e '.[lean]'" if subject.kind == "repl" else ""
         return Check("REPL", status, "lean-interact is not installed; only `--lean repl` needs it", remedy)
     from prover.environments.lean_repl_setup import LEAN_INTERACT_VERSION, REPL_VARIABLE
 

@@ -60,9 +60,11 @@ def refuse_claim(claim: ProofClaim, *, takes_imports: bool) -> str | None:
     if has_imports(theorem.header) and not takes_imports:
         return "the header imports modules, which the embedded Lean does not have"
     if theorem.file_path:
-        module = ".".join(PurePosixPath(theorem.file_path).with_suffix("").parts)
-        if re.search(rf"^\s*import\s+{re.escape(module)}\s*$", theorem.header, re.MULTILINE):
-            return f"the header imports the theorem's own module {module}, so the theorem could be quoted as its proof"
+        # The path may begin above the project (.lake/packages/mathlib/Mathlib/...), a module's name never does.
+        path = "." + ".".join(PurePosixPath(theorem.file_path).with_suffix("").parts)
+        for module in map(_unquoted, re.findall(r"\bimport\s+(?:all\s+)?(\S+)", theorem.header)):
+            if path.endswith(f".{module}"):
+                return f"the header imports the theorem's own module {module}, which could be quoted as its proof"
     return None
 
 

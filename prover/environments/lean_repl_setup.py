@@ -45,14 +45,14 @@ def configure(
     except ModuleNotFoundError as error:
         raise LeanUnavailable(
             f"the REPL backend needs lean-interact, and {error.name} is not installed; "
-            "run: pip install 'lean-expert-iteration[lean]'"
+            "run: pip install -e '.[lean]'"
         ) from error
 
     installed = importlib.metadata.version("lean-interact")
     if installed != LEAN_INTERACT_VERSION:  # `lean_repl_server` replaces methods of this one
         raise LeanUnavailable(
             f"lean-interact {installed} is installed, and this needs {LEAN_INTERACT_VERSION}; "
-            "run: pip install 'lean-expert-iteration[lean]'"
+            "run: pip install -e '.[lean]'"
         )
     lake = shutil.which(lake_path)
     if lake is None:

@@ -3,7 +3,7 @@
 import pytest
 
 from prover.environments import ProofClaim, ProofEnvironment, open_environment
-from prover.environments.certify import certificate_text, judge
+from prover.environments.certify import certificate_text, judge, refuse_claim
 from prover.environments.lean_script import LeanScript
 from prover.environments.lean_script_process import RunResult
 from prover.theorems import Theorem
@@ -89,10 +89,22 @@ def test_a_theorem_that_is_there_already_is_no_proof(lean: LeanScript) -> None:
     assert "already been declared" in certificate.reason
 
 
-def test_a_header_that_imports_the_theorems_own_module_is_refused(lean: LeanScript) -> None:
-    theorem = Theorem("t", ": True", header="import Mathlib.Foo.Bar", file_path="Mathlib/Foo/Bar.lean")
-    text = certify(lean, theorem, "trivial").reason
-    assert text.startswith("refused: the header imports")
+@pytest.mark.parametrize(
+    ("header", "path", "refused"),
+    [
+        ("import Mathlib.Foo.Bar", "Mathlib/Foo/Bar.lean", True),
+        ("import Mathlib.Foo.Bar -- as upstream", "Mathlib/Foo/Bar.lean", True),
+        ("public import all «Mathlib».Foo.Bar", "Mathlib/Foo/Bar.lean", True),
+        ("import Mathlib.Foo.Bar", ".lake/packages/mathlib/Mathlib/Foo/Bar.lean", True),
+        ("import Mathlib.Foo.Bar", None, False),
+        ("import Mathlib.Foo.Ba", "Mathlib/Foo/Bar.lean", False),
+        ("import Mathlib.Foo.Bar.Basic", "Mathlib/Foo/Bar.lean", False),
+        ("import Mathlib.Foo", "Mathlib/Foo/Bar.lean", False),
+    ],
+)
+def test_a_header_that_imports_the_theorems_own_module_is_refused(header: str, path: str | None, refused: bool) -> None:
+    claim = ProofClaim(Theorem("t", ": True", header=header, file_path=path), ("trivial",))
+    assert ("the theorem's own module" in (refuse_claim(claim, takes_imports=True) or "")) == refused
 
 
 def test_refused_text_never_reaches_lean(lean: LeanScript) -> None:
