@@ -149,6 +149,8 @@ class Project:
     """Changes to the run configuration, by asset."""
     resources: dict[str, Any] = field(default_factory=dict)
     """Run configuration of resources."""
+    real: bool = False
+    """The installed Lean and the shipped policy instead of the maze."""
 
     @property
     def data(self) -> Path:
@@ -162,8 +164,8 @@ class Project:
 
         project = definitions_with(
             data=DataResource(root=str(self.data)),
-            lean=MazeLean(shares=self.shares),
-            policy=MazePolicyResource(),
+            lean=LeanResource() if self.real else MazeLean(shares=self.shares),
+            policy=PolicyResource() if self.real else MazePolicyResource(),
             mlflow=MlflowResource(enabled=self.track),
         )
         return project.resolve_job_def("first_policy_iteration")
