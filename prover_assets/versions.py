@@ -12,7 +12,9 @@ CONTENT = frozenset({".py", ".lean", ".json", ".jsonl", ".safetensors"})
 """Kinds of files that a result can depend on: code, Lean's prelude, theorem sets, the shipped policy."""
 
 _LEAN = ("prover/environments", "prover/states.py", "prover/theorem_text.py")
-_ENCODER = tuple(f"prover/policy/{name}" for name in ("huggingface.py", "pooling.py", "prompts.py", "weights.py"))
+_ENCODER = tuple(
+    f"prover/policy/{name}" for name in ("huggingface.py", "naming.py", "pooling.py", "prompts.py", "weights.py")
+)
 _POLICY = (
     *_ENCODER,
     *(f"prover/policy/{name}" for name in ("__init__.py", "base.py", "beam.py", "decoder.py", "server.py")),
@@ -22,7 +24,10 @@ _SEARCH = (*_LEAN, *_POLICY, "prover/search", "prover/trajectory", "prover_asset
 _SCORER = ("ebm/inference.py", "ebm/embeddings.py", "ebm/checkpoint.py", "ebm/model")
 
 SOURCES: Mapping[str, tuple[str, ...]] = {
-    "theorems": ("prover/theorems.py", "prover/theorem_sets", "prover_assets/work/theorem_sets.py"),
+    "theorems": (
+        *("prover/theorems.py", "prover/theorem_text.py", "prover/theorem_sets"),
+        "prover_assets/work/theorem_sets.py",
+    ),
     "baseline_trajectories": _SEARCH,
     "trajectories": (*_SEARCH, *_SCORER),
     "state_embeddings": (
@@ -32,17 +37,24 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
     "ebm_checkpoint": (
         *_SEARCH,
         *_SCORER,
-        *("ebm/training", "ebm/calibration.py", "prover_assets/work/training.py", "prover_assets/verdict.py"),
+        *("ebm/training", "ebm/calibration.py", "ebm/statistics.py"),
+        *("prover_assets/work/training.py", "prover_assets/verdict.py"),
     ),
-    "guided_trajectories": (*_SEARCH, *_SCORER),
+    "guided_trajectories": (
+        *_SEARCH,
+        *_SCORER,
+        *("ebm/training", "ebm/calibration.py", "ebm/statistics.py"),
+        "prover_assets/work/head_seeds.py",  # which trains the further heads
+    ),
     "policy_checkpoint": (
         *_SEARCH,
-        *("prover/policy/finetune.py", "prover/policy/finetune_loop.py", "prover/policy/separation.py"),
+        *(f"prover/policy/{name}.py" for name in ("finetune", "finetune_config", "finetune_loop", "separation")),
         *("ebm/evaluation.py", "ebm/statistics.py", "prover_assets/policies.py", "prover_assets/work/policy_tuning.py"),
     ),
     "iteration_report": (
         *_SCORER,
-        *("ebm/evaluation.py", "ebm/statistics.py", "ebm/ranking.py", "prover/trajectory/labels.py"),
+        *("ebm/evaluation.py", "ebm/statistics.py", "ebm/ranking.py", "ebm/calibration.py"),
+        *("prover/trajectory/labels.py", *(f"prover/logic/{name}.py" for name in ("arena", "formulas", "g4ip"))),
         *("prover_assets/promotion.py", "prover_assets/plots.py", "prover_assets/report.py"),
         *("prover_assets/report_tables.py", "prover_assets/findings.py"),
         *(f"prover_assets/work/{name}.py" for name in ("champions", "comparing", "head_seeds", "reporting")),
