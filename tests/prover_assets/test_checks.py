@@ -9,7 +9,7 @@ import polars as pl
 
 from prover_assets.assets import ebm_checkpoint, iteration_report, state_embeddings, trajectories
 from prover_assets.layout import DataFolder, read_json, write_json
-from prover_assets.work.labelling import Noise
+from prover_assets.work.labelling import Noise, length_drift
 from prover_assets.work.training import Trained
 
 
@@ -65,6 +65,23 @@ def test_noisy_labels_and_drifting_states_warn_and_the_run_goes_on(project, monk
     assert not checks["states_as_before"].passed
     assert numbers(checks["states_as_before"]) == {"before": 100.0, "now": 160.0}
     assert numbers(checks["claims_hold"])["certified_share"] == 1.0
+
+
+def test_the_drift_of_states_is_that_of_their_mean_length_from_one_iteration_to_the_next(tmp_path):
+    data = DataFolder(tmp_path)
+
+    def searched(key: str, *states: str) -> None:
+        nodes = data.iteration(key).trajectories.nodes
+        nodes.parent.mkdir(parents=True)
+        rows = [*((text, False) for text in states), ("", True)]  # a finished proof has no state
+        pl.DataFrame(rows, ["state_pp", "is_proof_complete"], orient="row").write_parquet(nodes)
+
+    searched("iter_000", "⊢ p", "⊢ p ∧ q")
+    assert length_drift(data, data.iteration("iter_000")) is None
+    searched("iter_001", "⊢ p ∧ q ∧ r", "⊢ p ∧ q")
+    assert length_drift(data, data.iteration("iter_001")) == (5.0, 9.0)
+    searched("iter_003", "⊢ p")
+    assert length_drift(data, data.iteration("iter_003")) is None, "the one before was not searched"
 
 
 def test_zero_and_broken_vectors_stop_the_run(project, monkeypatch):

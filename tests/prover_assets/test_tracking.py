@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from prover_assets.layout import DataFolder, read_json
-from prover_assets.resources import PolicyResource
-from prover_assets.sensors import close_failed_mlflow_runs
+from prover_assets.resources import DataResource, PolicyResource
+from prover_assets.sensors import close_cancelled_mlflow_runs, close_failed_mlflow_runs
 from prover_assets.tracking import DAGSTER_RUN_TAG, KIND_TAG, PARTITION_TAG, MlflowResource, Store, flatten, fluent_uri
 
 
@@ -107,6 +107,25 @@ def test_the_promoted_head_is_registered_with_the_alias_champion(finished, clien
     assert info.saved_input_example_info is not None
 
 
+def test_the_alias_moves_with_a_promotion_and_with_nothing_else(new_project):
+    project = new_project(track=True)
+    project.config = {"iteration_report": {"promote": False}}
+    project.run(partition="iter_000")
+    client = store_of(project).client
+    (version,) = client.search_model_versions("name = 'energy-model'")
+    assert client.get_registered_model("energy-model").aliases == {}
+    project.config = {}
+    project.run("iteration_report", partition="iter_000")
+    assert client.get_registered_model("energy-model").aliases == {"champion": version.version}
+
+
+def test_the_settings_that_a_guided_search_takes_from_the_baseline_are_parameters(finished):
+    (parent,) = [run for run in runs_of(finished, "iter_001") if run.data.tags[KIND_TAG] == "iteration"]
+    assert not any(name.startswith("baseline_trajectories.") for name in parent.data.params)
+    assert parent.data.params["guided_trajectories.search.max_expansions"] == "16"
+    assert parent.data.params["guided_trajectories.search.mode"] == "calibrated"
+
+
 def test_a_token_in_the_environment_reaches_no_file_that_a_run_writes(finished, secret):
     """The iterations ran with it in HF_TOKEN: look through data, MLflow's store and Dagster's storage."""
     files = [path for path in finished.root.rglob("*") if path.is_file()]
@@ -173,24 +192,27 @@ def test_a_blocking_check_closes_the_parent_as_failed_and_says_which(new_project
     assert parent.data.tags["prover.failure"].startswith("both_labels: 0 positive")
 
 
-def test_the_failure_sensor_closes_what_a_killed_run_left_open(new_project):
+def test_the_sensors_close_what_a_killed_or_cancelled_run_left_open(new_project):
     project = new_project(track=True)
     project.run("theorems", partition="iter_000")
     store = store_of(project)
     (dagster_run,) = project.instance.get_runs()
-    parent = store.parent(dagster_run.run_id, "iter_000")  # reopened, as a killed process leaves it
-    assert store.client.get_run(parent).info.status == "RUNNING"
-    from prover_assets.resources import DataResource
-
-    with dg.build_run_status_sensor_context(
-        sensor_name="close_failed_mlflow_runs",
+    of_run = dg.build_run_status_sensor_context(
+        sensor_name="of the test",
         dagster_instance=project.instance,
         dagster_run=dagster_run,
         dagster_event=next(e for e in _events(project, dagster_run.run_id) if e.event_type_value == "PIPELINE_SUCCESS"),
         resources={"data": DataResource(root=str(project.data)), "mlflow": MlflowResource()},
-    ).for_run_failure() as context:
-        close_failed_mlflow_runs(context)
-    assert store.client.get_run(parent).info.status == "FAILED"
+    )
+    for sensor, context, status in (
+        (close_failed_mlflow_runs, of_run.for_run_failure(), "FAILED"),
+        (close_cancelled_mlflow_runs, of_run, "KILLED"),
+    ):
+        parent = store.parent(dagster_run.run_id, "iter_000")  # reopened, as a killed process leaves it
+        assert store.client.get_run(parent).info.status == "RUNNING"
+        with context as opened:
+            sensor(opened)
+        assert store.client.get_run(parent).info.status == status
 
 
 def _events(project, run_id: str) -> list[dg.DagsterEvent]:
