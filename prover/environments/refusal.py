@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
-REFUSAL_VERSION = "refusal/3"
+REFUSAL_VERSION = "refusal/4"
 MAX_LENGTH = 20_000
 MAX_NESTING = 200
 
@@ -22,6 +22,7 @@ _FRAGMENTS += ["lcProof", "lcAny", "lcErased", "lcVoid", "include_str", "include
 
 # Refused as a whole word. Closing goals without proof, running programs:
 _CHEATS = ["admit", "stop", "apply?", "rw?", "native", "native_decide"]
+_CHEATS += ["_example"]  # what is being proved, under the name that an `example` has for itself
 _PROGRAMS = ["run_tac", "run_cmd", "run_elab", "run_meta", "by_elab", "eval", "elab", "elab_rules", "macro"]
 _PROGRAMS += ["macro_rules", "simproc", "dsimproc", "initialize", "builtin_initialize", "extern", "csimp"]
 _PROGRAMS += ["sleep", "polyrith"]
@@ -47,8 +48,12 @@ _PARTS |= {"reduceBool", "reduceNat"}
 _LETTER = "A-Za-z_\u03b1-\u03ba\u03bc-\u03c9\u0391-\u039f\u03a1\u03a4-\u03a9\u2100-\u214f"
 _REST = _LETTER + "0-9'!?\u2080-\u2089"
 _PART = rf"[{_LETTER}][{_REST}]*"
-_NAME = re.compile(rf"{_PART}(?:\.{_PART})*")
+_WORD_OR_LITERAL = re.compile(
+    rf"(?P<name>{_PART}(?:\.{_PART})*)|(?P<number>[0-9][{_REST}]*)|'[^'\\]'"  # the last: a character
+)
+_LONGEST_WORD = max(len(word) for word in (*_WORDS, *_PARTS))
 
+_GLUES = re.compile(f"[{_REST}]")
 _HASH_COMMAND = re.compile(r"#\s*[A-Za-z_]")
 _PLAIN_STRING = re.compile(r'(?<![\w\'!#])"[A-Za-z0-9 _.,:;?=<>+*/]*"(?![\w\'"])')
 _QUOTED_PART = re.compile(r"«[A-Za-z0-9_ .,:<>=+*/!?']*»")
@@ -68,10 +73,23 @@ def _bad_character(text: str) -> str | None:
 
 
 def _names(text: str) -> Iterator[str]:
-    """The identifiers and keywords of a text, dotted ones whole. A digit never starts one, whatever it is glued to."""
-    for token in re.finditer(rf"{_NAME.pattern}|[0-9]+", text):
-        if not token.group()[0].isdigit():
-            yield token.group()
+    """The identifiers and keywords of a text, dotted ones whole.
+
+    A word may stand right behind a literal: `'a'axiom`, `0b1axiom`, `1e5axiom`. Where Lean ends a number is not worth
+    knowing, so all that could be glued to one is listed.
+    """
+    for token in _WORD_OR_LITERAL.finditer(text):
+        if (number := token["number"]) is not None:
+            yield from (number[start:] for start in range(max(1, len(number) - _LONGEST_WORD), len(number)))
+        elif token["name"] is not None:
+            yield token["name"]
+
+
+def _unquoted(quoted: re.Match[str]) -> str:
+    """A plain name for a quoted one, apart from letters that it touches: in `axiom«x»` Lean reads two tokens."""
+    text, start, end = quoted.string, quoted.start(), quoted.end()
+    before, after = text[max(0, start - 1) : start], text[end : end + 1]
+    return f"{' ' * bool(_GLUES.match(before))}x{' ' * bool(_GLUES.match(after))}"
 
 
 def _bad_part(names: Iterable[str]) -> str | None:
@@ -116,7 +134,7 @@ def _refusal(text: str, what: str) -> str | None:
     hidden = _bad_part(word for quoted in _QUOTED_PART.findall(bare) for word in _names(quoted))
     if hidden:
         return f"the {what} holds `{hidden}`"
-    bare = _QUOTED_PART.sub("x", bare)
+    bare = _QUOTED_PART.sub(_unquoted, bare)
     bare = _OPEN_IN.sub(lambda opened: " ".join(opened.group().split()[1:-1]).removeprefix("scoped "), bare)
     if _LET_REC.search(bare):
         return f"the {what} holds `let rec`, a definition of its own"

@@ -57,6 +57,18 @@ def test_a_hostile_wave(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["victim"]
 
 
+def test_no_command_gets_out_of_a_tactic(lean: LeanScript) -> None:
+    # A declaration behind a parse error would hold for all that follows in the wave.
+    target = Theorem("target", "(p : Prop) (h : True) : p")
+    roots = lean.start([target, Theorem("neighbour", target.statement)])
+    for literal in ("0b1", "1e5", "'a'", "«h»"):
+        attack = f"exact {literal}axiom bad : ∀ p : Prop, p"
+        requests = [StepRequest(root, (attack, "exact bad p")) for root in roots if isinstance(root, ProofState)]
+        assert len(requests) == 2
+        for outcome in (outcome for row in lean.step(requests) for outcome in row):
+            assert isinstance(outcome, Rejected), attack
+
+
 @pytest.mark.parametrize("attack", ["repeat skip", "repeat' have h := h"])
 def test_certification_outlives_an_endless_script(lean: LeanScript, attack: str) -> None:
     limits = LeanLimits(max_heartbeats=300, tactic_s=0.1, start_s=1.0)

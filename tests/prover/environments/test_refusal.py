@@ -21,6 +21,7 @@ SORRIES = [
     "admit",
     "stop\nskip",
     "apply?",
+    "exact _example p",
     "exact ⟨sorry, h⟩",
     'macro "x" : tactic => `(tactic| sorry)',
     "so\u200brry",
@@ -44,6 +45,7 @@ PROGRAMS = [
     "open Lean Elab Tactic in skip",
     "set_option maxRecDepth 100 in skip",
     "exact «IO».getStdout",
+    "exact 0b1IO.getStdout",
     "exact Lean.«Elab».Term.x",
     "exact Lean.reduceBool c",
     "exact Lean.«reduceBool» c",
@@ -62,6 +64,8 @@ DEFINITIONS = [
     "let rec f : Nat → False := fun n => f n\nexact f 0",
     "let  rec f := 1\nexact h",
     "exact (let\n rec f := 1; h)",
+    "exact «h»where f : Nat := 1",
+    "let rec«f» : Nat := 1\nskip",
     "exact h\ntermination_by x",
     "exact h\ndecreasing_by skip",
 ]
@@ -74,6 +78,13 @@ ESCAPES = [
     "exact 0axiom bad : False",
     "exact (h).axiom",
     "éaxiom bad : False",
+    "exact 0b1axiom bad : False",
+    "exact 0x1theorem bad : False := bad",
+    "exact 1e5axiom bad : False",
+    "exact 'a'axiom bad : False",
+    "exact «h»axiom bad : False",
+    "skip\naxiom«bad» : ∀ p : Prop, p",
+    "set_option«maxRecDepth» 100 in skip",
     "skip\ndef Nat.gcd (_ _ : Nat) := 1",
     "skip\ninstance : Inhabited False := ⟨x⟩",
     "skip\nattribute [simp] foo",
@@ -125,6 +136,10 @@ FINE = [
     "let recent := h; exact recent",
     "exact Nat.rec (fun x => x) h",
     "exact «where»",
+    "exact «where».end",
+    "exact Group.«mul one» x",
+    "norm_num [show (5! : ℕ) = 120 from rfl]  -- the 2nd case",
+    "exact (0xFF, 0b101, 1e5, 1_000, 'a', h.1.le)",
     "open Classical Real in exact em p",
 ]
 
@@ -195,5 +210,6 @@ def test_headers() -> None:
         "set_option debug.skipKernelTC true",
         "set_option warn.sorry false",
         "attribute [implemented_by f] g",
+        'set_option maxRecDepth 0b1000notation:max "False" => True',
     ):
         assert refuse_header(bad) is not None
