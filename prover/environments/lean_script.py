@@ -55,7 +55,7 @@ from prover.environments.refusal import (
 from prover.environments.sandbox import ProcessLimits
 from prover.theorems import Theorem
 
-METHOD_VERSION = "prefix-replay/1"
+METHOD_VERSION = "prefix-replay/2"
 _TRIAL_SIZE = 40  # candidates in one `example`: more are slower each, and take memory
 _FILE_SIZE = 2000  # candidates in one process: bounds its memory
 

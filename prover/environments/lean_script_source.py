@@ -40,6 +40,7 @@ _LOGS_ERRORS = re.compile(
     r"|(?:\b(?:fun|have|let|intro)\b|λ)\s*[(⟨|.]"
 )
 _PLAIN_CLOSER = re.compile(r"(?:assumption|contradiction|trivial|rfl|(?:exact|apply|refine) (?!.*\bby\b)[\w.' ⟨⟩(),]+)")
+_LAST_PART = re.compile(r"(?:^|\.)(?:«[^«»]*»|[^.«»]+)$")
 _IMPORT = re.compile(r"^\s*(?:public\s+)?(?:meta\s+)?import\s", re.MULTILINE)
 _SETS_HEARTBEATS = re.compile(r"^\s*set_option\s+maxHeartbeats\b", re.MULTILINE)
 
@@ -128,8 +129,19 @@ def file_head(preamble: str, header: str, max_heartbeats: int) -> list[str]:
 
 
 def wave_head(preamble: str, header: str, max_heartbeats: int) -> list[str]:
-    """`file_head` for a wave: without the linters, which have nothing to say that a wave would read."""
-    return [*file_head(preamble, header, max_heartbeats), "set_option linter.all false"]
+    """`file_head` for a wave.
+
+    Without the linters, which have nothing to say that a wave would read; with the errors of an `example` that does not
+    parse to its end: one of them may say that an earlier candidate used up the budget.
+    """
+    head = file_head(preamble, header, max_heartbeats)
+    return [*head, "set_option linter.all false", "set_option showPartialSyntaxErrors true"]
+
+
+def _namespace(name: str) -> str:
+    """What stands before the last part of a theorem's name: Lean elaborates the theorem as if inside that namespace."""
+    within = _LAST_PART.sub("", name)
+    return "" if name.startswith("_root_.") else within
 
 
 class WaveText:
@@ -142,6 +154,7 @@ class WaveText:
         self._trace_lines: dict[int, tuple[int, int]] = {}
         self._head_lines: dict[int, int] = {}
         self.trials = 0
+        self._namespace = ""
 
     def _mark(self, slot: int) -> None:
         self._starts.append(len(self._lines) + 1)
@@ -192,19 +205,22 @@ class WaveText:
         self._close()
 
     def _replay(self, trial: Trial) -> None:
-        self._open(f"example {trial.theorem.statement} := by")
+        self._open(f"example {trial.theorem.statement} := by", _namespace(trial.theorem.name))
         self._mark(PREFIX)
         for tactic in trial.prefix:
             self._lines += indented(tactic, 2)
 
-    def _open(self, declaration: str) -> None:
+    def _open(self, declaration: str, namespace: str = "") -> None:
         self._mark(HEAD)
+        self._namespace = namespace
+        if namespace:
+            self._lines.append(f"namespace {namespace}")
         self._head_lines[len(self._lines) + 1] = self.trials
         self._lines += declaration.splitlines()
 
     def _close(self, ending: str = "  all_goals sorry") -> None:
         self._mark(TAIL)
-        self._lines += [ending, ""]
+        self._lines += [ending, f"end {self._namespace}" if self._namespace else "", ""]
         self.trials += 1
 
     @property

@@ -38,10 +38,12 @@ def _accepted(trial: Trial, slot: Slot, text: str, elapsed_ms: float) -> Progres
 def read_trial(trial: Trial, answer: TrialAnswer, elapsed_ms: float) -> Verdict:
     """A trial that Lean came to the end of."""
     # A candidate that does not parse also leaves "unsolved goals" at the head: that says nothing of the replay.
-    broken = answer.first_error(PREFIX) or ("" if max(answer.errors, default=0) >= 0 else answer.first_error(HEAD))
+    unparsed = max(answer.errors, default=HEAD) >= 0
+    at_head = (said for said in answer.errors.get(HEAD, ()) if hit_limit(said) or not unparsed)
+    broken = answer.first_error(PREFIX) or next(at_head, "")
     if broken and not hit_limit(broken):
         return for_all(trial, Crashed(f"the replay of the tactics before failed: {broken}", elapsed_ms))
-    if broken and len(trial.slots) == 1:
+    if broken and len(trial.slots) == 1 and not unparsed:
         return for_all(trial, TimedOut(broken, elapsed_ms))
     verdict = Verdict()
     lost: list[Slot] = []

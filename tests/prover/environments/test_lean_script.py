@@ -114,6 +114,29 @@ def test_incomplete_tactics_do_not_reach_for_the_next_line(lean: LeanScript, sta
     assert isinstance(outcome, Rejected)
 
 
+def test_what_runs_out_beside_what_does_not_parse_costs_no_neighbour_its_outcome(lean: LeanScript, state) -> None:
+    # Of an `example` that does not parse to its end, Lean keeps the errors of elaboration to itself, unless asked.
+    row = ("try " * 600 + "skip", "constructor", "exact ⟨h.2, h.1⟩", "exact ,", "skip")
+    (outcomes,) = lean.step([StepRequest(state("(p q : Prop) (h : p ∧ q) : q ∧ p"), row)])
+    assert [type(outcome) for outcome in outcomes] == [TimedOut, Progress, Complete, Rejected, Progress]
+
+
+def test_tactics_are_stepped_in_the_namespace_of_the_theorems_name(lean: LeanScript, state) -> None:
+    # As Lean elaborates the theorem itself, and thus as certification sees it.
+    root = state(": succ 0 = 1", name="Nat.target")
+    other = state("(p : Prop) (h : p) : p", name="Group.«mul one».t")
+    rows = lean.step(
+        [
+            StepRequest(root, ("exact add_zero 1", "exact ,", "skip")),
+            StepRequest(other, ("exact h", "exact add_zero 1")),
+        ]
+    )
+    assert [type(outcome) for row in rows for outcome in row] == [Complete, Rejected, Progress, Complete, Rejected]
+    assert lean.certify([ProofClaim(root.theorem, ("exact add_zero 1",))])[0].certified
+    ((outside,),) = lean.step([StepRequest(state(": 1 + 0 = 1", name="_root_.Nat.target"), ("exact add_zero 1",))])
+    assert isinstance(outside, Rejected)
+
+
 def test_rejections_say_why_when_asked(state) -> None:
     with open_environment(workers=1) as environment:
         assert isinstance(environment, LeanScript)
