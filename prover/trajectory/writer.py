@@ -3,9 +3,12 @@
 While a search runs, finished theorems are flushed in batches to part files in `X.parts/`. A part is three files (nodes,
 attempts, summary), each written under a temporary name, fsynced and renamed; the summary comes last, so a part without
 its summary does not count. `finish` merges the parts into `X.parquet` and its two companions, theorem by theorem in the
-order the theorems were given, and removes them.
+order the theorems were given, and removes them. `X.parts/lock` is locked meanwhile: two writers of one output would mix
+up each other's parts.
 """
 
+import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -13,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,6 +34,7 @@ from prover.trajectory.schema import (
 
 MIN_FREE_BYTES = 64 * 2**20
 _PROBE_BYTES = 4096
+_LOCK_NAME = "lock"
 _ROWS_A_GROUP = 50_000  # of the merged files
 _ROWS_HELD = 1_000_000  # of part files, while merging
 
@@ -60,7 +64,8 @@ class TrajectoryWriter:
     merged files are replaced at the end. search_id: a resumed run must have the same one. expected_bytes: refuse to
     start with less free disk.
 
-    Raises `OutputError` at once when the folder cannot be written or the disk is too full.
+    Raises `OutputError` at once when the folder cannot be written, the disk is too full, or another process is writing
+    the same output. `finish` and `close` let the output go.
     """
 
     def __init__(
@@ -86,10 +91,15 @@ class TrajectoryWriter:
         probe_output(self.output, expected_bytes)
         self._parts = parts_folder(self.output)
         self._next_part = 0
-        if resume:
-            self._take_up()
-        else:
-            shutil.rmtree(self._parts, ignore_errors=True)
+        self._lock = _hold(self._parts, self.output)
+        try:
+            if resume:
+                self._take_up()
+            else:
+                self._remove_parts()
+        except BaseException:
+            self._let_go()
+            raise
 
     @property
     def finished(self) -> set[str]:
@@ -109,7 +119,6 @@ class TrajectoryWriter:
         """Write what is pending as one part."""
         if not self._pending:
             return
-        self._parts.mkdir(parents=True, exist_ok=True)
         base = self._parts / f"part-{self._next_part:05d}.parquet"
         pending = self._pending
         places = {rows.summary.theorem_name: _Place(base, {}) for rows in pending}
@@ -132,12 +141,31 @@ class TrajectoryWriter:
         for kind, schema in KINDS.items():
             tables = self._tables(kind, names)
             write_parquet(sibling_path(self.output, kind), _regroup(tables), schema.with_metadata(self._metadata))
-        shutil.rmtree(self._parts, ignore_errors=True)
+        self._remove_parts()
+        self._let_go()
         return self.output
 
     def close(self) -> None:
-        """Flush what is pending and keep the parts, for a later run with `resume`."""
-        self.flush()
+        """Flush what is pending, keep the parts for a later run with `resume`, and let the output go."""
+        try:
+            self.flush()
+        finally:
+            self._let_go()
+
+    def _remove_parts(self) -> None:
+        for path in self._parts.iterdir():
+            if path.name != _LOCK_NAME and path.is_file():
+                path.unlink()
+
+    def _let_go(self) -> None:
+        """Unlock; where no part is kept, the folder goes before that, since afterwards it may be another's."""
+        if self._lock.closed:
+            return
+        if [path.name for path in self._parts.iterdir()] == [_LOCK_NAME]:
+            (self._parts / _LOCK_NAME).unlink()
+            with contextlib.suppress(OSError):  # another run has begun there since
+                self._parts.rmdir()
+        self._lock.close()
 
     def __enter__(self) -> Self:
         return self
@@ -145,7 +173,9 @@ class TrajectoryWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not isinstance(error, WriteFailed):
+        if isinstance(error, WriteFailed):
+            self._let_go()
+        else:
             self.close()
 
     def _tables(self, kind: str, names: Sequence[str]) -> Iterator[pa.Table]:
@@ -239,6 +269,36 @@ def probe_output(output: Path, expected_bytes: int = 0) -> None:
             f"{folder} has {free / 2**20:.0f} MiB free and this search may need {needed / 2**20:.0f} MiB; make room, "
             "or give an output on another disk"
         )
+
+
+def _hold(parts: Path, output: Path) -> TextIO:
+    """The lock file of an output, locked until it is closed. Raises `OutputError` while another process holds it."""
+    path = parts / _LOCK_NAME
+    while True:
+        try:
+            parts.mkdir(parents=True, exist_ok=True)
+            handle = path.open("a+", encoding="utf-8")
+        except FileNotFoundError:
+            continue  # another run has just ended, and removed the folder
+        except OSError as error:
+            raise OutputError(f"cannot write in {parts}: {error.strerror or error}; give another output") from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.seek(0)
+            who = handle.read().strip() or "unknown"
+            handle.close()
+            raise OutputError(
+                f"another process ({who}) is writing {output}: wait for it to end, stop it, or give another output"
+            ) from None
+        except OSError:
+            return handle  # a file system without locks: better unguarded than not at all
+        if path.exists() and os.path.samestat(path.stat(), os.fstat(handle.fileno())):
+            handle.truncate(0)
+            handle.write(f"process {os.getpid()}")
+            handle.flush()
+            return handle
+        handle.close()  # locked, but of a run that ended in the meantime: its folder is gone
 
 
 def write_parquet(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> None:

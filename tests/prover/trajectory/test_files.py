@@ -252,6 +252,57 @@ def test_a_writer_takes_each_theorem_once(tmp_path):
             writer.add(rows)
 
 
+def test_two_writers_of_one_output_do_not_mix(tmp_path):
+    """Parts of a second run would replace those of the first, which then merged rows that are not its own."""
+    output = tmp_path / "y.parquet"
+    write(tmp_path / "x.parquet", n=1)
+    rows = _rows(tmp_path / "x.parquet")
+    search_id = rows.summary.search_id
+    first = TrajectoryWriter(output, search_id=search_id, batch=1)
+    first.add(rows)
+    for resume in (False, True):
+        with pytest.raises(OutputError, match=rf"process {os.getpid()}\) is writing .*y\.parquet"):
+            TrajectoryWriter(output, search_id=search_id, resume=resume)
+    first.close()
+    with TrajectoryWriter(output, search_id=search_id, resume=True) as second:
+        assert second.finished == {rows.summary.theorem_name}
+        assert second.finish() == output
+    with pytest.raises(OutputError, match="another search"):
+        TrajectoryWriter(output, search_id="t", resume=True)
+    TrajectoryWriter(output, search_id="t").close()
+    assert sorted(path.name for path in tmp_path.glob("y.*")) == [
+        *("y.attempts.parquet", "y.parquet", "y.summary.parquet")
+    ]
+
+
+def test_a_writer_of_another_process_is_named(tmp_path):
+    script = """
+import sys
+from prover.trajectory import TrajectoryWriter
+with TrajectoryWriter(sys.argv[1], search_id="s"):
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+    output = tmp_path / "x.parquet"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(output)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        assert other.stdout.readline() == "open\n"
+        world = HashWorld(**SHARES)
+        with pytest.raises(OutputError, match=f"process {other.pid}"):
+            write(output, world=world)
+        assert world.starts == []
+        other.stdin.close()
+    assert write(output)["theorems"] == 21
+
+
 def _rows(file: Path) -> TheoremRows:
     from prover.trajectory import SummaryRecord
 
