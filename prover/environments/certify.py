@@ -19,6 +19,7 @@ from prover.environments.refusal import refuse_header, refuse_name, refuse_state
 from prover.theorems import Theorem
 
 ALLOWED_AXIOMS = frozenset({"propext", "Classical.choice", "Quot.sound"})
+_LEANS_HEARTBEATS = 200_000  # `maxHeartbeats` where nobody sets it
 _AXIOMS = re.compile(
     r"^'(?P<name>.+?)' (?:does not depend on any axioms|depends on axioms: \[(?P<axioms>[^\]]*)\])", re.DOTALL
 )
@@ -32,11 +33,14 @@ def proof_text(theorem: Theorem, tactics: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def proof_file(preamble: str, claim: ProofClaim) -> str:
-    """A Lean file with the claim's theorem and proof, below the preamble and the theorem's header."""
-    header = claim.theorem.header.strip()
-    parts = [preamble.rstrip(), header, proof_text(claim.theorem, claim.tactics)]
-    return "\n\n".join(part for part in parts if part)
+def proof_file(preamble: str, claim: ProofClaim, max_heartbeats: int) -> str:
+    """A Lean file with the claim's theorem and proof, below the preamble and the theorem's header.
+
+    It sets the limit under which the claim is certified, where that is more than Lean's own.
+    """
+    head = file_head(preamble, claim.theorem.header, max_heartbeats if max_heartbeats > _LEANS_HEARTBEATS else None)
+    proof = proof_text(claim.theorem, claim.tactics)
+    return "\n".join(head).strip() + f"\n\n{proof}" if head else proof
 
 
 def certificate_text(preamble: str, claim: ProofClaim, max_heartbeats: int) -> str:

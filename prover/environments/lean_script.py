@@ -162,17 +162,21 @@ class LeanScript:
         return [[o if o is not None else Crashed("no answer from Lean", 0.0) for o in row] for row in outcomes]
 
     def certify(self, claims: Sequence[ProofClaim]) -> list[Certificate]:
-        # A script is elaborated in one go here, so it gets the budget of several tactics.
         return certify_claims(
             self._runner,
             claims,
-            max_heartbeats=10 * self.limits.max_heartbeats,
+            max_heartbeats=self._certified_heartbeats,
             wall_s=self.limits.file_s(1) + 10 * self.limits.tactic_s,
         )
 
+    @property
+    def _certified_heartbeats(self) -> int:
+        """A script is elaborated in one go, so it gets the budget of several tactics."""
+        return 10 * self.limits.max_heartbeats
+
     def proof_file(self, claim: ProofClaim) -> str:
         """A Lean file that proves the claim's theorem and is accepted as it stands (`prover export-proofs`)."""
-        return proof_file(self._runner.standalone_preamble(), claim)
+        return proof_file(self._runner.standalone_preamble(), claim, self._certified_heartbeats)
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)

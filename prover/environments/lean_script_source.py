@@ -120,10 +120,10 @@ def has_imports(header: str) -> bool:
     return _IMPORT.search(header) is not None
 
 
-def file_head(preamble: str, header: str, max_heartbeats: int) -> list[str]:
-    """First lines of a file: the Lean's preamble, the theorems' header, the limit unless the header sets its own."""
+def file_head(preamble: str, header: str, max_heartbeats: int | None) -> list[str]:
+    """First lines of a file: the Lean's preamble, the theorems' header, a limit unless the header sets its own."""
     lines = join_headers(preamble, header).splitlines()  # both may declare the same universe
-    if not _SETS_HEARTBEATS.search(header):
+    if max_heartbeats is not None and not _SETS_HEARTBEATS.search(header):
         lines.append(f"set_option maxHeartbeats {max_heartbeats}")
     return lines
 

@@ -61,6 +61,8 @@ _ATTRIBUTE = re.compile(r"@\s*\[")
 _LET_REC = re.compile(rf"(?<![{_REST}.])let\s+rec(?![{_REST}])")
 _BRACKET_CHARACTER = re.compile(r"'(?:\\.[^']*|[\"()\[\]{}⟨⟩⟪⟫⟦⟧⌊⌋⌈⌉])'")
 _OPEN_IN = re.compile(rf"(?<![{_REST}.])open (?:scoped )?(?:(?!IO\b|Lean\b){_PART}(?:\.{_PART})* )+in(?![{_REST}.])")
+_BINDS = ("let", "have", "letI", "haveI", "let_fun")
+_STATEMENT_TOKEN = re.compile(rf"--|:=|{_PART}(?:\.{_PART})*|[()\[\]{{}}⟨⟩⟪⟫⟦⟧⌊⌋⌈⌉⦃⦄«»]")
 _PAIRS = {")": "(", "]": "[", "}": "{", "⟩": "⟨", "⟫": "⟪", "⟧": "⟦", "⌋": "⌊", "⌉": "⌈", "⦄": "⦃", "»": "«"}
 _OPENERS = frozenset(_PAIRS.values())
 
@@ -157,17 +159,32 @@ def refuse_tactic(tactic: str) -> str | None:
     return _refusal(tactic, "tactic")
 
 
+def _misassigned(statement: str) -> str | None:
+    """Why the `:=` outside brackets do not go with its `let` and `have`, one each; None when they do."""
+    depth = waiting = 0
+    for token in _STATEMENT_TOKEN.findall(statement):
+        if token in _OPENERS or token in _PAIRS:
+            depth += 1 if token in _OPENERS else -1
+        elif depth == 0 and token in _BINDS:
+            waiting += 1
+        elif depth == 0 and token == ":=":
+            waiting -= 1
+            if waiting < 0:
+                return "the statement holds `:=`: give the signature alone, without a proof"
+    return "the statement ends within a `let` or `have`" if waiting else None
+
+
 def refuse_statement(statement: str) -> str | None:
-    """Why this theorem signature must not reach Lean; None when it may. `:=` may stand inside binders only."""
+    """Why this theorem signature must not reach Lean; None when it may.
+
+    It may not have a proof, nor an end that takes the `:=` of ours for its own.
+    """
     refused = _refusal(statement, "statement")
     if refused:
         return refused
-    depth = 0
-    for position, character in enumerate(statement):
-        depth += (character in _OPENERS) - (character in _PAIRS)
-        if depth == 0 and statement.startswith(":=", position):
-            return "the statement holds `:=`: give the signature alone, without a proof"
-    return None
+    if "--" in statement.rpartition("\n")[2]:
+        return "the statement ends in a comment"
+    return _misassigned(statement) or _misassigned(re.sub(r"--[^\n]*", "", statement))
 
 
 _THEOREM_NAME = re.compile(rf"(?:{_PART}|«[^«»\n\r]+»)(?:\.(?:{_PART}|«[^«»\n\r]+»))*")
@@ -185,6 +202,7 @@ _IN_HEADERS = ["set_option", "import", "prelude", "module", "namespace", "sectio
 _IN_HEADERS += ["attribute", "noncomputable", "public", "meta", "local", "scoped", "include", "omit", "export"]
 _IN_HEADERS += ["suppress_compilation"]
 _NOT_IN_HEADERS = ["skipKernelTC", "implemented_by", "ofReduceBool", "ofReduceNat", "trustCompiler", "warn.sorry"]
+_ENDS_IN_IN = re.compile(rf"(?<![{_REST}.])in\s*$")
 _HEADER_WORDS = (_WORDS | {"sorry", "unsafe", "implemented_by"}).difference(_IN_HEADERS)
 
 
@@ -193,6 +211,8 @@ def refuse_header(header: str) -> str | None:
     bad = _bad_character(header)
     if bad:
         return f"the header holds {bad}"
+    if _ENDS_IN_IN.search(header):
+        return "the header ends in `in`, which would not reach the theorem: write `open X`, not `open X in`"
     if _HASH_COMMAND.search(header):
         return "the header holds a `#` command"
     fragment = next((fragment for fragment in _NOT_IN_HEADERS if fragment in header), None)

@@ -3,7 +3,7 @@
 import pytest
 
 from prover.environments import ProofClaim, ProofEnvironment, open_environment
-from prover.environments.certify import certificate_text, judge, refuse_claim
+from prover.environments.certify import certificate_text, judge, proof_file, refuse_claim
 from prover.environments.lean_script import LeanScript
 from prover.environments.lean_script_process import RunResult
 from prover.theorems import Theorem
@@ -61,8 +61,29 @@ def test_windows_line_ends_certify(lean: LeanScript) -> None:
     assert certify(lean, Theorem("t", "(p : Prop) : p → p"), "intro h\r\nexact h").reason == ""
 
 
+def test_a_proof_file_is_accepted_under_the_limit_that_certified_it(lean: LeanScript) -> None:
+    claim = ProofClaim(Theorem("t", ": True", header="import Mathlib"), ("trivial",))
+    assert proof_file("", claim, 2_000_000).startswith("import Mathlib\nset_option maxHeartbeats 2000000\n\ntheorem t")
+    assert "maxHeartbeats" not in proof_file("", claim, 100_000)  # Lean's own is more
+    assert proof_file("", ProofClaim(Theorem("t", ": True"), ("trivial",)), 1) == "theorem t : True := by\n  trivial\n"
+    # The preamble and the header may declare the same universe.
+    theorem = Theorem("t", "(α : Sort u) (β : Sort x) (a : α) (_ : β) : a = a", header="universe u x")
+    result = lean._runner.run(lean.proof_file(ProofClaim(theorem, ("rfl",))), wall_s=30)
+    assert (result.ended, result.messages) == ("exited", [])
+
+
+def test_a_statement_with_a_definition_inside_certifies(lean: LeanScript) -> None:
+    assert certify(lean, Theorem("t", "(n : Nat) : let x := n; x = n"), "intro x", "rfl").reason == ""
+    assert "ends within" in certify(lean, Theorem("t", ":\nlet x : Nat"), "exact 0", "True := trivial").reason
+
+
 def test_no_definition_comes_with_a_proof(lean: LeanScript) -> None:
-    for tactic in ("exact f where f : False := f", "let rec f : False := f\nexact f", "exact target.f\nwhere f := 1"):
+    for tactic in (
+        "exact f where f : False := f",
+        "exact «h»where f := 1",
+        "let rec f : False := f\nexact f",
+        "exact target.f\nwhere f := 1",
+    ):
         assert "refused" in certify(lean, FALSE, tactic).reason, tactic
 
 

@@ -182,6 +182,12 @@ def test_statements() -> None:
     assert "`axiom`" in (refuse_statement(": True\naxiom x : False") or "")
     assert "`sorry`" in (refuse_statement(": sorry = 1") or "")
     assert "unclosed" in (refuse_statement("(p : Prop : p") or "")
+    assert refuse_statement("(n : Nat) : let x := n\n let y : Nat := x; y = n") is None
+    assert "without a proof" in (refuse_statement(": let x := 1; x = 1 := rfl") or "")
+    for ending in (": 1 = 2 ∨\nlet x : Nat", ": True ∧ have h : True", ": let x := 1; let y : Nat"):
+        assert "ends within a `let`" in (refuse_statement(ending) or "")  # it would go on with `:=` and a tactic
+    assert refuse_statement("(p : Prop)  -- a comment\n : p → p") is None
+    assert "ends in a comment" in (refuse_statement(": True  -- a comment") or "")
 
 
 @pytest.mark.parametrize("name", ["t", "Nat.foo'", "h₁", "α", "a.b.c", "«any name»", "List.x!"])
@@ -210,6 +216,8 @@ def test_headers() -> None:
         "set_option debug.skipKernelTC true",
         "set_option warn.sorry false",
         "attribute [implemented_by f] g",
+        "open Nat in",
+        "variable (p : Prop)\nset_option maxHeartbeats 400000 in\n",
         'set_option maxRecDepth 0b1000notation:max "False" => True',
     ):
         assert refuse_header(bad) is not None
