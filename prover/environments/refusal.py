@@ -37,6 +37,15 @@ _COMMANDS += ["universe", "attribute", "private", "protected", "public", "meta",
 _COMMANDS += ["local", "scoped", "include", "omit", "init_quot", "exit", "seal", "unseal", "alias", "irreducible_def"]
 _COMMANDS += ["register_option", "register_simp_attr", "add_decl_doc", "library_note", "gen_injective_theorems"]
 _COMMANDS += ["proof_wanted", "suppress_compilation", "initialize_simps_projections", "add_aesop_rules"]
+# The same of newer and rarer kinds:
+_COMMANDS += ["grind_pattern", "set_library_suggestions", "with_weak_namespace", "unlock_limits", "unset_option"]
+_COMMANDS += ["register_builtin_option", "register_label_attr", "register_linter_set", "register_grind_attr"]
+_COMMANDS += ["register_sym_simp", "register_sym_dsimp", "register_sym_simp_attr", "register_try?_tactic"]
+_COMMANDS += ["simproc_decl", "dsimproc_decl", "builtin_simproc", "builtin_dsimproc", "builtin_simproc_decl"]
+_COMMANDS += ["builtin_dsimproc_decl", "simproc_pattern", "builtin_simproc_pattern", "declare_simp_like_tactic"]
+_COMMANDS += ["declare_config_elab", "declare_core_config_elab", "declare_term_config_elab"]
+_COMMANDS += ["declare_command_config_elab", "register_tactic_tag", "tactic_extension", "recommended_spelling"]
+_COMMANDS += ["compile_inductive", "unsuppress_compilation", "norm_cast_add_elim", "deprecated_module"]
 _WORDS = frozenset([*_CHEATS, *_PROGRAMS, *_DEFINITIONS, *_COMMANDS])
 
 # Refused as any part of a dotted name, `«quoted»` or not: effects, the means of metaprograms (`simp`'s configuration is

@@ -4,7 +4,8 @@ Standard library only, and no import from the package: the embedded host and the
 bare interpreter. Layers, strongest first, each applied where the system has it (`available_layers` says which):
 
 - user       started by root, Lean runs as `nobody`, with no supplementary groups (limits on root do not hold);
-- seccomp    (Linux) no sockets, no new processes, no signals to others, no tracing, mounting, loading or io_uring;
+- seccomp    (Linux) no sockets, no new processes, no signals to others, no tracing, mounting, loading or io_uring, no
+             change of rights, owners or times of files;
 - landlock   (Linux >= 5.13) files can be written below the scratch folder only, whoever owns them;
 - network    (Linux, root) an empty network namespace;
 - rlimits    (POSIX) address space, CPU seconds, file size, open files, processes, no core dumps.
@@ -52,6 +53,12 @@ _DENIED_CALLS: dict[str, tuple[int, int]] = {
     "reboot": (169, 142), "swapon": (167, 224), "swapoff": (168, 225), "sethostname": (170, 161),
     "mknod": (133, -1), "mknodat": (259, 33), "setpriority": (141, 140), "sched_setaffinity": (203, 122),
     "shmget": (29, 194), "shmat": (30, 196), "msgget": (68, 186), "semget": (64, 190), "mq_open": (240, 180),
+    # Landlock does not know of these, and for its user's files Lean itself has one (`IO.setAccessRights`):
+    "chmod": (90, -1), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452),
+    "chown": (92, -1), "fchown": (93, 55), "lchown": (94, -1), "fchownat": (260, 54),
+    "utime": (132, -1), "utimes": (235, -1), "futimesat": (261, -1), "utimensat": (280, 88),
+    "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7), "setxattrat": (463, 463),
+    "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16), "removexattrat": (466, 466),
     "setuid": (105, 146), "setgid": (106, 144), "setresuid": (117, 147), "setresgid": (119, 149),
 }  # fmt: skip
 _EXEC_CALLS = {"execve": (59, 221), "execveat": (322, 281)}

@@ -89,6 +89,8 @@ ESCAPES = [
     "skip\ninstance : Inhabited False := ⟨x⟩",
     "skip\nattribute [simp] foo",
     "skip\nopen Classical",
+    "exact h,\ngrind_pattern foo => f x",
+    "exact h,\nsimproc_decl foo (_ + _) := fun _ => return .continue",
     "exact h)\n  trace_state",
     "exact (h",
     "exact ⟨h, k]",

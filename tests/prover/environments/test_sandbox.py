@@ -107,6 +107,31 @@ def test_writes_stay_in_the_scratch_folder(attack, tmp_path: Path) -> None:
 
 
 @linux
+def test_files_keep_their_rights_and_times(attack, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    victim.chmod(0o600)
+    if (uid := lean_user()) is not None:
+        os.chown(victim, uid, uid)  # its owner could
+    before = victim.stat()
+    out, err, _, _ = attack(f"""
+        victim = {str(victim)!r}
+        attempt(lambda: os.chmod(victim, 0o777))
+        attempt(lambda: os.fchmod(os.open(victim, os.O_RDONLY), 0o777))
+        attempt(lambda: os.chown(victim, os.getuid(), os.getgid()))
+        attempt(lambda: os.utime(victim, (0, 0)))
+        attempt(lambda: os.setxattr(victim, "user.x", b"x"))
+    """)
+    assert tried(out) == ["no"] * 5, err
+    after = victim.stat()
+    assert (after.st_mode, after.st_mtime_ns, after.st_ctime_ns) == (
+        before.st_mode,
+        before.st_mtime_ns,
+        before.st_ctime_ns,
+    )
+
+
+@linux
 def test_no_network_at_all(attack) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         out, err, _, _ = attack(f"""
