@@ -10,7 +10,7 @@ best.safetensors       only in checkpoints of a run that stops early: its best s
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -106,9 +106,37 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise CheckpointError(f"{path} is not JSON: {error}") from error
-    if not isinstance(config, dict) or config.get("format") != FORMAT or "head" not in config:
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise CheckpointError(f"{path} does not describe a checkpoint of format {FORMAT}")
+    files = config.get("files")
+    for where, part, key, kind in (
+        ("head", config.get("head"), "d_encoder", int),
+        ("training", config.get("training"), "step", int),
+        (f"files.{MODEL_FILE}", files.get(MODEL_FILE) if isinstance(files, dict) else None, "sha256", str),
+    ):
+        _require(path, where, part, key, kind)
     return config
+
+
+def read_encoder(folder: str | Path) -> EncoderDescription:
+    """Which encoder a checkpoint's head was trained with. Raises as `read_config`."""
+    stored: Any = read_config(folder).get("encoder")
+    _require(Path(folder) / CONFIG_FILE, "encoder", stored, "width", int)
+    return EncoderDescription(**{field.name: stored.get(field.name) for field in fields(EncoderDescription)})
+
+
+def _require(path: Path, where: str, part: Any, key: str, kind: type) -> None:
+    """Raise CheckpointError unless `part` of config.json is an object with a `key` of that kind."""
+    if not isinstance(part, dict) or not isinstance(part.get(key), kind):
+        raise CheckpointError(
+            f"{path}: `{where}` should be an object with `{key}` ({kind.__name__}), and is {_shown(part)}; it is not "
+            "as training wrote it: restore the file, or train again"
+        )
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 def load_head(folder: str | Path, device: torch.device | str = "cpu") -> EnergyHead:
@@ -123,7 +151,10 @@ def load_head(folder: str | Path, device: torch.device | str = "cpu") -> EnergyH
             f"{path} is not the file that {CONFIG_FILE} describes: writing the checkpoint was cut off, or a file was "
             f"replaced; train again, or resume with --resume-from {folder}"
         )
-    head = EnergyHead(EnergyHeadConfig.from_dict(config["head"]))
+    try:
+        head = EnergyHead(EnergyHeadConfig.from_dict(config["head"]))
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder / CONFIG_FILE}: `head` does not describe an energy head: {error}") from error
     load_weights(head, load_tensors(path), path)
     return head.to(device).eval()
 
@@ -164,11 +195,24 @@ def write_calibration(
 
 
 def read_calibration(checkpoint_dir: str | Path) -> MixingCalibration | None:
-    """The calibration stored in a checkpoint; None where there is none yet."""
+    """The calibration stored in a checkpoint; None where there is none yet. Raises CheckpointError if it is no such."""
     stored = read_config(checkpoint_dir).get("calibration")
     if stored is None:
         return None
-    return MixingCalibration(**{name: value for name, value in stored.items() if name != "evidence"})
+    try:
+        names = [field.name for field in fields(MixingCalibration)]
+        return MixingCalibration(**{name: _number(stored[name]) for name in names})
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{Path(checkpoint_dir) / CONFIG_FILE}: `calibration` should have the numbers {', '.join(names)}, and is "
+            f"{_shown(stored)}: set it to null, and let `prover calibrate` choose it"
+        ) from error
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is no number")
+    return float(value)
 
 
 def checkpoint_id(checkpoint_dir: str | Path) -> str:

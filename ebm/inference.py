@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from ebm.champion import resolve_checkpoint
-from ebm.checkpoint import EncoderDescription, checkpoint_id, load_head, read_calibration, read_config
+from ebm.checkpoint import EncoderDescription, checkpoint_id, load_head, read_calibration, read_encoder
 from ebm.embeddings import EmbeddingCache
 from ebm.model.encoder import EncoderBackend
 from ebm.model.energy_head import EnergyHead
 from ebm.training.features import WidthMismatchError
-from prover.search.guidance import MixingCalibration
+from prover.search.guidance import MixingCalibration, ScoreError
 from prover.states import state_key
 
 logger = logging.getLogger(__name__)
@@ -84,18 +84,18 @@ class EBMScorer:
             EncoderMismatchError: it was trained on another encoder's vectors.
             WidthMismatchError: the widths differ.
         """
-        trained_on = read_config(path)["encoder"]
+        trained_on = read_encoder(path)
         given = EncoderDescription.of(encoder)
-        if trained_on["width"] != given.width:
+        if trained_on.width != given.width:
             raise WidthMismatchError(
-                f"the head of {path} takes vectors of width {trained_on['width']} (pooling {trained_on['pooling']}), "
+                f"the head of {path} takes vectors of width {trained_on.width} (pooling {trained_on.pooling}), "
                 f"the encoder's have width {given.width} (pooling {given.pooling}): use the policy and pooling that "
                 "it was trained with"
             )
-        if trained_on["fingerprint"] and given.fingerprint and trained_on["fingerprint"] != given.fingerprint:
+        if trained_on.fingerprint and given.fingerprint and trained_on.fingerprint != given.fingerprint:
             raise EncoderMismatchError(
-                f"the head of {path} was trained on vectors of encoder {trained_on['fingerprint'][:16]} "
-                f"({trained_on['policy_id']}, {trained_on['pooling']}), not of {given.fingerprint[:16]} "
+                f"the head of {path} was trained on vectors of encoder {trained_on.fingerprint[:16]} "
+                f"({trained_on.policy_id}, {trained_on.pooling}), not of {given.fingerprint[:16]} "
                 f"({given.policy_id}, {given.pooling}): load that policy, or train a head on this one"
             )
         return cls(
@@ -129,14 +129,18 @@ class EBMScorer:
             return np.array([self._energies[key] for key in keys], dtype=np.float64)
 
     def energies_of_vectors(self, vectors: np.ndarray) -> np.ndarray:
-        """ENERGIES (n,) float64 of embeddings (n, width): lower is better."""
+        """ENERGIES (n,) float64 of embeddings (n, width): lower is better. Raises ScoreError if one is not finite."""
         energies = np.empty(len(vectors), dtype=np.float64)
         with torch.inference_mode():
             for start in range(0, len(vectors), 1024):
                 chunk = torch.tensor(vectors[start : start + 1024], dtype=torch.float32, device=self.device)
                 energies[start : start + 1024] = self.head(chunk).double().cpu().numpy()
         if not np.isfinite(energies).all():
-            raise FloatingPointError(f"{self.ebm_id} gave {int((~np.isfinite(energies)).sum())} non-finite energies")
+            n_bad = int((~np.isfinite(energies)).sum())
+            raise ScoreError(
+                f"the energy model {self.ebm_id} gave {n_bad} of {len(energies)} states an energy that is not "
+                "finite, so it cannot guide a search: train it again, or search without it"
+            )
         return energies
 
     def _vectors(self, keys: list[str], texts: list[str]) -> np.ndarray:

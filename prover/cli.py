@@ -404,11 +404,11 @@ def _exit_code(error: Exception) -> int | None:
     """For an error whose message says what was wrong and what to do; None for one that deserves a traceback."""
     from prover.environments.embedded import LeanUnavailable
     from prover.proofs import ProofFileError
-    from prover.search import MemoError, SearchConfigError
+    from prover.search import MemoError, ScoreError, SearchConfigError
     from prover.theorems import TheoremFileError
     from prover.trajectory import OutputError, TrajectoryError, WriteFailed
 
-    if isinstance(error, LeanUnavailable | MemoError | WriteFailed):
+    if isinstance(error, LeanUnavailable | MemoError | ScoreError | WriteFailed):
         return TROUBLE
     if isinstance(error, SearchConfigError | OutputError | TrajectoryError | ProofFileError | TheoremFileError):
         return BAD_INPUT

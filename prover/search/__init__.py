@@ -3,7 +3,7 @@
 from prover.search.best_first import Ended, TheoremResult, TheoremSearch
 from prover.search.config import MODES, SearchConfig, SearchConfigError
 from prover.search.engine import SearchProgress, SearchReport, search
-from prover.search.guidance import Guidance, MixingCalibration, ValueScorer
+from prover.search.guidance import Guidance, MixingCalibration, ScoreError, ValueScorer
 from prover.search.memo import MemoError, SearchMemo
 from prover.search.run import search_to_files
 
@@ -13,6 +13,7 @@ __all__ = [
     "Guidance",
     "MemoError",
     "MixingCalibration",
+    "ScoreError",
     "SearchConfig",
     "SearchConfigError",
     "SearchMemo",

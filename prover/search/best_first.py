@@ -26,7 +26,7 @@ from prover.environments.base import (
 from prover.policy.base import TacticCandidate
 from prover.search.config import SearchConfig
 from prover.search.frontier import Frontier
-from prover.search.guidance import Guidance
+from prover.search.guidance import Guidance, ScoreError
 from prover.search.node import MESSAGE_LIMIT, Attempt, AttemptOutcome, Node, SearchTree
 from prover.theorems import Theorem
 
@@ -277,7 +277,7 @@ class TheoremSearch:
             scores: list[float] = yield AskScores(tuple(node.state.text for node in nodes))
             for node, score in zip(nodes, scores, strict=True):
                 if not math.isfinite(score):
-                    raise ValueError(
+                    raise ScoreError(
                         f"the energy model scored a state of {self.theorem.name} as {score}; every score must be "
                         f"finite, so the checkpoint is not usable. The state:\n{node.state.text}"
                     )

@@ -16,6 +16,10 @@ import numpy as np
 from prover.search.config import SearchConfig, SearchConfigError
 
 
+class ScoreError(ValueError):
+    """A scorer gave something that cannot order a frontier. The message says whose score it is and what to do."""
+
+
 @runtime_checkable
 class ValueScorer(Protocol):
     """Scores proof states; the energy model is one (`ebm.inference.EBMScorer`)."""
@@ -92,6 +96,10 @@ class Guidance:
                     raise SearchConfigError(f"the calibration's {name} is {value}; it must be finite and above 0")
             if config.beta is not None:
                 calibration = replace(calibration, beta=config.beta)
+            if not math.isfinite(calibration.mu_energy):
+                raise SearchConfigError(f"the calibration's mu_energy is {calibration.mu_energy}; it must be finite")
+            if not (math.isfinite(calibration.beta) and calibration.beta >= 0):
+                raise SearchConfigError(f"the weight beta is {calibration.beta}; it must be finite and at least 0")
             if calibration.beta == 0:
                 note = f"mode {mode}: beta is 0 (validation preferred the policy alone), so energies are not used"
         orders = ("calibrated", "policy-mean") if mode == "split-queue" else (mode,)

@@ -82,6 +82,36 @@ def test_missing_and_foreign_folders(tmp_path):
         load_head(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("head", None, "`head` should be an object with `d_encoder`"),
+        ("head", {"d_encoder": "16"}, "`head` should be an object with `d_encoder`"),
+        ("head", {"d_encoder": 16, "d_hidden3": 4}, r"unknown head configuration \['d_hidden3'\]"),
+        ("head", {"d_encoder": 16, "d_hidden1": "8"}, "`head` does not describe an energy head"),
+        ("training", [], "`training` should be an object with `step`"),
+        ("files", {}, r"`files\.model\.safetensors` should be an object with `sha256`"),
+        ("files", {"model.safetensors": {"sha256": 3}}, "should be an object with `sha256`"),
+    ],
+)
+def test_an_edited_description_is_refused_by_its_field(folder, name, value, words):
+    _edit(folder, name, value)
+    with pytest.raises(CheckpointError, match=words):
+        load_head(folder)
+
+
+@pytest.mark.parametrize("value", [{"x": 1}, [], {"mu_energy": 0, "sigma_energy": 1, "sigma_log_prob": 1, "beta": "1"}])
+def test_a_calibration_without_its_numbers_is_refused(folder, value):
+    _edit(folder, "calibration", value)
+    with pytest.raises(CheckpointError, match="numbers mu_energy, sigma_energy, sigma_log_prob, beta"):
+        read_calibration(folder)
+
+
+def _edit(folder, name: str, value) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {name: value}))
+
+
 def test_torn_checkpoints_are_refused(folder, head):
     weights = folder / "model.safetensors"
     whole = weights.read_bytes()

@@ -1,5 +1,6 @@
 """The scorer that search uses: SCORE = -ENERGY, higher is better."""
 
+import json
 import threading
 
 import numpy as np
@@ -8,11 +9,11 @@ import torch
 
 from ebm.calibration import DEFAULT_BETA
 from ebm.champion import promote
-from ebm.checkpoint import write_calibration
+from ebm.checkpoint import CheckpointError, write_calibration
 from ebm.embeddings import EmbeddingCache
 from ebm.inference import EBMScorer, EncoderMismatchError, load_scorer
 from ebm.training import EBMTrainingConfig, WidthMismatchError, train_from_files
-from prover.search import MixingCalibration, ValueScorer
+from prover.search import MixingCalibration, ScoreError, ValueScorer
 
 STATES = ["h : thm0\n⊢ good 0 0", "h : thm0\n⊢ bad 0 0", "h : thm1\n⊢ bad 1 3", "⊢ new good"]
 
@@ -102,6 +103,25 @@ def test_another_encoder_is_refused(trained, new_policy):
         EBMScorer.load(trained, new_policy(fingerprint="e" * 64))
     with pytest.raises(WidthMismatchError, match=r"width 64 .* width 32"):
         EBMScorer.load(trained, new_policy(hidden_size=32))
+
+
+def test_a_head_without_finite_energies_is_refused(trained, policy):
+    scorer = EBMScorer.load(trained, policy)
+    with torch.no_grad():
+        scorer.head.log_temperature.fill_(float("nan"))
+    with pytest.raises(ScoreError, match=r"ebm-[0-9a-f]{12} gave 4 of 4 states an energy that is not finite"):
+        scorer.score_states(STATES)
+
+
+def test_a_checkpoint_that_names_no_encoder_is_refused(trained, policy):
+    whole = (trained / "config.json").read_text()
+    try:
+        for encoder in (None, {"width": "64"}):
+            (trained / "config.json").write_text(json.dumps(json.loads(whole) | {"encoder": encoder}))
+            with pytest.raises(CheckpointError, match="`encoder` should be an object with `width`"):
+                EBMScorer.load(trained, policy)
+    finally:
+        (trained / "config.json").write_text(whole)
 
 
 def test_calibration_and_name(trained, policy):

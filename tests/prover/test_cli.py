@@ -108,6 +108,16 @@ def test_the_energy_model_comes_through_its_entry_point(world, monkeypatch):
     assert set(read_trajectories("out/x.parquet")["ebm_id"]) == {"hash-ebm"}
 
 
+def test_scores_that_are_not_finite_end_the_search_with_one_message(world, capsys, monkeypatch):
+    class Point:
+        def load(self):
+            return lambda path, policy, data_dir: HashScorer(lambda _: float("nan"))
+
+    monkeypatch.setattr(cli, "entry_points", lambda group: [Point()] if group == "prover.scorers" else [])
+    assert run(*SEARCH, "--limit", "3", "--ebm-path", "e", "--mode", "energy-only") == cli.TROUBLE
+    assert "every score must be finite" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

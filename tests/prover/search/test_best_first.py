@@ -4,7 +4,7 @@ import pytest
 from search_fakes import HashPolicy, HashScorer, HashWorld, ScriptedPolicy, ScriptedWorld, theorems
 
 from prover.environments.base import Crashed, TimedOut
-from prover.search import Ended, MixingCalibration, SearchConfig, SearchReport, search
+from prover.search import Ended, MixingCalibration, ScoreError, SearchConfig, SearchReport, search
 from prover.search.best_first import TheoremResult
 from prover.theorems import Theorem
 
@@ -178,7 +178,7 @@ def test_probes_are_tried_after_the_candidates_and_never_twice():
 
 
 def test_a_score_that_is_not_finite_stops_the_search():
-    with pytest.raises(ValueError, match="every score must be finite"):
+    with pytest.raises(ScoreError, match="every score must be finite"):
         search(
             [THEOREM],
             HashWorld(),

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from statistics import fmean, pstdev
 
 import pytest
@@ -73,6 +74,14 @@ def test_a_calibration_without_scale_is_refused():
     flat = MixingCalibration(mu_energy=0.0, sigma_energy=0.0, sigma_log_prob=1.0, beta=1.0)
     with pytest.raises(SearchConfigError, match="sigma_energy"):
         Guidance.resolve(SearchConfig(), has_scorer=True, calibration=flat)
+
+
+@pytest.mark.parametrize(("name", "value"), [("beta", -1.0), ("beta", math.nan), ("mu_energy", math.nan)])
+def test_a_calibration_that_orders_nothing_is_refused(name, value):
+    """A negative beta was taken for 0, and NaN made priorities of NaN in the middle of the search."""
+    calibration = replace(CALIBRATION, **{name: value})
+    with pytest.raises(SearchConfigError, match=f"{name} is {value}"):
+        Guidance.resolve(SearchConfig(), has_scorer=True, calibration=calibration)
 
 
 def test_random_energies_are_standard_normal():
