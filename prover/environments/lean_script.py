@@ -25,6 +25,7 @@ from prover.environments.base import (
     ProofState,
     Rejected,
     StepRequest,
+    TimedOut,
 )
 from prover.environments.certify import certify_claims, proof_file
 from prover.environments.lean_script_process import RunResult, StepRunner
@@ -34,6 +35,7 @@ from prover.environments.lean_script_source import (
     Trial,
     WaveText,
     has_imports,
+    hit_limit,
     may_log_errors,
     wave_head,
 )
@@ -319,8 +321,8 @@ class LeanScript:
         run = self._run(wave, len(trials))
         for trial, answer in zip(trials, wave.read(run.messages)[0], strict=True):
             if said := answer.first_error(0):
-                slot = trial.slots[0]
-                outcomes[slot.row][slot.column] = Rejected(said.split("\n\n")[0], run.wall_s * 1000 / len(trials))
+                slot, kind = trial.slots[0], TimedOut if hit_limit(said) else Rejected
+                outcomes[slot.row][slot.column] = kind(said.split("\n\n")[0], run.wall_s * 1000 / len(trials))
 
     def _explain(self, requests: Sequence[StepRequest], outcomes: list[list[Outcome | None]]) -> None:
         """Fill in Lean's messages for candidates that it turned down without one. Best effort: verdicts stand."""

@@ -39,7 +39,11 @@ _LOGS_ERRORS = re.compile(
     r"|\b(?:obtain|rcases|rintro)\b[^\n]*\?"
     r"|(?:\b(?:fun|have|let|intro)\b|λ)\s*[(⟨|.]"
 )
-_PLAIN_CLOSER = re.compile(r"(?:assumption|contradiction|trivial|rfl|(?:exact|apply|refine) (?!.*\bby\b)[\w.' ⟨⟩(),]+)")
+# A field of something whose type is left open, such as `(id _).elim`.
+_FIELD_OF_UNKNOWN = re.compile(r"(?=.*(?<![\w.'])(?:_|\?\w*)(?![\w'])).*\)\.\w", re.DOTALL)
+_PLAIN_CLOSER = re.compile(
+    r"(?:assumption|contradiction|trivial|rfl|(?:exact|apply|refine) (?!.*(?:\bby\b|\(\d))[\w.' ⟨⟩(),]+)"
+)
 _LAST_PART = re.compile(r"(?:^|\.)(?:«[^«»]*»|[^.«»]+)$")
 _IMPORT = re.compile(r"^\s*(?:public\s+)?(?:meta\s+)?import\s", re.MULTILINE)
 _SETS_HEARTBEATS = re.compile(r"^\s*set_option\s+maxHeartbeats\b", re.MULTILINE)
@@ -90,7 +94,11 @@ def may_log_errors(tactic: str, *, complete: bool) -> bool:
 
     What would complete a proof is trusted only in its plainest forms.
     """
-    return _LOGS_ERRORS.search(tactic) is not None or (complete and not _PLAIN_CLOSER.fullmatch(tactic))
+    return (
+        _LOGS_ERRORS.search(tactic) is not None
+        or _FIELD_OF_UNKNOWN.match(tactic) is not None
+        or (complete and not _PLAIN_CLOSER.fullmatch(tactic))
+    )
 
 
 def uses_sorry(message: dict[str, Any]) -> bool:

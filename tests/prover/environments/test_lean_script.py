@@ -153,7 +153,8 @@ def test_rejections_say_why_when_asked(state) -> None:
 def test_tactics_that_log_an_error_and_go_on_are_turned_down(lean: LeanScript, state) -> None:
     root = state("(p q : Prop) (h : p ∨ q) : q")
     tactics = ("rename_i a", "nomatch h", "exact if x : 5 then h else h", "exact fun | .inl a => a")
-    assert [type(outcome) for outcome in lean.step([StepRequest(root, tactics)])[0]] == [Rejected] * 4
+    tactics += ("exact (id _).elim", "refine (id ?_).elim", "obtain x := (id _).1", "exact (1).elim")
+    assert [type(outcome) for outcome in lean.step([StepRequest(root, tactics)])[0]] == [Rejected] * 8
 
 
 def test_multi_line_and_odd_spacing(lean: LeanScript, state) -> None:
