@@ -116,8 +116,11 @@ def inline_table(header: Sequence[str], rows: Sequence[Sequence[Any]], widest: i
 
 
 def preview(frame: "pl.DataFrame", columns: Sequence[str], most: int = 8) -> dg.MetadataValue:
-    """The first rows of some columns, as a Markdown table."""
-    return inline_table(columns, list(frame.select(columns).head(most).iter_rows()))
+    """The first rows of some columns, as a Markdown table. A column with nothing in these rows is left out: a page is
+    narrow, and the text of states needs its room."""
+    shown = frame.select(columns).head(most)
+    filled = [name for name in columns if shown[name].null_count() < shown.height]
+    return inline_table(filled, list(shown.select(filled).iter_rows()))
 
 
 def clip(value: Any, most: int = 160) -> Any:

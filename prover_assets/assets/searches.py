@@ -28,7 +28,7 @@ PARSED = "theorems_parse"
 STEADY = "lean_steady"
 BLOCKING = frozenset({CERTIFIED})
 
-NODE_COLUMNS = ("theorem_name", "tactic_applied", "state_pp", "label", "depth_from_root", "ebm_score")
+NODE_COLUMNS = ("theorem_name", "tactic_applied", "state_pp", "label", "ebm_score")
 COLUMN_NOTES = {
     "llm_log_prob": "cumulative log-probability of the path, nats; higher is better",
     "ebm_score": "SCORE = -energy, higher is better; null where no model scored",

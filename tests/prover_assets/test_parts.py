@@ -6,12 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from prover.theorems import Theorem, TheoremSet
-from prover_assets.findings import INLINE, inline_table, markdown_table
+from prover_assets.findings import INLINE, inline_table, markdown_table, preview
 from prover_assets.layout import DataFolder, DataFolderError, digest_of, read_json, write_json
 from prover_assets.plots import (
     TREE_WIDTH,
@@ -146,6 +147,13 @@ def test_a_preview_is_short_enough_to_be_shown_at_once():
     assert 800 < len(table) < INLINE
     assert "name0" in table
     assert "…" in table
+
+
+def test_a_preview_leaves_out_a_column_with_nothing_in_it():
+    frame = pl.DataFrame({"tactic": ["", "intro h"], "score": [None, None], "label": ["positive", None]})
+    table = preview(frame, ("tactic", "score", "label")).value
+    assert table.splitlines()[0] == "| tactic | label |"
+    assert preview(frame.with_columns(score=0.5), ("tactic", "score")).value.startswith("| tactic | score |")
 
 
 def node(id: int, parent: int | None, *, proved: bool = False) -> TreeNode:
