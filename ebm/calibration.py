@@ -4,6 +4,7 @@ The scales are measured on training rows, the weight beta is chosen by searching
 the choices: when the energy does not help there, guided search is policy search, and says so.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -41,10 +42,15 @@ class Calibration:
     theorems: int
     max_expansions: int
 
+    @property
+    def lowest_budget(self) -> int:
+        """Where the area begins, in expansions."""
+        return lowest_budget(self.max_expansions)
+
     def evidence(self) -> dict[str, Any]:
         """Plain values for the checkpoint, the report and MLflow."""
         return {
-            "criterion": f"area under the solve curve over log2 budget, {LOWEST_BUDGET} to {self.max_expansions}",
+            "criterion": f"area under the solve curve over log2 budget, {self.lowest_budget} to {self.max_expansions}",
             "theorems": self.theorems,
             "max_expansions": self.max_expansions,
             "trials": [
@@ -53,6 +59,11 @@ class Calibration:
             ],
             "chosen": self.mixing.beta,
         }
+
+
+def lowest_budget(max_expansions: int) -> int:
+    """`LOWEST_BUDGET`, or less where the whole budget does not reach above it."""
+    return min(LOWEST_BUDGET, max_expansions - 1) or 1
 
 
 def fit_scales(rows: pl.DataFrame, scorer: ValueScorer, *, seed: int = 0) -> MixingCalibration:
@@ -122,12 +133,17 @@ def calibrate(
     theorems: neither trained on nor reported on. config: the search that the energy will guide; its mode is ignored.
     memo: shared with later searches; candidates and outcomes of one beta serve the others. on_progress: called with the
     beta that is being tried. The largest area wins; of equal areas the smallest beta, the one nearer to the policy.
-    Raises `CalibrationError` without theorems, and as `fit_scales`.
+    Raises `CalibrationError` without theorems, for betas that are negative or lack 0, and as `fit_scales`.
     """
     if not theorems:
         raise CalibrationError("no validation theorems: give theorems that are neither trained on nor reported on")
     scales = fit_scales(rows, scorer, seed=config.seed)
-    lowest = min(LOWEST_BUDGET, config.max_expansions - 1) or 1
+    if not all(math.isfinite(beta) and beta >= 0 for beta in betas) or 0 not in betas:
+        raise CalibrationError(
+            f"the weights to try are {', '.join(f'{beta:g}' for beta in betas)}: every one must be 0 or more, "
+            "and 0, the policy alone, among them: it is what the others must beat"
+        )
+    lowest = lowest_budget(config.max_expansions)
     ordered = tuple(sorted(set(betas)))
     areas: list[float] = []
     solved: list[int] = []

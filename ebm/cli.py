@@ -102,7 +102,8 @@ def train_ebm(
     from prover.policy import DEFAULT_POOLING, load_policy
     from prover.policy.weights import PolicyLoadError
 
-    chosen_device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    with _as_usage_problems(ValueError):
+        chosen_device = _checked_device(device)
     with _as_usage_problems(OSError, TrainingDataError):
         data = TrainingData.load(files)  # before the policy: a large one takes minutes to load
     with _as_usage_problems(OSError, ValueError, PolicyLoadError):
@@ -146,6 +147,24 @@ def train_ebm(
         _out.print(f"{checkpoint_id(result.checkpoint)} is in {result.checkpoint}")
 
 
+def _checked_device(name: str | None) -> str:
+    """The device that is asked for, or a GPU if there is one. Raises ValueError for one that cannot be had."""
+    import torch
+
+    has_cuda = torch.cuda.is_available()
+    if name is None:
+        return "cuda" if has_cuda else "cpu"
+    try:
+        kind = torch.device(name).type
+    except RuntimeError:
+        kind = ""
+    if kind not in ("cpu", "cuda"):
+        raise ValueError(f"--device {name!r}: expected cpu, cuda or cuda:N")
+    if kind == "cuda" and not has_cuda:
+        raise ValueError(f"--device {name}: torch {torch.__version__} sees no CUDA device here; leave --device out")
+    return name
+
+
 def _threads_for(width: int) -> int:
     """A step of a small head is too short to share: threads that wait for each other cost more than they do."""
     return 1 if width < 1024 else os.cpu_count() or 1
@@ -156,10 +175,12 @@ def _settings(config: Path | None, options: dict[str, Any], resume_from: Path | 
     from ebm.training.config import EBMTrainingConfig
 
     values: dict[str, Any] = {}
+    steps_taken = 0
     if resume_from is not None:
         from ebm.training.resume import resume_from_checkpoint
 
-        values = resume_from_checkpoint(resume_from).config.to_dict()
+        resumed = resume_from_checkpoint(resume_from)
+        values, steps_taken = resumed.config.to_dict(), resumed.step
     if config is not None:
         try:
             given = json.loads(config.read_text(encoding="utf-8"))
@@ -169,7 +190,13 @@ def _settings(config: Path | None, options: dict[str, Any], resume_from: Path | 
             raise ValueError(f"{config} must hold an object of training settings, got {type(given).__name__}")
         values |= given
     values |= {name: value for name, value in options.items() if value is not None}
-    return EBMTrainingConfig.from_dict(values)
+    settings = EBMTrainingConfig.from_dict(values)
+    if settings.total_steps < steps_taken:
+        raise ValueError(
+            f"{resume_from} has {steps_taken} steps behind it, more than the {settings.total_steps} asked for: give "
+            "--steps above that, or train anew without --resume-from"
+        )
+    return settings
 
 
 def _probe(output: Path, *, overwrite: bool) -> None:
@@ -178,10 +205,13 @@ def _probe(output: Path, *, overwrite: bool) -> None:
 
     if output.exists() and not output.is_dir():
         raise ValueError(f"--output {output} is a file; give a folder")
-    output.mkdir(parents=True, exist_ok=True)
     probe = output / f".probe.{os.getpid()}"
-    probe.write_bytes(b"")
-    probe.unlink()
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(f"cannot write in {output}: {error.strerror or error}; give another --output") from error
     unfinished = latest_step_folder(output)
     if unfinished is not None and not overwrite:
         raise ValueError(

@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 from typing import Any
 
+_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+
 
 @dataclass(frozen=True, slots=True)
 class EBMTrainingConfig:
@@ -75,6 +77,12 @@ class EBMTrainingConfig:
             if not getattr(self, name) >= 0:
                 raise ValueError(f"EBMTrainingConfig.{name} must not be negative, got {getattr(self, name)}")
 
+        shares = (self.hard_ratio, self.medium_ratio, self.easy_ratio)
+        if not min(shares) >= 0 or not abs(sum(shares) - 1) <= 1e-6:
+            raise ValueError(
+                "EBMTrainingConfig.hard_ratio, medium_ratio and easy_ratio must not be negative and add up to 1, got "
+                f"{', '.join(f'{share:g}' for share in shares)} (sum {sum(shares):g}): change the others along"
+            )
         if self.matmul_dtype not in ("float32", "bfloat16"):
             raise ValueError(f"EBMTrainingConfig.matmul_dtype must be float32 or bfloat16, got {self.matmul_dtype!r}")
 
@@ -87,12 +95,16 @@ class EBMTrainingConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "EBMTrainingConfig":
-        known = [field.name for field in fields(cls)]
-        for name in values:
+        """From parsed JSON. Raises ValueError for an unknown setting or a value of another type; both are named."""
+        known = {field.name: type(field.default) for field in fields(cls)}
+        for name, value in values.items():
             if name not in known:
                 near = get_close_matches(name, known, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
                 raise ValueError(f"unknown training setting {name!r}{hint}")
+            kind = known[name]
+            if type(value) is not kind and not (kind is float and type(value) is int):
+                raise ValueError(f"training setting {name!r} is {value!r}; expected {_WORDS[kind]}")
         return cls(**values)
 
 

@@ -32,8 +32,9 @@ def find_files(paths: Paths) -> list[Path]:
     In a folder the companions (`.attempts.parquet`, `.summary.parquet`) and the parts of unfinished searches are left
     out; name a `.parts` folder itself to read those. Raises `TrajectoryError` if something named holds no file.
     """
-    if isinstance(paths, str | Path):
-        paths = [paths]
+    paths = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not paths:
+        raise TrajectoryError("no trajectory files were given; give .parquet files, folders or globs")
     found: dict[Path, None] = {}
     for given in paths:
         path = Path(given)

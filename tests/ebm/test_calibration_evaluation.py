@@ -76,6 +76,24 @@ def test_no_validation_theorems_is_an_error(rows) -> None:
         calibrate(HashScorer(knowing), rows, [], ScriptedWorld(TABLE), ScriptedPolicy(CANDIDATES), CONFIG)
 
 
+@pytest.mark.parametrize("betas", [(0.5, 1.0), (0.0, -1.0), (0.0, float("nan")), ()])
+def test_weights_that_cannot_be_tried_are_refused(rows, betas) -> None:
+    with pytest.raises(CalibrationError, match="the weights to try are"):
+        calibrate(
+            *(HashScorer(knowing), rows, theorems(2, "v"), ScriptedWorld(TABLE), ScriptedPolicy(CANDIDATES), CONFIG),
+            betas=betas,
+        )
+
+
+@pytest.mark.parametrize(("budget", "lowest"), [(24, 4), (4, 3), (2, 1)])
+def test_the_evidence_names_the_budgets_of_the_area(rows, budget, lowest) -> None:
+    config = SearchConfig(max_expansions=budget, n_candidates=4)
+    calibration = calibrate(
+        HashScorer(knowing), rows, theorems(2, "v"), ScriptedWorld(TABLE), ScriptedPolicy(CANDIDATES), config
+    )
+    assert calibration.evidence()["criterion"].endswith(f"{lowest} to {budget}")
+
+
 def test_the_combined_priority_is_the_formula_of_the_search(rows) -> None:
     mixing = MixingCalibration(mu_energy=0.2, sigma_energy=0.7, sigma_log_prob=0.4, beta=0.5)
     energies = np.linspace(-1, 1, len(rows))

@@ -7,6 +7,7 @@ import threading
 
 import polars as pl
 import pytest
+import torch
 import typer
 
 import ebm.cli
@@ -165,16 +166,39 @@ def test_bad_settings(tmp_path, files, prover_command):
     assert code == 2
     code, _, err = prover_command("train-ebm", "--output", tmp_path / "ebm")
     assert code == 2
+    for text, words in (
+        ('{"total_steps": "10"}', "'total_steps' is '10'; expected a whole number"),
+        ('{"lr": true}', "'lr' is True; expected a number"),
+        ('{"hard_ratio": 0.9}', "hard_ratio, medium_ratio and easy_ratio must not be negative and add up to 1"),
+    ):
+        (tmp_path / "settings.json").write_text(text)
+        code, _, err = prover_command(*base, "--config", tmp_path / "settings.json")
+        assert (code, words in err) == (2, True)
+    for device in ("gpu", "cuda:x", "mps", "cuda"):
+        code, _, err = prover_command(*base, "--device", device)
+        assert (code, "--device" in err) == (2, True) or (device == "cuda" and torch.cuda.is_available())
     code, _, err = prover_command(*base, "--resume-from", tmp_path / "nowhere")
     assert (code, "nothing to resume from" in err) == (2, True)
+
+
+def test_resuming_to_fewer_steps_than_were_taken_is_refused(tmp_path, files, prover_command):
+    output = tmp_path / "ebm"
+    assert prover_command("train-ebm", "--trajectories", files, "--output", output, *FAST)[0] == 0
+    taken = read_config(output)["training"]["step"]
+    code, _, err = prover_command(
+        *("train-ebm", "--trajectories", files, "--output", tmp_path / "other"),
+        *("--resume-from", output, "--steps", "2"),
+    )
+    assert code == 2
+    assert f"has {taken} steps behind it, more than the 2 asked for" in err
 
 
 def test_unwritable_output_is_said_first(tmp_path, files, prover_command, policy):
     (tmp_path / "file").write_text("")
     code, _, err = prover_command("train-ebm", "--trajectories", files, "--output", tmp_path / "file")
     assert (code, "is a file; give a folder" in err) == (2, True)
-    code, _, _ = prover_command("train-ebm", "--trajectories", files, "--output", tmp_path / "file" / "below")
-    assert code == 2
+    code, _, err = prover_command("train-ebm", "--trajectories", files, "--output", tmp_path / "file" / "below")
+    assert (code, "give another --output" in err) == (2, True)
     assert policy.encoded == []
 
 

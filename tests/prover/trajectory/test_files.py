@@ -342,6 +342,9 @@ def test_files_folders_and_globs_are_found_once(tmp_path):
     assert len(find_files([tmp_path, tmp_path])) == 2
     with pytest.raises(TrajectoryError, match="no trajectory file there"):
         find_files(tmp_path / "nothing*.parquet")
+    for read in (read_trajectories, read_summaries, read_attempts, summarize):
+        with pytest.raises(TrajectoryError, match="no trajectory files were given"):
+            read([])
 
 
 def test_what_is_wrong_with_a_file_is_said_by_file_and_column(tmp_path):
