@@ -188,9 +188,10 @@ def _digest(*parts: str) -> bytes:
 
 
 def _outcome_key(environment: str, state: ProofState, tactic: str) -> bytes:
-    """The statement and header are the theorem's part of the key: its name does not reach a tactic."""
+    """The theorem's part of the key: statement, header, and of its name the namespace, in which Lean reads both."""
     theorem = state.theorem
-    return _digest("outcome", environment, theorem.header, theorem.statement, state.text, tactic)
+    namespace = theorem.name.rpartition(".")[0]
+    return _digest("outcome", environment, namespace, theorem.header, theorem.statement, state.text, tactic)
 
 
 def _dump(value: object) -> str:

@@ -44,8 +44,10 @@ def test_everything_the_answer_depends_on_is_in_the_key():
     memo.store_outcomes("lean", {(STATE, "a"): Rejected("no", 1.0)})
     other_header = ProofState(Theorem("t", ": p → p", header="open Nat"), STATE.tactics, STATE.text)
     other_statement = ProofState(Theorem("t", ": p → p ∧ p"), STATE.tactics, STATE.text)
+    other_namespace = ProofState(Theorem("Nat.t", ": p → p"), STATE.tactics, STATE.text)
     other_tag = ProofState(THEOREM, STATE.tactics, "case inl\n" + STATE.text)
-    assert memo.outcomes("lean", [(state, "a") for state in (other_header, other_statement, other_tag)]) == {}
+    others = (other_header, other_statement, other_namespace, other_tag)
+    assert memo.outcomes("lean", [(state, "a") for state in others]) == {}
     assert memo.outcomes("lean2", [(STATE, "a")]) == {}
     assert memo.outcomes("lean", [(STATE, "a ")]) == {}
 
