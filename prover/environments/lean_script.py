@@ -6,6 +6,7 @@ state is its tactic prefix, so a process may die, be split or be thrown away at 
 
 import hashlib
 import os
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -31,6 +32,7 @@ from prover.environments.certify import certify_claims, proof_file
 from prover.environments.lean_script_process import RunResult, StepRunner
 from prover.environments.lean_script_source import (
     COPY_LEMMA,
+    TRIAL_NAME,
     Slot,
     Trial,
     WaveText,
@@ -57,8 +59,8 @@ from prover.environments.refusal import (
 from prover.environments.sandbox import ProcessLimits
 from prover.theorems import Theorem
 
-METHOD_VERSION = "prefix-replay/2"
-_TRIAL_SIZE = 40  # candidates in one `example`: more are slower each, and take memory
+METHOD_VERSION = "prefix-replay/3"
+_TRIAL_SIZE = 40  # candidates in one theorem: more are slower each, and take memory
 _FILE_SIZE = 2000  # candidates in one process: bounds its memory
 
 
@@ -119,9 +121,10 @@ class LeanScript:
             refused = self._refuse_theorem(theorem)
             if refused:
                 results[index] = Rejected(refused, 0.0, refused=True)
-            else:  # a name can be declared once a file
-                layers.setdefault((seen[theorem.name], theorem.header), []).append(index)
-                seen[theorem.name] += 1
+            else:  # a name can be declared once a file, however it is written
+                name = theorem.name.removeprefix("_root_.").replace("«", "").replace("»", "")
+                layers.setdefault((seen[name], theorem.header), []).append(index)
+                seen[name] += 1
         groups = [chunk for indices in layers.values() for chunk in self._shares(indices, lambda _: 2)]
 
         def state_all(indices: list[int]) -> None:
@@ -248,6 +251,7 @@ class LeanScript:
         wave = WaveText(wave_head(self._runner.preamble, theorems[indices[0]].header, self.limits.max_heartbeats))
         for index in indices:
             wave.add_root(theorems[index])
+        wave.add_names([theorems[index] for index in indices])
         run = self._run(wave, len(indices))
         answers, head_errors = wave.read(run.messages)
         elapsed = run.wall_s * 1000 / len(indices)
@@ -258,7 +262,8 @@ class LeanScript:
             if head_errors:
                 results[index] = Rejected(f"Lean does not accept the header: {head_errors[0]}", elapsed)
             elif errors:
-                results[index] = Rejected(f"{theorem.name}: {errors[0]}", elapsed)
+                said = re.sub(rf"`[^`]*{TRIAL_NAME}\d+`", f"`{theorem.name}`", errors[0])
+                results[index] = Rejected(f"{theorem.name}: {said}", elapsed)
             elif not answer.finished or len(answer.traces.get(0, ())) != 1:
                 unfinished.append(index)
             else:

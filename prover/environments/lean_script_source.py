@@ -1,9 +1,9 @@
 """The Lean text of a wave, and the reading of Lean's answer: pure functions, no process.
 
-A *trial* is one `example` that replays a tactic prefix and then tries candidates, each inside an alternative that
-always fails, so that Lean backtracks before the next one:
+A *trial* is one theorem that replays a tactic prefix and then tries candidates, each inside an alternative that always
+fails, so that Lean backtracks before the next one:
 
-    example (p q : Prop) (h : p ∧ q) : q ∧ p := by
+    theorem _proverTrial0 (p q : Prop) (h : p ∧ q) : q ∧ p := by
       <prefix tactics>
       first
       | (<candidate>
@@ -15,7 +15,8 @@ always fails, so that Lean backtracks before the next one:
 
 The message of `trace_state` survives the backtracking and is the state after the candidate (empty: no goals left). The
 parentheses make a candidate complete by itself: text such as `intro h <;>` cannot reach for our next line. The final
-`sorry` gives the warning by which we know that Lean came to the end of the trial.
+`sorry` gives the warning by which we know that Lean came to the end of the trial. It is no `example`: that would see
+every `variable` of the header, and a theorem sees those only that its statement is about.
 """
 
 import re
@@ -29,6 +30,9 @@ from prover.theorems import Theorem
 
 HEAD, PREFIX, TAIL = -1, -2, -3
 """Slots of a trial's lines that belong to no candidate."""
+
+TRIAL_NAME = "_proverTrial"
+"""Begins the names of trials; the refusal list knows it."""
 
 COPY_LEMMA = "def proverCopy.{x} {α : Sort x} (a _ : α) : α := a"
 """Turns one goal into two equal ones."""
@@ -44,7 +48,7 @@ _FIELD_OF_UNKNOWN = re.compile(r"(?=.*(?<![\w.'])(?:_|\?\w*)(?![\w'])).*\)\.\w",
 _PLAIN_CLOSER = re.compile(
     r"(?:assumption|contradiction|trivial|rfl|(?:exact|apply|refine) (?!.*(?:\bby\b|\(\d))[\w.' ⟨⟩(),]+)"
 )
-_LAST_PART = re.compile(r"(?:^|\.)(?:«[^«»]*»|[^.«»]+)$")
+_LAST_PART = re.compile(r"(^|\.)(?:«[^«»]*»|[^.«»]+)$")
 _IMPORT = re.compile(r"^\s*(?:public\s+)?(?:meta\s+)?import\s", re.MULTILINE)
 _SETS_HEARTBEATS = re.compile(r"^\s*set_option\s+maxHeartbeats\b", re.MULTILINE)
 
@@ -60,7 +64,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One `example`. `round`: how often its candidates have been tried; `alone`: a process for this trial only."""
+    """One theorem. `round`: how often its candidates have been tried; `alone`: a process for this trial only."""
 
     theorem: Theorem
     prefix: tuple[str, ...]
@@ -139,17 +143,11 @@ def file_head(preamble: str, header: str, max_heartbeats: int | None) -> list[st
 def wave_head(preamble: str, header: str, max_heartbeats: int) -> list[str]:
     """`file_head` for a wave.
 
-    Without the linters, which have nothing to say that a wave would read; with the errors of an `example` that does not
+    Without the linters, which have nothing to say that a wave would read; with the errors of a theorem that does not
     parse to its end: one of them may say that an earlier candidate used up the budget.
     """
     head = file_head(preamble, header, max_heartbeats)
     return [*head, "set_option linter.all false", "set_option showPartialSyntaxErrors true"]
-
-
-def _namespace(name: str) -> str:
-    """What stands before the last part of a theorem's name: Lean elaborates the theorem as if inside that namespace."""
-    within = _LAST_PART.sub("", name)
-    return "" if name.startswith("_root_.") else within
 
 
 class WaveText:
@@ -162,7 +160,6 @@ class WaveText:
         self._trace_lines: dict[int, tuple[int, int]] = {}
         self._head_lines: dict[int, int] = {}
         self.trials = 0
-        self._namespace = ""
 
     def _mark(self, slot: int) -> None:
         self._starts.append(len(self._lines) + 1)
@@ -206,29 +203,43 @@ class WaveText:
         self._close()
 
     def add_root(self, theorem: Theorem) -> None:
-        """A trial that only states the theorem, under its own name, and prints its first state."""
-        self._open(f"{theorem.declaration} := by")
+        """A trial that only states the theorem and prints its first state."""
+        self._open(theorem)
         self._mark(0)
         self._trace(2, 0)
         self._close()
 
+    def add_names(self, theorems: Sequence[Theorem]) -> None:
+        """After a root trial of each of these theorems: declare its name, for Lean to say if it cannot.
+
+        Not before all are stated, so that none is there for another to be read with.
+        """
+        for number, theorem in enumerate(theorems):
+            self._starts.append(len(self._lines) + 1)
+            self._owners.append((number, HEAD))
+            self._lines.append(f"axiom {theorem.name} : Prop")
+
     def _replay(self, trial: Trial) -> None:
-        self._open(f"example {trial.theorem.statement} := by", _namespace(trial.theorem.name))
+        self._open(trial.theorem)
         self._mark(PREFIX)
         for tactic in trial.prefix:
             self._lines += indented(tactic, 2)
 
-    def _open(self, declaration: str, namespace: str = "") -> None:
+    def _open(self, theorem: Theorem) -> None:
         self._mark(HEAD)
-        self._namespace = namespace
-        if namespace:
-            self._lines.append(f"namespace {namespace}")
         self._head_lines[len(self._lines) + 1] = self.trials
-        self._lines += declaration.splitlines()
+        self._lines += f"theorem {self._name(theorem)} {theorem.statement} := by".splitlines()
+
+    def _name(self, theorem: Theorem) -> str:
+        """A name of this trial's own in the theorem's namespace, so that Lean reads the two alike.
+
+        An underscore begins it, for then nothing that searches lemmas finds it (what is stated here, nobody proved).
+        """
+        return _LAST_PART.sub(rf"\g<1>{TRIAL_NAME}{self.trials}", theorem.name)
 
     def _close(self, ending: str = "  all_goals sorry") -> None:
         self._mark(TAIL)
-        self._lines += [ending, f"end {self._namespace}" if self._namespace else "", ""]
+        self._lines += [ending, ""]
         self.trials += 1
 
     @property

@@ -7,7 +7,7 @@ from prover.environments.lean_script_process import RunResult
 from prover.environments.lean_script_source import HEAD, PREFIX, Slot, Trial, TrialAnswer, hit_limit
 
 UNEXPLAINED = "Lean did not accept this tactic in this state"
-_SHARED_ROUNDS = 3  # after so many tries, candidates that lose their neighbours get an `example` each
+_SHARED_ROUNDS = 3  # after so many tries, candidates that lose their neighbours get a theorem each
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ def read_trial(trial: Trial, answer: TrialAnswer, elapsed_ms: float) -> Verdict:
     verdict = Verdict()
     lost: list[Slot] = []
     exhausted = bool(broken)  # the budget ran out, Lean does not say where
-    cut = False  # a candidate that did not parse, or ran out of budget, ends its example
+    cut = False  # a candidate that did not parse, or ran out of budget, ends its theorem
     for position, slot in enumerate(trial.slots):
         traces, error = answer.traces.get(position, []), answer.first_error(position)
         if len(traces) > 1:

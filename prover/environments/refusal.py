@@ -12,13 +12,14 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
-REFUSAL_VERSION = "refusal/4"
+REFUSAL_VERSION = "refusal/5"
 MAX_LENGTH = 20_000
 MAX_NESTING = 200
 
 # Refused anywhere in the text, even inside a longer word: no proof has a use for them.
 _FRAGMENTS = ["sorry", "unsafe", "implemented_by", "ofReduceBool", "ofReduceNat", "trustCompiler", "skipKernelTC"]
 _FRAGMENTS += ["lcProof", "lcAny", "lcErased", "lcVoid", "include_str", "include_bytes", "dbg_trace", "dbgTrace"]
+_FRAGMENTS += ["_proverTrial"]  # the names under which statements are stepped
 
 # Refused as a whole word. Closing goals without proof, running programs:
 _CHEATS = ["admit", "stop", "apply?", "rw?", "native", "native_decide"]
@@ -201,7 +202,7 @@ _THEOREM_NAME = re.compile(rf"(?:{_PART}|«[^«»\n\r]+»)(?:\.(?:{_PART}|«[^«
 
 def refuse_name(name: str) -> str | None:
     """Why this cannot be a theorem's name; None when it can."""
-    if _bad_character(name) or not _THEOREM_NAME.fullmatch(name) or name in _WORDS:
+    if _bad_character(name) or not _THEOREM_NAME.fullmatch(name) or name in _WORDS or "_proverTrial" in name:
         return f"{name!r} is not a Lean name"
     return None
 

@@ -13,6 +13,7 @@ from prover.environments import (
     Crashed,
     Progress,
     ProofClaim,
+    ProofState,
     Rejected,
     StepRequest,
     TimedOut,
@@ -115,7 +116,7 @@ def test_incomplete_tactics_do_not_reach_for_the_next_line(lean: LeanScript, sta
 
 
 def test_what_runs_out_beside_what_does_not_parse_costs_no_neighbour_its_outcome(lean: LeanScript, state) -> None:
-    # Of an `example` that does not parse to its end, Lean keeps the errors of elaboration to itself, unless asked.
+    # Of a theorem that does not parse to its end, Lean keeps the errors of elaboration to itself, unless asked.
     row = ("try " * 600 + "skip", "constructor", "exact ⟨h.2, h.1⟩", "exact ,", "skip")
     (outcomes,) = lean.step([StepRequest(state("(p q : Prop) (h : p ∧ q) : q ∧ p"), row)])
     assert [type(outcome) for outcome in outcomes] == [TimedOut, Progress, Complete, Rejected, Progress]
@@ -195,6 +196,35 @@ def test_root_states_and_what_cannot_be_stated(lean: LeanScript) -> None:
     assert "not a Lean name" in messages["bad name"]
     assert "without a proof" in messages["cheat"]
     assert results[9].text == "α : Type u\nβ : Sort v\nf : α → β\na : α\n⊢ ∃ b, b = f a"  # type: ignore[union-attr]
+
+
+def test_no_theorem_of_a_wave_is_read_with_another(lean: LeanScript) -> None:
+    names = ["X.Nat", "X.y", "t", "«t»", "_root_.t", "Nat.add_comm", "fun", "last"]
+    roots = lean.start([Theorem(name, "(n : Nat) : n = n") for name in names])
+    assert [name for name, root in zip(names, roots, strict=True) if isinstance(root, Rejected)] == names[5:7]
+    assert isinstance(roots[5], Rejected)
+    assert roots[5].message == "Nat.add_comm: `Nat.add_comm` has already been declared"
+    (other,) = lean.start([Theorem("other", ": X.Nat = X.Nat")])
+    assert isinstance(other, Rejected)
+
+
+def test_a_variable_that_a_statement_does_not_name_is_no_hypothesis(lean: LeanScript) -> None:
+    # As in the theorem that certification sees.
+    for header, expected in (("variable (h : False)", Rejected), ("variable (h : False)\ninclude h", Complete)):
+        theorem = Theorem("t", ": False", header=header)
+        (root,) = lean.start([theorem])
+        assert isinstance(root, ProofState)
+        ((outcome,),) = lean.step([StepRequest(root, ("exact h",))])
+        assert isinstance(outcome, expected)
+        assert lean.certify([ProofClaim(theorem, ("exact h",))])[0].certified == (expected is Complete)
+
+
+def test_a_trial_cannot_be_quoted(lean: LeanScript, state) -> None:
+    root = state("(p : Prop) : p", name="Space.t")
+    tactics = [f"exact {name} p" for name in ("_example", "_proverTrial0", "Space._proverTrial0", "Space.t", "t")]
+    for outcome in lean.step([StepRequest(root, tuple(tactics)), StepRequest(root, tuple(tactics))])[1]:
+        assert isinstance(outcome, Rejected)
+    assert isinstance(lean.start([Theorem("_proverTrial0", ": True")])[0], Rejected)
 
 
 def test_an_unsound_replay_is_a_crash_not_a_rejection(lean: LeanScript, state) -> None:
