@@ -100,10 +100,10 @@ def train_ebm(
     from ebm.training import TrainingDataError, TrainingDivergedError, WidthMismatchError, train_from_files
     from ebm.training.from_files import TrainingData
     from prover.policy import DEFAULT_POOLING, load_policy
-    from prover.policy.weights import PolicyLoadError
+    from prover.policy.weights import PolicyLoadError, checked_device
 
-    with _as_usage_problems(ValueError):
-        chosen_device = _checked_device(device)
+    with _as_usage_problems(PolicyLoadError):
+        chosen_device = checked_device(device)
     with _as_usage_problems(OSError, TrainingDataError):
         data = TrainingData.load(files)  # before the policy: a large one takes minutes to load
     with _as_usage_problems(OSError, ValueError, PolicyLoadError):
@@ -145,24 +145,6 @@ def train_ebm(
         raise typer.Exit(INTERRUPTED)
     if not as_json:
         _out.print(f"{checkpoint_id(result.checkpoint)} is in {result.checkpoint}")
-
-
-def _checked_device(name: str | None) -> str:
-    """The device that is asked for, or a GPU if there is one. Raises ValueError for one that cannot be had."""
-    import torch
-
-    has_cuda = torch.cuda.is_available()
-    if name is None:
-        return "cuda" if has_cuda else "cpu"
-    try:
-        kind = torch.device(name).type
-    except RuntimeError:
-        kind = ""
-    if kind not in ("cpu", "cuda"):
-        raise ValueError(f"--device {name!r}: expected cpu, cuda or cuda:N")
-    if kind == "cuda" and not has_cuda:
-        raise ValueError(f"--device {name}: torch {torch.__version__} sees no CUDA device here; leave --device out")
-    return name
 
 
 def _threads_for(width: int) -> int:

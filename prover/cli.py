@@ -403,12 +403,13 @@ def run(target: typer.Typer, arguments: list[str] | None = None) -> int:
 def _exit_code(error: Exception) -> int | None:
     """For an error whose message says what was wrong and what to do; None for one that deserves a traceback."""
     from prover.environments.embedded import LeanUnavailable
+    from prover.policy import PolicyError
     from prover.proofs import ProofFileError
     from prover.search import MemoError, ScoreError, SearchConfigError
     from prover.theorems import TheoremFileError
     from prover.trajectory import OutputError, TrajectoryError, WriteFailed
 
-    if isinstance(error, LeanUnavailable | MemoError | ScoreError | WriteFailed):
+    if isinstance(error, LeanUnavailable | MemoError | PolicyError | ScoreError | WriteFailed):
         return TROUBLE
     if isinstance(error, SearchConfigError | OutputError | TrajectoryError | ProofFileError | TheoremFileError):
         return BAD_INPUT

@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prover.policy.base import FingerprintedPolicy, TacticCandidate, TacticGenerator
+from prover.policy.base import FingerprintedPolicy, PolicyError, TacticCandidate, TacticGenerator
 
 if TYPE_CHECKING:
     from prover.policy.huggingface import DecodingConfig, HuggingFacePolicy
     from prover.policy.server import ServerPolicy
 
-__all__ = ["FingerprintedPolicy", "TacticCandidate", "TacticGenerator", "load_policy", "open_policy"]
+__all__ = ["FingerprintedPolicy", "PolicyError", "TacticCandidate", "TacticGenerator", "load_policy", "open_policy"]
 
 DEFAULT_POOLING = "mean+max+early"
 

@@ -7,6 +7,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 
+class PolicyError(RuntimeError):
+    """A policy that fails at its work. The message says what it was asked, what came back and what to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class TacticCandidate:
     """A proposed tactic. `log_prob`: sum of token log-probabilities over the tactic alone, nats, higher is better."""

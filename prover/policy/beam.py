@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import torch
 
+from prover.policy.base import PolicyError
 from prover.policy.decoder import Decoder
 
 
@@ -69,7 +70,8 @@ def beam_search(
 
     last_tokens: the last token of each prompt, which `decoder` has not read yet. width: beams a prompt. A completion
     that has not ended after max_tokens tokens is dropped: half a tactic is none. With `noise`, completions are drawn
-    from the model's distribution at `temperature`; their log_prob is the model's own all the same.
+    from the model's distribution at `temperature`; their log_prob is the model's own all the same. Raises PolicyError
+    for a model whose output is NaN: an empty list would say that it knows no tactic.
     """
     device = ending.stop.device
     stop_ids = ending.stop.nonzero()[:, 0]
@@ -104,6 +106,11 @@ def beam_search(
 
     for step in range(max_tokens + 1):
         next_log_prob = decoder.step(tokens, parents)  # (B, Q, V)
+        if step == 0 and bool(next_log_prob.isnan().any()):
+            raise PolicyError(
+                "the model gives NaN instead of probabilities: its weights are damaged, or its numbers overflow; load "
+                "it with another dtype (float32), or download it again"
+            )
         batch, columns, vocabulary = next_log_prob.shape
         total = log_prob[:, :, None] + next_log_prob
         ended = torch.logsumexp(total[:, :, stop_ids], dim=-1)  # (B, Q)

@@ -15,13 +15,14 @@ from typing import Any, Literal, Self, cast
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
 from prover.policy.base import TacticCandidate
 from prover.policy.beam import Completion, Ending, beam_search
 from prover.policy.decoder import Decoder, PlainDecoder, TreeDecoder, tree_attention_is_faithful
 from prover.policy.pooling import DEFAULT_POOLING, early_layer, parse_pooling, pool, pooling_name
 from prover.policy.prompts import PromptTemplate, get_template, prompt_key
-from prover.policy.weights import PolicyLoadError, resolve, tokenizer_digest, weights_digest
+from prover.policy.weights import PolicyLoadError, checked_device, resolve, tokenizer_digest, weights_digest
 from prover.states import normalise
 
 log = logging.getLogger(__name__)
@@ -329,8 +330,7 @@ def load_huggingface_policy(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = checked_device(device)
     if dtype is None:
         dtype = "bfloat16" if device.startswith("cuda") else "float32"
     if dtype not in ("float32", "bfloat16", "float16"):
@@ -339,19 +339,25 @@ def load_huggingface_policy(
     transformers_logging.disable_progress_bar()  # ours is the only one on the screen
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        model = AutoModelForCausalLM.from_pretrained(
+        model, loading = cast(Any, AutoModelForCausalLM).from_pretrained(
             folder,
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
             dtype=getattr(torch, dtype),
+            output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise PolicyLoadError(f"{folder} cannot be loaded as a causal language model: {error}") from error
     finally:
         if progress_bar:
             transformers_logging.enable_progress_bar()
-    model = cast(Any, model).to(device).eval()
+    if missing := sorted(loading["missing_keys"]):  # the library would fill them with random numbers
+        raise PolicyLoadError(
+            f"{folder} lacks {len(missing)} of the model's weights, e.g. {missing[0]}: the files are incomplete, or of "
+            "another architecture than config.json says; download or save the model again"
+        )
+    model = model.to(device).eval()
     template_name = template or getattr(model.config, "prover_template", None) or _guess_template(tokenizer)
     chosen = get_template(template_name)
     ending, pad_id = _ending(model, tokenizer, chosen)

@@ -21,14 +21,14 @@ from urllib.request import Request, urlopen
 
 import numpy as np
 
-from prover.policy.base import FingerprintedPolicy, TacticCandidate
+from prover.policy.base import FingerprintedPolicy, PolicyError, TacticCandidate
 from prover.policy.prompts import get_template, prompt_key
 from prover.states import normalise
 
 _RETRIED_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 
 
-class ServerPolicyError(Exception):
+class ServerPolicyError(PolicyError):
     """The server cannot be used. The message says what was asked, what came back and what to do."""
 
 

@@ -75,6 +75,20 @@ def checked(folder: Path) -> Path:
     return folder
 
 
+def checked_device(name: str | None) -> str:
+    """The device asked for, or a GPU if there is one. Raises PolicyLoadError for one that torch cannot use."""
+    import torch
+
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:  # the latter from a torch without CUDA
+        reason = str(error).split("\n")[0]
+        raise PolicyLoadError(f"device {name!r} cannot be used ({reason}); expected cpu, cuda or cuda:N") from error
+    return name
+
+
 def weight_files(folder: Path) -> list[Path]:
     """The safetensors files of a model, those of its index if it has one, sorted by name."""
     index = folder / "model.safetensors.index.json"

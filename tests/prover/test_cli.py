@@ -17,6 +17,7 @@ from search_fakes import HashPolicy, HashScorer, HashWorld, theorems
 
 from prover import cli
 from prover.environments import ProofClaim
+from prover.policy.server import ServerUnavailableError
 from prover.proofs import export_proofs
 from prover.search import SearchConfig, search_to_files
 from prover.theorems import Theorem
@@ -106,6 +107,18 @@ def test_the_energy_model_comes_through_its_entry_point(world, monkeypatch):
     assert run(*SEARCH, "--limit", "3", "--ebm-path", "champion") == 0
     assert asked == [("champion", HashPolicy, Path("data"))]
     assert set(read_trajectories("out/x.parquet")["ebm_id"]) == {"hash-ebm"}
+
+
+def test_a_policy_that_fails_ends_the_search_with_its_message(world, capsys, monkeypatch):
+    class Gone(HashPolicy):
+        def generate(self, states, n_candidates):
+            raise ServerUnavailableError("http://127.0.0.1:9/v1 did not answer in 6 tries")
+
+    monkeypatch.setattr("prover.policy.open_policy", lambda path, **options: Gone())
+    assert run(*SEARCH, "--limit", "3") == cli.TROUBLE
+    err = capsys.readouterr().err
+    assert "did not answer in 6 tries" in err
+    assert "Traceback" not in err
 
 
 def test_scores_that_are_not_finite_end_the_search_with_one_message(world, capsys, monkeypatch):

@@ -1,14 +1,24 @@
 import json
+import math
 import shutil
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, GPTNeoXConfig, GPTNeoXForCausalLM
 
-from prover.policy import DecodingConfig, FingerprintedPolicy, HuggingFacePolicy, TacticGenerator, load_policy
+from prover.policy import (
+    DecodingConfig,
+    FingerprintedPolicy,
+    HuggingFacePolicy,
+    PolicyError,
+    TacticGenerator,
+    load_policy,
+)
 from prover.policy.decoder import PlainDecoder, TreeDecoder, tree_attention_is_faithful
 from prover.policy.pooling import early_layer
 from prover.policy.tiny.architecture import END, make_tokenizer, vocabulary
@@ -248,6 +258,48 @@ def test_pickled_weights_are_refused(random_checkpoint: Path, tmp_path: Path) ->
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(PolicyLoadError, match="Unpickling can run code"):
         load_policy(folder)
+
+
+def _spoilt(source: Path, folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> Path:
+    """A copy of a model with other tensors."""
+    shutil.copytree(source, folder)
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def test_weights_that_are_cut_off_or_do_not_fit_are_refused(random_checkpoint: Path, tmp_path: Path) -> None:
+    shutil.copytree(random_checkpoint, tmp_path / "cut")
+    weights = tmp_path / "cut" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-8])
+    with pytest.raises(PolicyLoadError, match="cannot be loaded as a causal language model"):
+        load_policy(tmp_path / "cut")
+
+    def shorten(tensors: dict[str, torch.Tensor]) -> None:
+        tensors["model.norm.weight"] = tensors["model.norm.weight"][:-1].clone()
+
+    with pytest.raises(PolicyLoadError, match="cannot be loaded as a causal language model"):
+        load_policy(_spoilt(random_checkpoint, tmp_path / "short", shorten))
+
+
+def test_missing_weights_are_not_made_up(random_checkpoint: Path, tmp_path: Path) -> None:
+    """The library fills them with random numbers: another policy at every start, under the same fingerprint."""
+    folder = _spoilt(random_checkpoint, tmp_path / "part", lambda tensors: tensors.pop("model.norm.weight"))
+    with pytest.raises(PolicyLoadError, match=r"lacks 1 of the model's weights, e\.g\. model\.norm\.weight"):
+        load_policy(folder)
+
+
+def test_a_model_that_gives_nan_is_an_error_and_not_out_of_tactics(random_checkpoint: Path, tmp_path: Path) -> None:
+    folder = _spoilt(random_checkpoint, tmp_path / "nan", lambda tensors: tensors["model.norm.weight"].fill_(math.nan))
+    with pytest.raises(PolicyError, match="NaN instead of probabilities"):
+        load_policy(folder).generate(["p : Prop\nh : p\n⊢ p"], 4)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+def test_a_device_that_torch_does_not_have_is_named(random_checkpoint: Path, device: str) -> None:
+    with pytest.raises(PolicyLoadError, match=f"device '{device}' cannot be used"):
+        load_policy(random_checkpoint, device=device)
 
 
 def test_no_tokenizer(random_checkpoint: Path, tmp_path: Path) -> None:
