@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from prover_assets.configs import BY_ASSET
+from prover_assets.tracking import USER_INFO
 
 PROJECT_KINDS = ("project", "repl")
 
@@ -74,6 +75,12 @@ def _lean_faults(settings: Mapping[str, Any]) -> list[str]:
 
 
 def _policy_faults(settings: Mapping[str, Any]) -> list[str]:
+    """A folder that is not there; an address with a password in it, which is not repeated: errors quote addresses."""
+    if USER_INFO.search(str(settings.get("path", ""))):
+        return [
+            "policy.path is an address with a user or a password in it: give the address alone, and the server's key "
+            "in the environment variable PROVER_API_KEY"
+        ]
     return [
         f"policy.{name} is {path!r}: there is no such folder"
         for name in ("path", "encoder")

@@ -43,7 +43,8 @@ BATCH = 1000
 LONGEST_PARAM = 6000
 
 
-_USER_INFO = re.compile(r"(?<=://)[^/@\s]+@")
+USER_INFO = re.compile(r"(?<=://)[^/@\s]+@")
+"""User and password in an address."""
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -57,7 +58,7 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, Mapping):
             flat.update(flatten(value, f"{name}."))
         else:
-            flat[name] = _USER_INFO.sub("", str(value))[:LONGEST_PARAM]
+            flat[name] = USER_INFO.sub("", str(value))[:LONGEST_PARAM]
     return flat
 
 

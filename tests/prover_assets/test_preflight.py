@@ -37,6 +37,14 @@ def test_all_faults_are_named_at_once():
     assert "Nothing was done" in str(caught.value)
 
 
+def test_an_address_with_a_password_is_refused_and_not_repeated(monkeypatch):
+    monkeypatch.setenv("MY_SERVER", "http://me:pa55word@host:8000/v1#model")
+    for path in ("https://pa55word@host/v1#model", {"env": "MY_SERVER"}):
+        with pytest.raises(SettingsError, match="PROVER_API_KEY") as caught:
+            require_valid({"resources": {"policy": {"config": {"path": path}}}})
+        assert "pa55word" not in str(caught.value)
+
+
 def test_what_works_passes(tmp_path, monkeypatch):
     monkeypatch.setenv("MY_PROJECT", str(tmp_path))
     require_valid({})
