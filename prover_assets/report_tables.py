@@ -132,9 +132,16 @@ def heads_table(heads: Sequence[Mapping[str, Any]]) -> Table:
     ], rows
 
 
+REUSED = (
+    "Every model has scales of its own, but validation chose the weight beta for the first one only: the others are "
+    "searched with it too, and might do better with a weight of their own."
+)
+"""What has to stand beside the figures of further heads."""
+
+
 def _weight(beta: float | None, *, chosen: bool) -> list[str]:
     """One cell; empty for reports that were written before the weight was among the numbers of a head."""
-    return ["" if beta is None else f"{beta:g} ({'chosen for it' if chosen else 'not its own'})"]
+    return ["" if beta is None else f"{beta:g}" if chosen else f"{beta:g} (reused)"]
 
 
 def transposed(table: Table) -> Table:

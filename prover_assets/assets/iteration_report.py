@@ -17,6 +17,7 @@ from prover_assets.partitions import iteration_partitions
 from prover_assets.promotion import ChampionRecord, decide, evidence_of, starting_champion
 from prover_assets.registry import promote_version
 from prover_assets.report_tables import (
+    REUSED,
     heads_table,
     memo_line,
     noise_table,
@@ -204,6 +205,9 @@ def _metadata(
     solved = markdown_table(*transposed(solved_table(report["comparison"], report["control"])))
     said = [*paired_lines(report["comparison"]), wall_line(report["comparison"]), memo_line(report)]
     lines = "\n".join(f"- {line}" for line in said)
+    seeds = markdown_table(*transposed(heads_table(report["heads"])))
+    if len(report["heads"]) > 1:
+        seeds = f"{seeds}\n\n{REUSED}"
     return {
         "promotion": ("promoted: " if report["promotion"]["promoted"] else "not promoted: ") + reason,
         "solved": dg.MetadataValue.md(f"{solved}\n\n{lines}"),
@@ -213,7 +217,7 @@ def _metadata(
             if report["ranking"] is not None
             else {}
         ),
-        "head_seeds": dg.MetadataValue.md(markdown_table(*transposed(heads_table(report["heads"])))),
+        "head_seeds": dg.MetadataValue.md(seeds),
         "label_noise": dg.MetadataValue.md(markdown_table(*noise_table(report["label_noise"]))),
         "report": dg.MetadataValue.path(str(page)),
         **{name: value for name, value in numbers.items() if value is not None and not math.isnan(value)},

@@ -8,6 +8,7 @@ from prover_assets.findings import a_proof, tree_of
 from prover_assets.layout import IterationFolder
 from prover_assets.report import Section, render
 from prover_assets.report_tables import (
+    REUSED,
     ending_table,
     heads_table,
     memo_line,
@@ -122,9 +123,7 @@ def write_page(
             Section(
                 "The luck of the seed",
                 "Energy models trained on the same data, alike but for the seed, and the same held-out theorems "
-                "searched with each. Every model has scales of its own, but validation chose the weight beta for the "
-                "first one only: the others are searched with it too, and might do better with a weight of their own. "
-                "The random row above is the formula with an energy drawn by chance.",
+                f"searched with each. {REUSED} The random row above is the formula with an energy drawn by chance.",
                 tables=[heads_table(report["heads"])],
             )
         )

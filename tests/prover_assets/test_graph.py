@@ -95,6 +95,19 @@ def test_the_report_is_a_page_of_its_own(finished):
     assert page.count("data:image/png;base64,") == len(list(folder.glob("*.png"))) >= 4
 
 
+def test_the_report_says_which_heads_have_a_weight_that_was_not_chosen_for_them(finished):
+    report = read_json(data_of(finished).iteration("iter_000").report_file)
+    beta = report["beta"]
+    assert [head["beta"] for head in report["heads"]] == [beta, beta]
+    page = (data_of(finished).iteration("iter_000").report / "index.html").read_text(encoding="utf-8")
+    seeds = finished.metadata("iteration_report", "iter_000")["head_seeds"]
+    assert f"| weight beta | {beta:g} | {beta:g} (reused) |" in seeds
+    assert f"<td>{beta:g}</td>" in page
+    assert f"<td>{beta:g} (reused)</td>" in page
+    for text in (page, seeds):
+        assert "validation chose the weight beta for the first one only" in text
+
+
 def test_embeddings_that_are_there_are_not_made_again(project, policy):
     project.run("theorems", "trajectories", "state_embeddings", partition="iter_000")
     first = project.latest("state_embeddings", "iter_000")
