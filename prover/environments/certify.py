@@ -20,6 +20,12 @@ from prover.theorems import Theorem
 
 ALLOWED_AXIOMS = frozenset({"propext", "Classical.choice", "Quot.sound"})
 _LEANS_HEARTBEATS = 200_000  # `maxHeartbeats` where nobody sets it
+# Else `Classical.choice` is `choice` below `open Classical`, and `Other.propext` is `propext` below `open Other`.
+_WHOLE_NAMES = (
+    "set_option pp.fullNames true",
+    "set_option pp.privateNames true",
+    "set_option pp.universes false",
+)
 _AXIOMS = re.compile(
     r"^'(?P<name>.+?)' (?:does not depend on any axioms|depends on axioms: \[(?P<axioms>[^\]]*)\])", re.DOTALL
 )
@@ -45,8 +51,12 @@ def proof_file(preamble: str, claim: ProofClaim, max_heartbeats: int) -> str:
 
 def certificate_text(preamble: str, claim: ProofClaim, max_heartbeats: int) -> str:
     """The whole file whose acceptance certifies the claim."""
-    head = "\n".join(file_head(preamble, claim.theorem.header, max_heartbeats))
-    return f"{head}\n{proof_text(claim.theorem, claim.tactics)}\n#print axioms {claim.theorem.name}\n"
+    theorem = claim.theorem
+    head = "\n".join(file_head(preamble, theorem.header, max_heartbeats))
+    # An `open` of the header may give the name another meaning besides; inside a namespace of the header it may not.
+    root = "" if _opens_namespace(theorem.header) or theorem.name.startswith("_root_.") else "_root_."
+    question = [*_WHOLE_NAMES, f"#print axioms {root}{theorem.name}"]
+    return f"{head}\n{proof_text(theorem, claim.tactics)}\n" + "\n".join(question) + "\n"
 
 
 def refuse_claim(claim: ProofClaim, *, takes_imports: bool) -> str | None:
@@ -72,6 +82,10 @@ def refuse_claim(claim: ProofClaim, *, takes_imports: bool) -> str | None:
     return None
 
 
+def _opens_namespace(header: str) -> bool:
+    return re.search(r"^\s*namespace\s", header, re.MULTILINE) is not None
+
+
 def _unquoted(name: str) -> str:
     return name.replace("«", "").replace("»", "")
 
@@ -79,8 +93,7 @@ def _unquoted(name: str) -> str:
 def _names_theorem(listed: str, theorem: Theorem) -> bool:
     """Whether Lean's name for what it listed is the theorem's; a header may have opened a namespace around it."""
     name = _unquoted(theorem.name).removeprefix("_root_.")
-    inside = re.search(r"^\s*namespace\s", theorem.header, re.MULTILINE) is not None
-    return listed == name or (inside and listed.endswith(f".{name}"))
+    return listed == name or (_opens_namespace(theorem.header) and listed.endswith(f".{name}"))
 
 
 def judge(claim: ProofClaim, result: RunResult) -> tuple[str, tuple[str, ...]]:
@@ -95,7 +108,8 @@ def judge(claim: ProofClaim, result: RunResult) -> tuple[str, tuple[str, ...]]:
     found = _AXIOMS.match(str(result.messages[-1]["data"])) if result.messages else None
     if found is None or not _names_theorem(_unquoted(found["name"]), claim.theorem):
         return f"Lean did not list the theorem's axioms{': ' + result.detail if result.detail else ''}", ()
-    axioms = tuple(name.strip() for name in (found["axioms"] or "").split(",") if name.strip())
+    listed = (name.strip().removeprefix("_root_.") for name in (found["axioms"] or "").split(","))
+    axioms = tuple(name for name in listed if name)
     extra = [name for name in axioms if name not in ALLOWED_AXIOMS]
     if extra:
         return f"the proof rests on other axioms: {', '.join(extra)}", axioms

@@ -31,6 +31,32 @@ def test_classical_axioms_are_allowed_and_listed(lean: LeanScript) -> None:
     assert set(certificate.axioms) == {"propext", "Classical.choice", "Quot.sound"}
 
 
+@pytest.mark.parametrize(
+    "header", ["open Classical Quot", "open scoped Classical", "namespace Classical", "set_option pp.all true"]
+)
+def test_axioms_are_told_by_their_whole_names_below_any_header(lean: LeanScript, header: str) -> None:
+    certificate = certify(lean, Theorem("t", "(p : Prop) : ¬¬p → p", header=header), "exact Classical.not_not.mp")
+    assert certificate.reason == ""
+    assert set(certificate.axioms) == {"propext", "Classical.choice", "Quot.sound"}
+
+
+def test_no_axiom_passes_under_the_last_part_of_its_name(lean: LeanScript) -> None:
+    # As a library that a project imports may have them.
+    axioms = "axiom Other.propext : False\nprivate axiom choice : False\nopen Other Classical\n"
+    for tactic, named in (("exact Other.propext", "Other.propext"), ("exact _root_.choice", "choice")):
+        claim = ProofClaim(FALSE, (tactic,))
+        text = certificate_text(lean._runner.preamble + axioms, claim, 10_000)
+        reason, _ = judge(claim, lean._runner.run(text, wall_s=20, fresh=True))
+        assert reason.startswith("the proof rests on other axioms: ")
+        assert reason.endswith(named)
+        assert reason != "the proof rests on other axioms: choice"
+
+
+def test_a_name_that_an_open_makes_ambiguous_certifies(lean: LeanScript) -> None:
+    theorem = Theorem("add_comm", "(n m : Nat) : n + m = m + n", header="open Nat")
+    assert certify(lean, theorem, "exact Nat.add_comm n m").reason == ""
+
+
 def test_certification_has_a_lean_that_no_tactic_was_ever_stepped_in() -> None:
     with open_environment(workers=1) as environment:
         runner = environment._runner  # type: ignore[attr-defined]
