@@ -66,7 +66,7 @@ class EmbeddingCache:
         """Open or create the cache of this encoder below `root`.
 
         Raises:
-            EmbeddingError: the folder holds vectors of another width, pooling or encoder.
+            EmbeddingError: the folder holds vectors of another width, pooling or encoder, or damaged files.
         """
         if width < 1:
             raise ValueError(f"width must be at least 1, got {width}")
@@ -99,7 +99,12 @@ class EmbeddingCache:
         if not path.exists():
             write_json_atomic(path, ours)
             return
-        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise EmbeddingError(
+                f"{path} is not JSON ({error}): delete the folder {self.folder}, and its states are encoded again"
+            ) from error
         for name, value in ours.items():
             if stored.get(name) != value:
                 raise EmbeddingError(
@@ -118,22 +123,25 @@ class EmbeddingCache:
             return self.n_rows - before
 
     def _open_part(self, keys_path: Path) -> None:
-        keys = keys_path.read_text(encoding="utf-8").splitlines()
         vectors_path = keys_path.with_suffix(".npy")
-        with open(vectors_path, "rb") as handle:
-            version = np.lib.format.read_magic(handle)
-            read_header = (
-                np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            )
-            shape, fortran, dtype = read_header(handle)
-            if shape != (len(keys), self.width) or fortran or dtype != np.float32:
-                raise EmbeddingError(
-                    f"{vectors_path} holds {shape} {dtype}, expected ({len(keys)}, {self.width}) float32; "
-                    f"delete it and {keys_path.name}: missing states are encoded again"
+        try:
+            keys = keys_path.read_text(encoding="utf-8").splitlines()
+            with open(vectors_path, "rb") as handle:
+                version = np.lib.format.read_magic(handle)
+                read_header = (
+                    np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
                 )
-            offset = handle.tell()
-            mapped = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
-        vectors = np.frombuffer(mapped, dtype=np.float32, count=len(keys) * self.width, offset=offset)
+                shape, fortran, dtype = read_header(handle)
+                if shape != (len(keys), self.width) or fortran or dtype != np.float32:
+                    raise ValueError(f"holds {shape} {dtype}, expected ({len(keys)}, {self.width}) float32")
+                offset = handle.tell()
+                mapped = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+            vectors = np.frombuffer(mapped, dtype=np.float32, count=len(keys) * self.width, offset=offset)
+        except (OSError, ValueError) as error:
+            raise EmbeddingError(
+                f"{vectors_path} cannot be used ({error}); delete it and {keys_path.name}: missing states are encoded "
+                "again"
+            ) from error
         self._append(keys, vectors.reshape(len(keys), self.width), mapped)
 
     def _append(self, keys: Sequence[str], vectors: np.ndarray, mapped: mmap.mmap | None) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,10 @@ FINGERPRINT = "ab" * 32
 
 def vectors_of(n: int, width: int = 8, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(n, width)).astype(np.float32)
+
+
+def _cut_a_row(path: Path) -> None:
+    os.truncate(path, path.stat().st_size - 4)
 
 
 @pytest.fixture
@@ -145,7 +150,27 @@ def test_a_part_of_the_wrong_length_is_named(tmp_path, cache):
     cache.flush()
     keys = next(cache.folder.glob("*.keys"))
     keys.write_text("a\n")
-    with pytest.raises(EmbeddingError, match=r"\.npy holds \(2, 8\)"):
+    with pytest.raises(EmbeddingError, match=r"\.npy cannot be used \(holds \(2, 8\)"):
+        EmbeddingCache(tmp_path, FINGERPRINT, 8, pooling="mean/1")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda path: path.unlink(), lambda path: path.write_bytes(b""), lambda path: os.truncate(path, 90), _cut_a_row],
+    ids=["gone", "empty", "cut in the header", "cut in the rows"],
+)
+def test_a_damaged_part_is_named_with_its_remedy(tmp_path, cache, damage):
+    cache.add(["a", "b"], vectors_of(2))
+    cache.close()
+    (path,) = cache.folder.glob("*.npy")
+    damage(path)
+    with pytest.raises(EmbeddingError, match=rf"{path.name} cannot be used .*; delete it and {path.stem}\.keys"):
+        EmbeddingCache(tmp_path, FINGERPRINT, 8, pooling="mean/1")
+
+
+def test_a_damaged_description_is_named(tmp_path, cache):
+    (cache.folder / "meta.json").write_text("{")
+    with pytest.raises(EmbeddingError, match=r"meta\.json is not JSON"):
         EmbeddingCache(tmp_path, FINGERPRINT, 8, pooling="mean/1")
 
 
