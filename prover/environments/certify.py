@@ -92,7 +92,7 @@ def _unquoted(name: str) -> str:
 
 def _names_theorem(listed: str, theorem: Theorem) -> bool:
     """Whether Lean's name for what it listed is the theorem's; a header may have opened a namespace around it."""
-    name = _unquoted(theorem.name).removeprefix("_root_.")
+    name, listed = (_unquoted(each).removeprefix("_root_.") for each in (theorem.name, listed))
     return listed == name or (_opens_namespace(theorem.header) and listed.endswith(f".{name}"))
 
 
@@ -106,7 +106,7 @@ def judge(claim: ProofClaim, result: RunResult) -> tuple[str, tuple[str, ...]]:
     if any(uses_sorry(message) for message in result.messages):
         return "the proof uses `sorry`", ()
     found = _AXIOMS.match(str(result.messages[-1]["data"])) if result.messages else None
-    if found is None or not _names_theorem(_unquoted(found["name"]), claim.theorem):
+    if found is None or not _names_theorem(found["name"], claim.theorem):
         return f"Lean did not list the theorem's axioms{': ' + result.detail if result.detail else ''}", ()
     listed = (name.strip().removeprefix("_root_.") for name in (found["axioms"] or "").split(","))
     axioms = tuple(name for name in listed if name)

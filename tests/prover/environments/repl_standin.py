@@ -78,7 +78,7 @@ class StandIn:
         if "lie" in text:
             message = {"severity": "error", "pos": {"line": 1, "column": 0}, "data": "unsolved goals\n⊢ False"}
             return {"messages": [message], "env": self.environment()}
-        name = re.search(r"#print axioms (\S+)", text)[1]
+        name = re.search(r"#print axioms (?:_root_\.)?(\S+)", text)[1]
         axioms = "depends on axioms: [propext, Evil.trust]" if "cheat" in text else "does not depend on any axioms"
         line = text[: text.index("#print axioms")].count("\n") + 1
         message = {"severity": "info", "pos": {"line": line, "column": 0}, "data": f"'{name}' {axioms}"}

@@ -490,7 +490,9 @@ def test_certification_elaborates_the_whole_theorem_in_a_fresh_process(standin, 
     assert certificate.axioms == ()
     assert standin.commands() == [
         "import Mathlib\nopen Real\nset_option maxHeartbeats 2000000\n"
-        "theorem toy_true : p := by\n  more\n  first\n  | done\n  | skip\n\n#print axioms toy_true\n"
+        "theorem toy_true : p := by\n  more\n  first\n  | done\n  | skip\n\n"
+        "set_option pp.fullNames true\nset_option pp.privateNames true\nset_option pp.universes false\n"
+        "#print axioms _root_.toy_true\n"
     ]
     environment.certify([ProofClaim(theorem, ("done",))] * 2)
     assert len(set(standin.processes())) == 3
