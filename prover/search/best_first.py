@@ -157,7 +157,11 @@ class TheoremSearch:
         yield from self._open([node])
 
         silent = 0  # expansions in a row in which every tactic crashed
+        last_crash = ""
         while True:
+            if silent >= config.max_crashes or (silent and not frontier):  # nothing was refuted: Lean did not answer
+                words = "expansion" if silent == 1 else "expansions in a row"
+                return self._end(Ended.CRASHED, f"{silent} {words} crashed; the last: {last_crash}")
             if not frontier:
                 return self._end(Ended.FRONTIER_EXHAUSTED)
             if result.expansions >= config.max_expansions:
@@ -179,11 +183,11 @@ class TheoremSearch:
                 return self._end(Ended.PROVED)
             yield from self._open(new)
 
-            silent = silent + 1 if outcomes and all(isinstance(outcome, Crashed) for outcome in outcomes) else 0
-            if silent >= config.max_crashes:
-                last = outcomes[-1]
-                assert isinstance(last, Crashed)
-                return self._end(Ended.CRASHED, f"{silent} expansions in a row crashed; the last: {last.message}")
+            crashes = [outcome.message for outcome in outcomes if isinstance(outcome, Crashed)]
+            if outcomes and len(crashes) == len(outcomes):
+                silent, last_crash = silent + 1, crashes[-1]
+            else:
+                silent = 0
 
     def with_probes(self, proposed: list[TacticCandidate]) -> list[TacticCandidate]:
         """Distinct candidates, best first as the policy gave them, then the probes it did not think of."""

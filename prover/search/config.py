@@ -62,7 +62,8 @@ class SearchConfig:
     """Log-probability (nats, <= 0) that a probe tactic is given."""
 
     max_crashes: int = 3
-    """A theorem ends as `crashed` after this many expansions in a row in which Lean answered nothing at all."""
+    """A theorem ends as `crashed` after this many expansions in a row in which Lean answered nothing at all, or
+    fewer where nothing else is left to expand."""
 
     cohorts: int = 2
     """Waves in flight: while Lean works on one, the model works on another. Speed only."""

@@ -163,6 +163,17 @@ def test_the_seconds_budget_ends_a_search():
     assert all(result.expansions == 0 for result in report.results)
 
 
+def test_a_frontier_that_a_crash_emptied_was_not_searched_to_its_end():
+    crash = Crashed("killed", 1.0)
+    result = run({("root", "a"): crash}, {"root": {"a": -1.0}})
+    assert (result.ended, result.reason) == (Ended.CRASHED, "1 expansion crashed; the last: killed")
+    result = run(
+        {("root", "a"): "left", ("root", "b"): "right", ("left", "c"): crash},
+        {"root": {"a": -1.0, "b": -2.0}, "left": {"c": -0.1}, "right": {"d": -0.1}},
+    )
+    assert result.ended == Ended.FRONTIER_EXHAUSTED, "Lean answered after the crash"
+
+
 def test_probes_are_tried_after_the_candidates_and_never_twice():
     result = run(
         {("root", "simp_all"): ""},
