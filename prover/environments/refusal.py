@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
-REFUSAL_VERSION = "refusal/5"
+REFUSAL_VERSION = "refusal/6"
 MAX_LENGTH = 20_000
 MAX_NESTING = 200
 
@@ -58,9 +58,7 @@ _PARTS |= {"reduceBool", "reduceNat"}
 _LETTER = "A-Za-z_\u03b1-\u03ba\u03bc-\u03c9\u0391-\u039f\u03a1\u03a4-\u03a9\u2100-\u214f"
 _REST = _LETTER + "0-9'!?\u2080-\u2089"
 _PART = rf"[{_LETTER}][{_REST}]*"
-_WORD_OR_LITERAL = re.compile(
-    rf"(?P<name>{_PART}(?:\.{_PART})*)|(?P<number>[0-9][{_REST}]*)|'[^'\\]'"  # the last: a character
-)
+_WORD_OR_LITERAL = re.compile(rf"(?P<name>{_PART}(?:\.{_PART})*)|(?P<literal>[0-9'][{_REST}]*)")
 _LONGEST_WORD = max(len(word) for word in (*_WORDS, *_PARTS))
 
 _GLUES = re.compile(f"[{_REST}]")
@@ -87,13 +85,13 @@ def _bad_character(text: str) -> str | None:
 def _names(text: str) -> Iterator[str]:
     """The identifiers and keywords of a text, dotted ones whole.
 
-    A word may stand right behind a literal: `'a'axiom`, `0b1axiom`, `1e5axiom`. Where Lean ends a number is not worth
-    knowing, so all that could be glued to one is listed.
+    A word may stand right behind a literal: `'a'axiom`, `0b1axiom`, `1e5axiom`. Where Lean ends a number or a character,
+    sound or not, is not worth knowing, so all that could be glued to one is listed.
     """
     for token in _WORD_OR_LITERAL.finditer(text):
-        if (number := token["number"]) is not None:
-            yield from (number[start:] for start in range(max(1, len(number) - _LONGEST_WORD), len(number)))
-        elif token["name"] is not None:
+        if (glued := token["literal"]) is not None:
+            yield from (glued[start:] for start in range(max(1, len(glued) - _LONGEST_WORD), len(glued)))
+        else:
             yield token["name"]
 
 

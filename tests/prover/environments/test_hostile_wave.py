@@ -61,7 +61,7 @@ def test_no_command_gets_out_of_a_tactic(lean: LeanScript) -> None:
     # A declaration behind a parse error would hold for all that follows in the wave.
     target = Theorem("target", "(p : Prop) (h : True) : p")
     roots = lean.start([target, Theorem("neighbour", target.statement)])
-    for literal in ("0b1", "1e5", "'a'", "«h»"):
+    for literal in ("0b1", "1e5", "'a'", "'s!", "«h»"):
         attack = f"exact {literal}axiom bad : ∀ p : Prop, p"
         requests = [StepRequest(root, (attack, "exact bad p")) for root in roots if isinstance(root, ProofState)]
         assert len(requests) == 2
