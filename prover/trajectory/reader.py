@@ -29,8 +29,9 @@ class TrajectoryError(ValueError):
 def find_files(paths: Paths) -> list[Path]:
     """Node files named by files, folders (searched downwards) and globs, each once, in the order given.
 
-    In a folder the companions (`.attempts.parquet`, `.summary.parquet`) and the parts of unfinished searches are left
-    out; name a `.parts` folder itself to read those. Raises `TrajectoryError` if something named holds no file.
+    In a folder the companions (`.attempts.parquet`, `.summary.parquet`), the parts of unfinished searches and tables of
+    other things (the metrics of a checkpoint) are left out; name a `.parts` folder itself to read those. Raises
+    `TrajectoryError` if something named holds no file.
     """
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     if not paths:
@@ -54,7 +55,15 @@ def find_files(paths: Paths) -> list[Path]:
 def _is_node_file(file: Path, root: Path) -> bool:
     companion = file.suffixes[-2:-1] and file.suffixes[-2] in (".attempts", ".summary")
     in_parts = any(part.endswith(".parts") for part in file.relative_to(root).parts[:-1])
-    return file.suffix == ".parquet" and not companion and not in_parts
+    return file.suffix == ".parquet" and not companion and not in_parts and not _is_of_something_else(file)
+
+
+def _is_of_something_else(file: Path) -> bool:
+    """Whether a table has none of a trajectory's columns. A file that cannot be read is not passed over in silence."""
+    try:
+        return not set(INTERCHANGE_COLUMNS) & set(pq.read_schema(file).names)
+    except (pa.ArrowInvalid, OSError):
+        return False
 
 
 def read_trajectories(paths: Paths) -> pl.DataFrame:

@@ -340,6 +340,11 @@ def test_files_folders_and_globs_are_found_once(tmp_path):
     assert set(find_files(tmp_path)) == both
     assert set(find_files([tmp_path / "own.parquet", tmp_path, str(tmp_path / "**" / "*.parquet")])) == both
     assert len(find_files([tmp_path, tmp_path])) == 2
+    (tmp_path / "ebm").mkdir()
+    pq.write_table(pa.table({"step": [1], "loss": [0.5]}), tmp_path / "ebm" / "metrics.parquet")
+    assert set(find_files([tmp_path, str(tmp_path / "**" / "*.parquet")])) == both, "a checkpoint beside them is none"
+    with pytest.raises(TrajectoryError, match="'theorem_name' is missing"):
+        read_trajectories(tmp_path / "ebm" / "metrics.parquet")
     with pytest.raises(TrajectoryError, match="no trajectory file there"):
         find_files(tmp_path / "nothing*.parquet")
     for read in (read_trajectories, read_summaries, read_attempts, summarize):
@@ -368,8 +373,9 @@ def test_what_is_wrong_with_a_file_is_said_by_file_and_column(tmp_path):
         assert str(path) in str(caught.value)
         assert repr(column) in str(caught.value)
     (tmp_path / "torn.parquet").write_bytes(b"PAR1 and no more")
-    with pytest.raises(TrajectoryError, match=r"torn\.parquet"):
-        read_trajectories(tmp_path / "torn.parquet")
+    for source in (tmp_path / "torn.parquet", tmp_path):
+        with pytest.raises(TrajectoryError, match=r"torn\.parquet|bad-"):
+            read_trajectories(source)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
