@@ -121,86 +121,6 @@ def test_an_iteration_is_materialized_from_a_click(server, first, page: Page):
     page.wait_text("Success", "iteration_report")
 
 
-NOT_FOR_PICTURES = "the project of the pictures is left as its iterations made it"
-
-TOGGLE = """
-const field = [...document.querySelectorAll('[role=dialog] *')]
-  .filter(e => e.children.length == 0 && e.textContent.trim() == 'iter_000').pop();
-field.closest('div').parentElement.click();
-"""
-"""Opens the list of partitions in the dialog, where iter_000 is chosen already."""
-
-
-def started(server, page: Page, button: str, how_many: int) -> list[dict]:
-    """The runs that come of a click, once they have ended, in the order in which they started."""
-    before = {run["runId"] for run in server.runs()}
-    page.click("[role=dialog] button", button)
-    page.until(
-        f"{how_many} new runs",
-        lambda: len({run["runId"] for run in server.runs()} - before) == how_many,
-    )
-    new = {run["runId"] for run in server.runs()} - before
-    return sorted((server.wait(run_id) for run_id in new), key=lambda run: run["startTime"])
-
-
-def partitions(runs: list[dict]) -> list[str]:
-    return [tag["value"] for run in runs for tag in run["tags"] if tag["key"] == "dagster/partition"]
-
-
-def test_one_asset_of_an_old_iteration_is_made_again_from_a_click(server, second, page: Page):
-    if page.pictures is not None:
-        pytest.skip(NOT_FOR_PICTURES)
-    page.open(f"{server.dagster}/assets/state_embeddings?view=partitions&partition=iter_000")
-    page.wait_text("iter_000", "width")
-    page.click("button", "Materialize")
-    page.wait_text("Launch runs to materialize state_embeddings", "Launch 1 run")
-    runs = started(server, page, "Launch 1 run", 1)
-    assert partitions(runs) == ["iter_000"]
-    assert [run["status"] for run in runs] == ["SUCCESS"]
-    assert server.metadata("state_embeddings", "iter_000")["encoded"] == 0
-    page.open(f"{server.dagster}/assets/state_embeddings?view=partitions&partition=iter_000")
-    page.wait_text("nothing to encode")
-
-
-def test_a_backfill_from_clicks_runs_its_iterations_in_order(server, second, page: Page):
-    if page.pictures is not None:
-        pytest.skip(NOT_FOR_PICTURES)
-    page.open(f"{server.dagster}/assets/state_embeddings?view=partitions&partition=iter_000")
-    page.wait_text("iter_000", "width")
-    page.click("button", "Materialize")
-    page.wait_text("Launch 1 run")
-    page.script(TOGGLE)
-    page.wait_text("Select all")
-    page.click("[role=menuitem], [role=option], li, label", "iter_001")
-    page.wait_text("2 partitions")
-    page.click("[role=dialog] *", "Launch runs to materialize")  # closes the list
-    runs = started(server, page, "Launch", 2)
-    assert partitions(runs) == ["iter_000", "iter_001"]
-    assert {run["status"] for run in runs} == {"SUCCESS"}
-    assert runs[0]["endTime"] <= runs[1]["startTime"]
-
-
-def test_a_failed_iteration_is_retried_from_where_it_failed_by_a_click(
-    server, page: Page, request: pytest.FixtureRequest
-):
-    if page.pictures is not None:
-        pytest.skip(NOT_FOR_PICTURES)
-    failed, _ = request.getfixturevalue("failed_and_retried")
-    before = {run["runId"] for run in server.runs()}
-    page.open(f"{server.dagster}/runs/{failed['runId']}")
-    page.wait_text("Failure", "Re-execute")
-    buttons = page.elements("button")
-    index = next(i for i, button in enumerate(buttons) if "Re-execute" in button.text)
-    buttons[index + 1].click()
-    page.click("[role=menuitem]", "From failure")
-    (run_id,) = page.until("a new run", lambda: {run["runId"] for run in server.runs()} - before)
-    run = server.wait(run_id)
-    assert run["status"] == "SUCCESS"
-    assert {step["stepKey"] for step in run["stepStats"]} == {"guided_trajectories", "iteration_report"}
-    page.open(f"{server.dagster}/runs/{run_id}")
-    page.wait_text("Success", "iteration_report")
-
-
 def test_an_asset_page_shows_numbers_a_table_and_its_checks(server, first, page: Page):
     page.open(f"{server.dagster}/assets/trajectories?view=partitions&partition=iter_000")
     page.wait_text("iter_000", "solve_rate", "theorem_name", "tactic_applied", "a_search_tree")
@@ -291,3 +211,85 @@ def test_mlflow_shows_the_registered_model_and_its_champion(server, second, page
     page.wait_text("energy-model", "Version 1")
     without_assistant(page)
     page.shot("mlflow-registry")
+
+
+# Last, because they add runs to what the tests before have looked at.
+
+NOT_FOR_PICTURES = "the project of the pictures is left as its iterations made it"
+
+TOGGLE = """
+const field = [...document.querySelectorAll('[role=dialog] *')]
+  .filter(e => e.children.length == 0 && e.textContent.trim() == 'iter_000').pop();
+field.closest('div').parentElement.click();
+"""
+"""Opens the list of partitions in the dialog, where iter_000 is chosen already."""
+
+
+def started(server, page: Page, button: str, how_many: int) -> list[dict]:
+    """The runs that come of a click, once they have ended, in the order in which they started."""
+    before = {run["runId"] for run in server.runs()}
+    page.click("[role=dialog] button", button)
+    page.until(
+        f"{how_many} new runs",
+        lambda: len({run["runId"] for run in server.runs()} - before) == how_many,
+    )
+    new = {run["runId"] for run in server.runs()} - before
+    return sorted((server.wait(run_id) for run_id in new), key=lambda run: run["startTime"])
+
+
+def partitions(runs: list[dict]) -> list[str]:
+    return [tag["value"] for run in runs for tag in run["tags"] if tag["key"] == "dagster/partition"]
+
+
+def test_one_asset_of_an_old_iteration_is_made_again_from_a_click(server, second, page: Page):
+    if page.pictures is not None:
+        pytest.skip(NOT_FOR_PICTURES)
+    page.open(f"{server.dagster}/assets/state_embeddings?view=partitions&partition=iter_000")
+    page.wait_text("iter_000", "width")
+    page.click("button", "Materialize")
+    page.wait_text("Launch runs to materialize state_embeddings", "Launch 1 run")
+    runs = started(server, page, "Launch 1 run", 1)
+    assert partitions(runs) == ["iter_000"]
+    assert [run["status"] for run in runs] == ["SUCCESS"]
+    assert server.metadata("state_embeddings", "iter_000")["encoded"] == 0
+    page.open(f"{server.dagster}/assets/state_embeddings?view=partitions&partition=iter_000")
+    page.wait_text("nothing to encode")
+
+
+def test_a_backfill_from_clicks_runs_its_iterations_in_order(server, second, page: Page):
+    if page.pictures is not None:
+        pytest.skip(NOT_FOR_PICTURES)
+    page.open(f"{server.dagster}/assets/state_embeddings?view=partitions&partition=iter_000")
+    page.wait_text("iter_000", "width")
+    page.click("button", "Materialize")
+    page.wait_text("Launch 1 run")
+    page.script(TOGGLE)
+    page.wait_text("Select all")
+    page.click("[role=menuitem], [role=option], li, label", "iter_001")
+    page.wait_text("2 partitions")
+    page.click("[role=dialog] *", "Launch runs to materialize")  # closes the list
+    runs = started(server, page, "Launch", 2)
+    assert partitions(runs) == ["iter_000", "iter_001"]
+    assert {run["status"] for run in runs} == {"SUCCESS"}
+    assert runs[0]["endTime"] <= runs[1]["startTime"]
+
+
+def test_a_failed_iteration_is_retried_from_where_it_failed_by_a_click(
+    server, page: Page, request: pytest.FixtureRequest
+):
+    if page.pictures is not None:
+        pytest.skip(NOT_FOR_PICTURES)
+    failed, _ = request.getfixturevalue("failed_and_retried")
+    before = {run["runId"] for run in server.runs()}
+    page.open(f"{server.dagster}/runs/{failed['runId']}")
+    page.wait_text("Failure", "Re-execute")
+    buttons = page.elements("button")
+    index = next(i for i, button in enumerate(buttons) if "Re-execute" in button.text)
+    buttons[index + 1].click()
+    page.click("[role=menuitem]", "From failure")
+    (run_id,) = page.until("a new run", lambda: {run["runId"] for run in server.runs()} - before)
+    run = server.wait(run_id)
+    assert run["status"] == "SUCCESS"
+    assert {step["stepKey"] for step in run["stepStats"]} == {"guided_trajectories", "iteration_report"}
+    page.open(f"{server.dagster}/runs/{run_id}")
+    page.wait_text("Success", "iteration_report")
