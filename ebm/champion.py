@@ -47,8 +47,11 @@ def read_champion(data_dir: str | Path) -> Champion | None:
     if not path.is_file():
         return None
     try:
-        return Champion(**json.loads(path.read_text(encoding="utf-8")))
-    except (json.JSONDecodeError, TypeError) as error:
+        champion = Champion(**json.loads(path.read_text(encoding="utf-8")))
+        if not isinstance(champion.checkpoint, str) or not isinstance(champion.ebm_id, str):
+            raise TypeError("checkpoint and ebm_id are text")
+        return champion
+    except (ValueError, TypeError) as error:
         raise ChampionError(
             f"{path} is not a champion file ({error}): delete it, or promote a checkpoint again"
         ) from error

@@ -81,13 +81,13 @@ class SearchConfig:
     def __post_init__(self) -> None:
         for name, low in _MINIMA.items():
             value = getattr(self, name)
-            if value is not None and value < low:
+            if value is not None and not value >= low:  # NaN is none of both
                 raise SearchConfigError(f"search.{name} is {value}; it must be at least {low}")
-        if self.time_limit_s is not None and self.time_limit_s <= 0:
+        if self.time_limit_s is not None and not self.time_limit_s > 0:
             raise SearchConfigError(
                 f"search.time_limit_s is {self.time_limit_s}; give seconds > 0, or null for no limit"
             )
-        if self.probe_log_prob > 0:
+        if not self.probe_log_prob <= 0:
             raise SearchConfigError(f"search.probe_log_prob is {self.probe_log_prob}; a log-probability is at most 0")
         if self.mode not in MODES:
             raise SearchConfigError(f"search.mode is {self.mode!r}, which is no mode; {nearest(self.mode, MODES)}")

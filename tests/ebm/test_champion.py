@@ -63,7 +63,7 @@ def test_broken_records_are_refused(tmp_path):
     folder.rename(tmp_path / "gone")
     with pytest.raises(ChampionError, match="which is gone"):
         resolve_checkpoint("champion", tmp_path)
-    for text in ("{", json.dumps({"path": "x"})):
+    for text in ("{", "[]", json.dumps({"path": "x"}), json.dumps({"checkpoint": 5, "ebm_id": "ebm-1"})):
         (tmp_path / "champion.json").write_text(text)
         with pytest.raises(ChampionError, match="not a champion file"):
             read_champion(tmp_path)

@@ -24,9 +24,12 @@ CALIBRATION = MixingCalibration(mu_energy=1.0, sigma_energy=2.0, sigma_log_prob=
         ({"max_expansions": 0}, ["search.max_expansions", "at least 1"]),
         ({"mode": "callibrated"}, ["search.mode", "'calibrated'"]),
         ({"time_limit_s": 0}, ["search.time_limit_s"]),
+        ({"time_limit_s": math.nan}, ["search.time_limit_s is nan"]),
+        ({"beta": math.nan}, ["search.beta is nan"]),
         ({"mode": "policy-mean", "beta": 1.0}, ["search.beta", "policy-mean"]),
         ({"probe_tactics": [1]}, ["search.probe_tactics"]),
         ({"probe_log_prob": 0.5}, ["search.probe_log_prob"]),
+        ({"probe_log_prob": math.nan}, ["search.probe_log_prob"]),
         ({"seed": None}, ["search.seed"]),
     ],
 )
