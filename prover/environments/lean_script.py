@@ -51,6 +51,7 @@ from prover.environments.lean_script_verdicts import (
 )
 from prover.environments.refusal import (
     REFUSAL_VERSION,
+    may_free_a_command,
     refuse_header,
     refuse_name,
     refuse_statement,
@@ -59,7 +60,7 @@ from prover.environments.refusal import (
 from prover.environments.sandbox import ProcessLimits
 from prover.theorems import Theorem
 
-METHOD_VERSION = "prefix-replay/3"
+METHOD_VERSION = "prefix-replay/4"
 _TRIAL_SIZE = 40  # candidates in one theorem: more are slower each, and take memory
 _FILE_SIZE = 2000  # candidates in one process: bounds its memory
 
@@ -150,8 +151,14 @@ class LeanScript:
                 else:
                     slots.append(Slot(row, column, tactic))
             state = request.state
-            for first in range(0, len(slots), _TRIAL_SIZE):
-                trials.append(Trial(state.theorem, state.tactics, tuple(slots[first : first + _TRIAL_SIZE])))
+            tame = [slot for slot in slots if not may_free_a_command(slot.tactic)]
+            for first in range(0, len(tame), _TRIAL_SIZE):
+                trials.append(Trial(state.theorem, state.tactics, tuple(tame[first : first + _TRIAL_SIZE])))
+            trials += [
+                Trial(state.theorem, state.tactics, (slot,), wild=True)
+                for slot in slots
+                if may_free_a_command(slot.tactic)
+            ]
         while trials:
             files = list(self._files(trials))
             again: list[list[Trial]] = [[] for _ in files]
@@ -233,7 +240,10 @@ class LeanScript:
 
     def _files(self, trials: list[Trial]) -> Iterable[list[Trial]]:
         yield from ([trial] for trial in trials if trial.alone)
-        shared = sorted((trial for trial in trials if not trial.alone), key=lambda trial: trial.theorem.header)
+        # Wild ones behind all others, which they could not reach then.
+        shared = sorted(
+            (trial for trial in trials if not trial.alone), key=lambda trial: (trial.theorem.header, trial.wild)
+        )
         for _, group in groupby(shared, key=lambda trial: trial.theorem.header):
             yield from self._shares(list(group), lambda trial: len(trial.slots) + len(trial.prefix) / 2)
 
@@ -284,9 +294,11 @@ class LeanScript:
         answers, head_errors = wave.read(run.messages)
         elapsed = run.wall_s * 1000 / n_tactics
         again: list[Trial] = []
-        seen_stop = False
+        seen_stop = freed = False
         for trial, answer in zip(trials, answers, strict=True):
-            if head_errors:
+            if freed:  # what was declared before it may be in its outcome
+                verdict = Verdict(again=[replace(trial, round=trial.round + 1, alone=trial.alone or trial.round > 0)])
+            elif head_errors:
                 verdict = for_all(trial, Crashed(f"Lean does not accept the header: {head_errors[0]}", elapsed))
             elif answer.finished:
                 verdict = read_trial(trial, answer, elapsed)
@@ -296,6 +308,7 @@ class LeanScript:
                 seen_stop = True
                 verdict = read_stopped(trial, answer, run, last=len(trials) == 1)
             again += verdict.again
+            freed = freed or (trial.wild and bool(answer.errors))
             for slot, outcome in verdict.sure:
                 outcomes[slot.row][slot.column] = outcome
         with self._counts_lock:

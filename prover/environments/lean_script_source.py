@@ -64,13 +64,17 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One theorem. `round`: how often its candidates have been tried; `alone`: a process for this trial only."""
+    """One theorem. `round`: how often its candidates have been tried; `alone`: a process for this trial only.
+
+    `wild`: its one candidate might declare something that outlasts it, if it does not parse.
+    """
 
     theorem: Theorem
     prefix: tuple[str, ...]
     slots: tuple[Slot, ...]
     round: int = 0
     alone: bool = False
+    wild: bool = False
 
 
 @dataclass(slots=True)
@@ -250,6 +254,7 @@ class WaveText:
         """(an answer a trial, errors about the file's head) from Lean's messages about `text`."""
         answers = [TrialAnswer() for _ in range(self.trials)]
         head_errors: list[str] = []
+        unplaced: list[str] = []
         for message in messages:
             line = message["pos"].get("line", 0)
             severity, data = message.get("severity"), str(message["data"])
@@ -259,10 +264,14 @@ class WaveText:
             elif severity == "error":
                 trial, slot = self._owners[bisect_right(self._starts, line) - 1]
                 if trial < 0:
-                    head_errors.append(data)
+                    at_start = line == 1 and message["pos"].get("column") == 0
+                    (unplaced if at_start else head_errors).append(data)
                 else:
                     answers[trial].errors.setdefault(slot, []).append(data)
                     answers[trial].finished = True
             elif severity == "warning" and line in self._head_lines and uses_sorry(message):
                 answers[self._head_lines[line]].finished = True
+        # Of what does not parse, Lean may not know where it is, and says that it is where the file begins.
+        if not any(answer.errors for answer in answers):
+            head_errors = unplaced + head_errors
         return answers, head_errors

@@ -85,8 +85,8 @@ def _bad_character(text: str) -> str | None:
 def _names(text: str) -> Iterator[str]:
     """The identifiers and keywords of a text, dotted ones whole.
 
-    A word may stand right behind a literal: `'a'axiom`, `0b1axiom`, `1e5axiom`. Where Lean ends a number or a character,
-    sound or not, is not worth knowing, so all that could be glued to one is listed.
+    A word may stand right behind a literal: `'a'axiom`, `0b1axiom`, `1e5axiom`. Where Lean ends a number or a
+    character, sound or not, is not worth knowing, so all that could be glued to one is listed.
     """
     for token in _WORD_OR_LITERAL.finditer(text):
         if (glued := token["literal"]) is not None:
@@ -180,6 +180,16 @@ def _misassigned(statement: str) -> str | None:
             if waiting < 0:
                 return "the statement holds `:=`: give the signature alone, without a proof"
     return "the statement ends within a `let` or `have`" if waiting else None
+
+
+def may_free_a_command(tactic: str) -> bool:
+    """Whether a tactic that was not refused could hold a command for Lean after all, once it does not parse.
+
+    Lean then goes on one character behind the start of the word that it could not use: in `hdef`, `"def f"`, `«def f»`.
+    """
+    hidden = [token.group()[1:] for token in _WORD_OR_LITERAL.finditer(tactic)]
+    hidden += re.findall(r'"[^"]*"|«[^»]*»', tactic)
+    return any(name in _WORDS for text in hidden for name in _names(text))
 
 
 def refuse_statement(statement: str) -> str | None:

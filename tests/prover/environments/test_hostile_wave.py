@@ -69,6 +69,27 @@ def test_no_command_gets_out_of_a_tactic(lean: LeanScript) -> None:
             assert isinstance(outcome, Rejected), attack
 
 
+@pytest.mark.parametrize("word", ["_axiom", "haxiom", "a.axiom", "x!axiom", "«axiom", '"axiom'])
+def test_a_command_that_lean_finds_within_a_word_reaches_no_honest_outcome(lean: LeanScript, word: str) -> None:
+    # After a parse error Lean reads on behind the first character of the word that it could not use.
+    closing = {"«": "»", '"': '"'}.get(word[0], "")
+    attack = f"exact h\n{word} bad : False{closing}"
+    target = Theorem("target", "(p : Prop) (h : True) : p")
+    roots = lean.start([target, Theorem("neighbour", target.statement)])
+    requests = [StepRequest(root, (attack, "exact bad.elim", "skip")) for root in roots if isinstance(root, ProofState)]
+    assert len(requests) == 2
+    assert [[type(outcome) for outcome in row] for row in lean.step(requests)] == [[Rejected, Rejected, Progress]] * 2
+
+
+def test_words_that_hold_a_command_wait_for_each_other(lean: LeanScript) -> None:
+    (root,) = lean.start([Theorem("t", "(p : Prop) (hdef : p) : p")])
+    assert isinstance(root, ProofState)
+    attack = "exact h\n_axiom bad : False"
+    row = (attack, "exact bad.elim hdef", "exact hdef", attack, "exact hdef", "exact bad.elim hdef")
+    (outcomes,) = lean.step([StepRequest(root, row)])
+    assert [type(outcome) for outcome in outcomes] == [Rejected, Rejected, Complete, Rejected, Complete, Rejected]
+
+
 @pytest.mark.parametrize("attack", ["repeat skip", "repeat' have h := h"])
 def test_certification_outlives_an_endless_script(lean: LeanScript, attack: str) -> None:
     limits = LeanLimits(max_heartbeats=300, tactic_s=0.1, start_s=1.0)

@@ -122,6 +122,15 @@ def test_what_runs_out_beside_what_does_not_parse_costs_no_neighbour_its_outcome
     assert [type(outcome) for outcome in outcomes] == [TimedOut, Progress, Complete, Rejected, Progress]
 
 
+def test_an_error_without_a_place_is_not_the_headers(lean: LeanScript, state) -> None:
+    root = state("(p : Prop) (h : p) : p")
+    rows = lean.step([StepRequest(root, ("skip", "exact by\n0o∀é", "exact h")), StepRequest(root, ("skip", "exact h"))])
+    assert [type(outcome) for row in rows for outcome in row] == [Progress, Rejected, Complete, Progress, Complete]
+    (lost,) = lean.start([Theorem("t", ": True", header="open NoSuchNamespace")])
+    assert isinstance(lost, Rejected)
+    assert lost.message.startswith("Lean does not accept the header")
+
+
 def test_tactics_are_stepped_in_the_namespace_of_the_theorems_name(lean: LeanScript, state) -> None:
     # As Lean elaborates the theorem itself, and thus as certification sees it.
     root = state(": succ 0 = 1", name="Nat.target")
