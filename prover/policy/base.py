@@ -22,7 +22,8 @@ class TacticCandidate:
 
 @runtime_checkable
 class TacticGenerator(Protocol):
-    """A frozen policy. Deterministic: the same states give the same candidates and vectors, whatever their batch."""
+    """A frozen policy. Deterministic: the same states give the same candidates and vectors, whatever their batch, up to
+    the last digits: a matrix product rounds by the size of its batch."""
 
     hidden_size: int
     """Width of one hidden layer of the model."""
