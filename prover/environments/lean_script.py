@@ -151,14 +151,11 @@ class LeanScript:
                 else:
                     slots.append(Slot(row, column, tactic))
             state = request.state
-            tame = [slot for slot in slots if not may_free_a_command(slot.tactic)]
+            wild = {slot for slot in slots if may_free_a_command(slot.tactic)}
+            tame = [slot for slot in slots if slot not in wild]
             for first in range(0, len(tame), _TRIAL_SIZE):
                 trials.append(Trial(state.theorem, state.tactics, tuple(tame[first : first + _TRIAL_SIZE])))
-            trials += [
-                Trial(state.theorem, state.tactics, (slot,), wild=True)
-                for slot in slots
-                if may_free_a_command(slot.tactic)
-            ]
+            trials += [Trial(state.theorem, state.tactics, (slot,), wild=True) for slot in slots if slot in wild]
         while trials:
             files = list(self._files(trials))
             again: list[list[Trial]] = [[] for _ in files]
