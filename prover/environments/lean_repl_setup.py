@@ -44,8 +44,7 @@ def configure(
         from lean_interact import LeanREPLConfig, LocalProject
     except ModuleNotFoundError as error:
         raise LeanUnavailable(
-            f"the REPL backend needs lean-interact, and {error.name} is not installed; "
-            "run: pip install -e '.[lean]'"
+            f"the REPL backend needs lean-interact, and {error.name} is not installed; run: pip install -e '.[lean]'"
         ) from error
 
     installed = importlib.metadata.version("lean-interact")

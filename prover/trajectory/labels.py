@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from prover.states import state_key
 from prover.trajectory.schema import LABELS
 
 if TYPE_CHECKING:  # the search writes trajectories, so at run time the dependency goes the other way
     from prover.search.best_first import TheoremResult
 
 UNKNOWN_DEPTH = -1
+_NO_GOALS = state_key("")
 _INTERRUPTIONS = ("timed_out", "crashed")  # of prover.search.node.AttemptOutcome
 
 
@@ -81,57 +83,55 @@ def _distances(result: "TheoremResult") -> dict[int, int]:
 
 
 def merge_labels(frame: pl.DataFrame) -> pl.DataFrame:
-    """One label a state over all searches, files and iterations: `label` and `remaining_depth` are replaced.
+    """One label a state over all searches, theorems, files and iterations: `label`, `remaining_depth` are replaced.
 
-    A state is (theorem_name, state_key). Ever positive is positive, with the smallest remaining depth ever seen, and so
-    is every state whose child, in any search, is positive; else ever negative is negative; else unknown. Rows and their
-    order are kept. Needs the columns theorem_name, state_key, state_id, parent_state_id, search_id, label,
-    remaining_depth. Nodes of a theorem that one search proved and another did not stay unknown where only the failed
-    search saw them.
+    A state is its `state_key`, in whichever theorem it was met. Ever positive is positive, with the smallest remaining
+    depth ever seen, and so is every state whose child, in any search, is positive; else ever negative is negative; else
+    unknown. Nodes without goals keep the label of their own search: all have one key, and one claim that certifies says
+    nothing of another. Rows and their order are kept. Needs the columns theorem_name, state_key, state_id,
+    parent_state_id, search_id, label, remaining_depth.
     """
-    state = ["theorem_name", "state_key"]
-    known = {
-        (name, key): depth
-        for name, key, depth in frame.filter(pl.col("label") == "positive")
-        .group_by(state)
+    node = ["search_id", "theorem_name", "state_id"]
+    own = pl.concat_str(*node, separator="\0")
+    rows = frame.with_columns(
+        pl.when(pl.col("state_key") == _NO_GOALS).then(own).otherwise(pl.col("state_key")).alias("_state")
+    )
+    known = dict(
+        rows.filter(pl.col("label") == "positive")
+        .group_by("_state")
         .agg(pl.col("remaining_depth").filter(pl.col("remaining_depth") >= 0).min())
         .iter_rows()
-    }
-    rows = ["search_id", "theorem_name"]
-    edges = (
-        frame.filter(pl.col("parent_state_id").is_not_null())
-        .select(*rows, pl.col("parent_state_id").alias("state_id"), pl.col("state_key").alias("child_key"))
-        .join(frame.select(*rows, "state_id", "state_key"), on=[*rows, "state_id"])
     )
-    parents: dict[tuple[str, str], list[tuple[str, str]]] = {}
-    for name, child, parent in edges.select("theorem_name", "child_key", "state_key").unique().iter_rows():
-        parents.setdefault((name, child), []).append((name, parent))
+    edges = rows.filter(pl.col("parent_state_id").is_not_null()).join(
+        rows.select(*node, pl.col("_state").alias("_parent")),
+        left_on=[*node[:2], "parent_state_id"],
+        right_on=node,
+    )
+    parents: dict[str, list[str]] = {}
+    for child, parent in edges.select("_state", "_parent").unique().iter_rows():
+        parents.setdefault(child, []).append(parent)
     positive = _relax(known, parents)
 
     table = pl.DataFrame(
-        [(name, key, depth) for (name, key), depth in positive.items()],
-        schema={"theorem_name": pl.String, "state_key": pl.String, "merged_depth": pl.Int32},
-        orient="row",
+        {"_state": list(positive), "_depth": list(positive.values())}, schema={"_state": pl.String, "_depth": pl.Int32}
     )
-    seen = frame.group_by(state).agg((pl.col("label") == "negative").any().alias("ever_negative"))
-    joined = frame.join(table.with_columns(pl.lit(True).alias("ever_positive")), on=state, how="left").join(
-        seen, on=state, how="left"
+    seen = rows.group_by("_state").agg((pl.col("label") == "negative").any().alias("_ever_negative"))
+    joined = rows.join(table, on="_state", how="left", maintain_order="left").join(
+        seen, on="_state", how="left", maintain_order="left"
     )
     joined = joined.with_columns(
-        pl.when(pl.col("ever_positive").fill_null(False))
+        pl.when(pl.col("_depth").is_not_null())
         .then(pl.lit("positive"))
-        .when(pl.col("ever_negative"))
+        .when(pl.col("_ever_negative"))
         .then(pl.lit("negative"))
         .otherwise(pl.lit("unknown"))
         .alias("label"),
-        pl.col("merged_depth").fill_null(UNKNOWN_DEPTH).cast(pl.Int32).alias("remaining_depth"),
+        pl.col("_depth").fill_null(UNKNOWN_DEPTH).alias("remaining_depth"),
     )
     return joined.select(frame.columns)
 
 
-def _relax(
-    known: Mapping[tuple[str, str], int | None], parents: Mapping[tuple[str, str], list[tuple[str, str]]]
-) -> dict[tuple[str, str], int]:
+def _relax(known: Mapping[str, int | None], parents: Mapping[str, list[str]]) -> dict[str, int]:
     """Fewest tactics to completion of every state from which a positive one can be reached; -1 if none was recorded."""
     best = {state: value for state, value in known.items() if value is not None}
     queue = [(value, state) for state, value in best.items()]
@@ -178,7 +178,7 @@ def label_noise(frame: pl.DataFrame, is_provable: Callable[[str], bool | None] |
 
         is_provable = provable
     found = []
-    states = frame.filter(pl.col("state_pp") != "").unique(["theorem_name", "state_key"], maintain_order=True)
+    states = frame.filter(pl.col("state_pp") != "").unique("state_key", maintain_order=True)
     for label in LABELS:
         texts = states.filter(pl.col("label") == label)["state_pp"].to_list()
         verdicts = [is_provable(text) for text in texts]

@@ -560,7 +560,7 @@ def test_what_is_missing_is_said_with_what_to_do(standin, tmp_path, monkeypatch)
     with pytest.raises(LeanUnavailable, match=r"lean-interact 0.12.0 is installed, and this needs 0.11.6"):
         standin.open()
     monkeypatch.setitem(sys.modules, "lean_interact", None)
-    with pytest.raises(LeanUnavailable, match=r"pip install 'lean-expert-iteration\[lean\]'"):
+    with pytest.raises(LeanUnavailable, match=r"pip install -e '\.\[lean\]'"):
         standin.open()
 
 

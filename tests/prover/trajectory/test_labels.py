@@ -5,6 +5,7 @@ from search_fakes import HashPolicy, HashWorld, ScriptedPolicy, ScriptedWorld, t
 from prover.environments.base import TimedOut
 from prover.search import SearchConfig, search
 from prover.search.best_first import TheoremResult
+from prover.states import state_key
 from prover.theorems import Theorem
 from prover.trajectory import count_rules, label_noise, label_search, merge_labels
 
@@ -114,7 +115,8 @@ def test_one_state_has_one_label_over_all_searches():
         ("s3", "t", 6, "root", None, "unknown", -1),
         ("s3", "t", 7, "m", 6, "unknown", -1),
         ("s3", "t", 8, "n", 6, "unknown", -1),
-        ("s1", "u", 9, "k", None, "unknown", -1),  # another theorem's state of the same text
+        ("s1", "u", 9, "k", None, "unknown", -1),  # the same state below another theorem
+        ("s1", "u", 10, "m", 9, "unknown", -1),
     ]
     merged = merge_labels(frame(rows))
     assert merged["state_id"].to_list() == [row[2] for row in rows]
@@ -127,8 +129,23 @@ def test_one_state_has_one_label_over_all_searches():
         ("positive", 2),
         ("negative", -1),
         ("unknown", -1),
-        ("unknown", -1),
+        ("positive", 1),
+        ("negative", -1),
     ]
+
+
+def test_a_finished_proof_says_nothing_of_another_claim():
+    done = state_key("")
+    rows = [
+        ("s1", "t", 1, "root", None, "positive", 1),
+        ("s1", "t", 2, done, 1, "positive", 0),
+        ("s1", "t", 3, "a", 1, "unknown", -1),
+        ("s1", "t", 4, done, 3, "unknown", -1),  # a claim that was not certified
+        ("s2", "t", 2, done, None, "unknown", -1),
+        ("s1", "u", 2, done, None, "unknown", -1),
+    ]
+    merged = merge_labels(frame(rows))
+    assert merged["label"].to_list() == ["positive", "positive", "unknown", "unknown", "unknown", "unknown"]
 
 
 def test_a_child_proved_elsewhere_makes_its_parents_positive():
