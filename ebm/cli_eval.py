@@ -30,6 +30,8 @@ LlmPath = Annotated[
 Split = Annotated[str | None, typer.Option(help="Only this split of the theorem set.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N theorems.")]
 Candidates = Annotated[int, typer.Option(min=1, help="Tactics tried at a node.")]
+Lean = Annotated[str | None, typer.Option(help="embedded | lean | project | repl.")]
+LeanWorkers = Annotated[int | None, typer.Option(min=1, help="Lean processes at a time.")]
 LeanProject = Annotated[Path | None, typer.Option(help="Lake project in which Lean runs.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")]
 
@@ -46,7 +48,9 @@ def evaluate(
     limit: Limit = None,
     candidates: Candidates = 8,
     seed: Annotated[int, typer.Option(min=0, help="Of the random-energy control.")] = 0,
+    lean: Lean = None,
     lean_project: LeanProject = None,
+    lean_workers: LeanWorkers = None,
     output: Annotated[Path | None, typer.Option(help="Folder to keep the searches in. [default: none kept]")] = None,
     no_memo: Annotated[
         bool, typer.Option("--no-memo", help="Share nothing between modes, so that their seconds compare.")
@@ -64,7 +68,7 @@ def evaluate(
         raise UsageProblem(f"--budgets {budgets!r}: expected whole numbers, e.g. 4,8,16,32,64") from error
     chosen = load_theorems(theorems, split, limit)
     with ExitStack() as stack:
-        environment = stack.enter_context(open_lean(None, lean_project, None))
+        environment = stack.enter_context(open_lean(lean, lean_project, lean_workers))
         policy, scorer = load_models(llm_path or _policy_of(ebm_path), ebm_path, None)
         memo = None if no_memo else stack.enter_context(open_memo(None))
         folder = output or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="prover-eval-")))
@@ -101,7 +105,9 @@ def calibrate(
     budget: Annotated[int, typer.Option(min=2, help="Expansions a theorem.")] = 32,
     candidates: Candidates = 8,
     betas: Annotated[str, typer.Option(help="Weights to try.")] = "0,0.25,0.5,1,2",
+    lean: Lean = None,
     lean_project: LeanProject = None,
+    lean_workers: LeanWorkers = None,
     as_json: AsJson = False,
 ) -> None:
     """Choose the energy's weight on validation theorems, and write it into the checkpoint."""
@@ -122,7 +128,7 @@ def calibrate(
     rows = merge_labels(read_trajectories(files))
     chosen = load_theorems(theorems, split, limit)
     with ExitStack() as stack:
-        environment = stack.enter_context(open_lean(None, lean_project, None))
+        environment = stack.enter_context(open_lean(lean, lean_project, lean_workers))
         policy, scorer = load_models(llm_path or _policy_of(ebm_path), ebm_path, None)
         memo = stack.enter_context(open_memo(None))
         view = stack.enter_context(_ModesView())

@@ -250,10 +250,8 @@ def evaluate_modes(
         raise EvaluationError("no theorems to evaluate on; look at --split and --limit, or at the theorem file")
     if not modes:
         raise EvaluationError("no modes to evaluate; give at least one, e.g. policy-mean,calibrated")
-    if sorted(set(budgets)) != list(budgets) or len(budgets) < 2 or budgets[0] < 1:
-        raise EvaluationError(
-            f"budgets are {list(budgets)}; give two or more increasing counts of expansions, e.g. 4,8,16"
-        )
+    if sorted(set(budgets)) != list(budgets) or not budgets or budgets[0] < 1:
+        raise EvaluationError(f"budgets are {list(budgets)}; give increasing counts of expansions, e.g. 4,8,16")
     if len(set(modes)) != len(modes):
         raise EvaluationError(f"modes are {', '.join(modes)}; give each once: a search compared with itself is tied")
     mixing = mixing or getattr(scorer, "calibration", None)

@@ -36,12 +36,15 @@ def area_under_solve_curve(expansions: Expansions, *, lowest: int, highest: int)
     """Mean solve rate over log2(budget) between two budgets, in [0, 1]: the area under the curve as it is drawn.
 
     The curve is a step function that changes at whole budgets, so the integral is exact: each budget e weighs
-    log2(e + 1) - log2(e). The logarithm gives every doubling of the budget the same say.
+    log2(e + 1) - log2(e). The logarithm gives every doubling of the budget the same say. So what is proved with the
+    last expansion of `highest` has no weight, and between a budget and itself it is the solve rate there.
     """
-    if not 1 <= lowest < highest:
-        raise ValueError(f"need 1 <= lowest < highest; got lowest={lowest}, highest={highest}")
+    if not 1 <= lowest <= highest:
+        raise ValueError(f"need 1 <= lowest <= highest; got lowest={lowest}, highest={highest}")
     if not expansions:
         return 0.0
+    if lowest == highest:
+        return solved_by_budget(expansions, [lowest])[lowest] / len(expansions)
     grid = np.arange(lowest, highest)
     weights = np.log2(grid + 1) - np.log2(grid)
     proved_at = np.sort([e for e in expansions.values() if e is not None])

@@ -199,6 +199,8 @@ def open_lean(kind: str | None, project: Path | None, workers: int | None) -> An
     from prover.environments import open_environment
 
     kind = kind or ("embedded" if project is None else "project")
+    if project is not None and not project.is_dir():
+        raise UsageProblem(f"--lean-project {project}: no such folder; expected that of a Lake project")
     try:
         return open_environment(kind, lean_project=project, workers=workers)
     except ValueError as error:
@@ -305,14 +307,12 @@ def certify(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
 ) -> None:
     """Check proofs again: each whole, against its statement, in a fresh Lean. Exit code 1 if one does not hold."""
-    from prover.proofs import read_claims
+    from prover.proofs import failures, read_claims
 
     claims = read_claims(file)
     with open_lean(lean, lean_project, lean_workers) as environment:
         certificates = environment.certify(claims)
-    failed = {
-        certificate.claim.theorem.name: certificate.reason for certificate in certificates if not certificate.certified
-    }
+    failed = failures(certificates)
     for name, reason in failed.items():
         _err.print(f"{name}: {reason}", markup=False)
     figures = {"claims": len(claims), "certified": len(claims) - len(failed), "failed": failed}
@@ -327,23 +327,21 @@ def export(
     output: Annotated[Path, typer.Option(help="Folder for the Lean files, one a theorem.")],
     lean: Annotated[str | None, typer.Option(help="embedded | lean | project | repl.")] = None,
     lean_project: Annotated[Path | None, typer.Option(help="Lake project that the proofs are for.")] = None,
+    lean_workers: Annotated[int | None, typer.Option(min=1, help="Lean processes at a time.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
 ) -> None:
-    """Write proofs as Lean files; those of JSON files are certified first. Exit code 1 if one does not hold."""
-    from prover.proofs import export_proofs, plain_proof_file, read_claims
+    """Write proofs as Lean files, each once it is certified again. Exit code 1 if one does not hold."""
+    from prover.proofs import export_proofs, failures, read_claims
 
     claims = read_claims(file)
-    failed: dict[str, str] = {}
-    with open_lean(lean, lean_project, None) as environment:
-        if file.suffix in (".json", ".jsonl"):  # a trajectory file holds certified proofs only
-            certificates = environment.certify(claims)
-            claims = [certificate.claim for certificate in certificates if certificate.certified]
-            failed = {each.claim.theorem.name: each.reason for each in certificates if not each.certified}
-        text_of = getattr(environment, "proof_file", plain_proof_file)
+    with open_lean(lean, lean_project, lean_workers) as environment:
+        certificates = environment.certify(claims)  # files may have been edited
+        holding = [certificate.claim for certificate in certificates if certificate.certified]
         try:
-            written = export_proofs(claims, output, text_of)
+            written = export_proofs(holding, output, environment.proof_file)
         except OSError as error:
             raise UsageProblem(f"cannot write in {output}: {error.strerror or error}") from error
+    failed = failures(certificates)
     for name, reason in failed.items():
         _err.print(f"{name}: not written, it does not hold: {reason}", markup=False)
     files = [path.name for path in written]

@@ -264,7 +264,8 @@ def _theorems(subject: Subject) -> Check | None:
     try:
         theorems = list(TheoremSet.load(subject.theorems))
     except (OSError, ValueError) as error:
-        return Check("Theorems", "fail", str(error).splitlines()[0])
+        remedy = "mend the file; docs/lean.md, `Theorem files`, says what is expected"
+        return Check("Theorems", "fail", str(error).splitlines()[0], remedy)
     importing = sum(has_imports(theorem.header) for theorem in theorems)
     detail = f"{len(theorems)} in {subject.theorems}, {importing} with imports"
     if importing and subject.kind == "embedded":
@@ -276,6 +277,8 @@ def _theorems(subject: Subject) -> Check | None:
 
 
 def _model(subject: Subject) -> Check:
+    from prover.policy.weights import is_hub_id
+
     shipped = importlib.util.find_spec("prover.policy.tiny")
     if subject.llm_path is None and shipped and shipped.submodule_search_locations:
         path = Path(next(iter(shipped.submodule_search_locations))) / "checkpoint"
@@ -284,6 +287,8 @@ def _model(subject: Subject) -> Check:
     else:
         path = Path(subject.llm_path or "")
     if not path.is_dir():
+        if not is_hub_id(str(path)):
+            return Check("Model", "fail", f"{path} is no folder here", "give a model's folder, or a hub id")
         return Check("Model", "warn", f"{path} is no folder here", "it would be taken for a hub id and downloaded")
     weights = sorted(path.glob("*.safetensors"))
     missing = [name for name in ("config.json", "tokenizer_config.json") if not (path / name).is_file()]

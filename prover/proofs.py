@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from prover.environments.base import ProofClaim
+from prover.environments.base import Certificate, ProofClaim
 from prover.theorems import Problem, Theorem, describe, read_entries
 
 _PROOF_FIELDS = ("proof", "tactics")
@@ -61,12 +61,17 @@ def _proof(entry: dict[str, Any]) -> tuple[str, Any]:
     return next(((field, entry[field]) for field in _PROOF_FIELDS if entry.get(field) is not None), ("proof", None))
 
 
-def plain_proof_file(claim: ProofClaim) -> str:
-    """The theorem's header and the proof: what a Lean with the usual library accepts as it stands."""
-    from prover.environments.certify import proof_text
-
-    header = claim.theorem.header.strip()
-    return (f"{header}\n\n" if header else "") + proof_text(claim.theorem, claim.tactics)
+def failures(certificates: Sequence[Certificate]) -> dict[str, str]:
+    """Theorem name -> reason of the claims that were not certified; `NAME (2)` is a second claim of one theorem."""
+    reasons: dict[str, str] = {}
+    for certificate in certificates:
+        if not certificate.certified:
+            name = key = certificate.claim.theorem.name
+            number = 2
+            while key in reasons:
+                key, number = f"{name} ({number})", number + 1
+            reasons[key] = certificate.reason
+    return reasons
 
 
 def export_proofs(claims: Sequence[ProofClaim], folder: Path, text_of: Callable[[ProofClaim], str]) -> list[Path]:

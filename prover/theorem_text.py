@@ -55,7 +55,8 @@ _COMMENT_OR_LITERAL = re.compile(r"""--[^\n]*|/-|"(?:\\.|[^"\\])*"|(?<![\w'])'(?
 _COMMENT_EDGE = re.compile(r"/-|-/")
 _THEOREM = re.compile(r"(?<![\w.'])(theorem|lemma|example)(?![\w.'])")
 _UNIVERSES = re.compile(r"\.\{([^{}]*)\}\s*")
-_UNIVERSE_LINE = re.compile(r"^universe\s+([^\n]*)$", re.MULTILINE)
+_UNIVERSE_LINE = re.compile(r"^universe\s+((?:(?!--)[^\n])*)(?:--[^\n]*)?$", re.MULTILINE)
+_IN = re.compile(r"(?:^|(?<=\s))in\Z")
 _MODIFIERS = re.compile(r"(?:(?:@\[[^\]]*\]|private|protected|nonrec|noncomputable|public)\s*)+\Z")
 
 
@@ -75,11 +76,16 @@ class Declaration:
     header: str = ""
 
 
+def is_name(text: str) -> bool:
+    """Whether the text is an identifier of Lean's, dotted or not; keywords are."""
+    return _NAME.fullmatch(text) is not None
+
+
 def check_name(name: str) -> None:
     """Raise TheoremTextError unless `name` can be declared in Lean and be part of a file name."""
     if not name:
         raise TheoremTextError("is empty; expected a Lean name such as `and_comm`")
-    if _NAME.fullmatch(name) is None:
+    if not is_name(name):
         raise TheoremTextError(
             f"{_show(name)} is not a Lean name; expected something like `and_comm` or `Nat.add_comm'`"
         )
@@ -102,9 +108,22 @@ def read_statement(text: str) -> Declaration:
 
 @lru_cache(maxsize=64)  # the theorems of a set share few headers, and so they share the text, too
 def read_header(text: str) -> str:
-    """What stands above a theorem, as it is but for its line ends. Raises TheoremTextError for unseen characters."""
+    """What stands above a theorem, as it is but for its line ends and an `in` at its end (see `_without_in`).
+
+    Raises TheoremTextError for unseen characters.
+    """
     check_visible(text)
-    return text.replace("\r\n", "\n").replace("\r", "\n").strip()
+    return _without_in(text.replace("\r\n", "\n").replace("\r", "\n").strip())
+
+
+def _without_in(header: str) -> str:
+    """`open X in`, above the one theorem that it is for, as `open X`: lines of ours come between the two."""
+    kept: list[str] = []
+    while (found := _IN.search(header)) is not None:
+        header, _, last = header[: found.start()].rstrip().rpartition("\n")
+        kept = [*re.split(r"\s+in\s+", last), *kept]  # several on a line
+        header = header.rstrip()
+    return "\n".join([header, *kept] if header else kept)
 
 
 def check_visible(text: str) -> None:
@@ -160,7 +179,7 @@ def read_source(text: str) -> Declaration:
     if not starts:
         raise TheoremTextError(f"has no `theorem` in it: {_show(text)}")
     declaration = _read_cleaned(text[starts[-1] :])
-    header = _MODIFIERS.sub("", text[: starts[-1]]).strip()
+    header = _without_in(_MODIFIERS.sub("", text[: starts[-1]]).strip())
     return Declaration(declaration.name, declaration.statement, join_headers(header, declaration.header))
 
 
@@ -225,7 +244,8 @@ def _landmarks(text: str) -> tuple[bool, int]:
     """(whether it starts with binders and a colon, where the proof's `:=` is or the end), in comment-free text.
 
     Binders are brackets and names: `∀ p` and `(p → q) → r` are none. A `:=` that belongs to a `let` or `have` of the
-    statement is not the proof's. Raises TheoremTextError when brackets do not pair.
+    statement is not the proof's. A text whose brackets do not pair is taken whole: a search says so by the theorem's
+    name, and the file's other theorems can be searched.
     """
     expected: list[str] = []
     outside: list[str] = []  # of brackets, before the first colon there
@@ -239,10 +259,8 @@ def _landmarks(text: str) -> tuple[bool, int]:
                 outside.append(text[outside_from : match.start()])
             expected.append(_PAIRS[piece])
         elif piece in _CLOSING:
-            wanted = expected.pop() if expected else None
-            if piece != wanted:
-                wanted = "none" if wanted is None else f"`{wanted}`"
-                raise TheoremTextError(f"has `{piece}` where the closing bracket expected is {wanted}: {_show(text)}")
+            if not expected or piece != expected.pop():
+                break
             outside_from = match.end()
         elif expected:
             continue
@@ -256,13 +274,11 @@ def _landmarks(text: str) -> tuple[bool, int]:
             waiting -= 1
         elif piece[0] in "lh":
             waiting += 1
-    if expected:
-        raise TheoremTextError(f"ends where `{expected[-1]}` is expected: {_show(text)}")
     return bool(is_signature), len(text)
 
 
 def _are_names(words: list[str]) -> bool:
-    return all(_NAME.fullmatch(word) is not None and word not in _KEYWORDS for word in words)
+    return all(is_name(word) and word not in _KEYWORDS for word in words)
 
 
 def _show(text: str, limit: int = 80) -> str:

@@ -24,7 +24,7 @@ from prover.environments.base import (
     Rejected,
     StepRequest,
 )
-from prover.environments.certify import certify_claims
+from prover.environments.certify import certify_claims, proof_file
 from prover.environments.lean_repl_pool import WorkerPool
 from prover.environments.lean_repl_reply import ServerFailure, ServerTimedOut, file_messages
 from prover.environments.lean_repl_setup import configure, fingerprint, sandboxed
@@ -122,6 +122,10 @@ class LeanReplEnvironment:
         runner = _FreshServers(self.name, self.version, self.fingerprint, len(self._workers), self._pool)
         heartbeats, seconds = self.limits.certify_max_heartbeats, self.limits.certify_s
         return certify_claims(runner, claims, max_heartbeats=heartbeats, wall_s=seconds)
+
+    def proof_file(self, claim: ProofClaim) -> str:
+        """A Lean file that proves the claim's theorem, for the project's Lean (`prover export-proofs`)."""
+        return proof_file("", claim, self.limits.certify_max_heartbeats)
 
     def close(self) -> None:
         """Kill every server. Calls that are under way end with an exception or a `Crashed`."""

@@ -12,6 +12,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
+from prover.theorem_text import is_name
+
 REFUSAL_VERSION = "refusal/6"
 MAX_LENGTH = 20_000
 MAX_NESTING = 200
@@ -205,12 +207,9 @@ def refuse_statement(statement: str) -> str | None:
     return _misassigned(statement) or _misassigned(re.sub(r"--[^\n]*", "", statement))
 
 
-_THEOREM_NAME = re.compile(rf"(?:{_PART}|«[^«»\n\r]+»)(?:\.(?:{_PART}|«[^«»\n\r]+»))*")
-
-
 def refuse_name(name: str) -> str | None:
     """Why this cannot be a theorem's name; None when it can."""
-    if _bad_character(name) or not _THEOREM_NAME.fullmatch(name) or name in _WORDS or "_proverTrial" in name:
+    if _bad_character(name) or not is_name(name) or name in _WORDS or "_proverTrial" in name:
         return f"{name!r} is not a Lean name"
     return None
 

@@ -30,7 +30,7 @@ def resolve(path: str | Path | None) -> Path:
     text = str(path)
     if folder.exists():
         raise PolicyLoadError(f"{text} is a file; expected a folder with config.json, tokenizer.json and *.safetensors")
-    if not _HUB_ID.fullmatch(text) or text.startswith("."):
+    if not is_hub_id(text):
         raise PolicyLoadError(
             f"no such model folder: {text}. Give a folder with config.json, tokenizer.json and *.safetensors, a hub id "
             "such as deepseek-ai/DeepSeek-Prover-V2-7B, or nothing at all for the shipped model."
@@ -47,6 +47,11 @@ def resolve(path: str | Path | None) -> Path:
             f"with a network (`hf download {text} --local-dir DIR`) and give its folder."
         ) from error
     return checked(Path(found))
+
+
+def is_hub_id(text: str) -> bool:
+    """Whether the text has the form of a hub id, `organisation/name`."""
+    return _HUB_ID.fullmatch(text) is not None and not text.startswith(".")
 
 
 def offline() -> bool:

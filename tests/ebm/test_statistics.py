@@ -42,6 +42,7 @@ def test_area_is_the_exact_integral_of_the_step_curve_over_log_budget() -> None:
     assert area_under_solve_curve({"a": 8}, lowest=4, highest=64) == pytest.approx(3 / 4)
     assert area_under_solve_curve({"a": 1}, lowest=4, highest=64) == pytest.approx(1)
     assert area_under_solve_curve({"a": 64, "b": None}, lowest=4, highest=64) == 0
+    assert area_under_solve_curve({"a": 8, "b": None}, lowest=8, highest=8) == 0.5
 
 
 def test_area_never_falls_when_a_proof_comes_sooner() -> None:

@@ -25,6 +25,7 @@ from prover.environments.base import (
     StepRequest,
     TimedOut,
 )
+from prover.environments.certify import proof_file
 from prover.policy.base import TacticCandidate
 from prover.search.guidance import MixingCalibration
 from prover.theorems import Theorem
@@ -96,6 +97,9 @@ class HashWorld:
     def certify(self, claims: Sequence[ProofClaim]) -> list[Certificate]:
         self._note(self.certified, list(claims))
         return [self._certificate(claim) for claim in claims]
+
+    def proof_file(self, claim: ProofClaim) -> str:
+        return proof_file("", claim, 0)
 
     def _certificate(self, claim: ProofClaim) -> Certificate:
         good = chance("certify", claim.theorem.statement, claim.tactics) >= self._uncertified

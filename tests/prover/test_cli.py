@@ -18,7 +18,7 @@ from search_fakes import HashPolicy, HashScorer, HashWorld, theorems
 from prover import cli
 from prover.environments import ProofClaim
 from prover.policy.server import ServerUnavailableError
-from prover.proofs import export_proofs
+from prover.proofs import export_proofs, failures
 from prover.search import SearchConfig, search_to_files
 from prover.theorems import Theorem
 from prover.trajectory import read_summaries, read_trajectories
@@ -224,6 +224,26 @@ def test_proofs_are_exported_a_file_a_theorem(world, capsys):
     assert run("export-proofs", "proofs.json", "--output", "other") == cli.TROUBLE
     assert list(Path("other").iterdir()) == []
     assert "b: not written, it does not hold" in capsys.readouterr().err
+
+
+def test_every_failed_claim_counts_and_edited_files_are_not_believed(world, capsys):
+    world._uncertified = 1.0
+    claims = [ProofClaim(Theorem("a", ": True"), (tactic,)) for tactic in ("skip", "done")]
+    assert failures(world.certify(claims)) == {"a": "the kernel says no", "a (2)": "the kernel says no"}
+    world._uncertified = 0.0
+    search_to_files(theorems(4), Path("run.parquet"), world, HashPolicy(), SearchConfig(mode="policy-mean"))
+    n_proved = read_summaries("run.parquet")["proved"].sum()
+    assert n_proved
+    world._uncertified = 1.0
+    assert run("export-proofs", "run.parquet", "--output", "lean", "--json") == cli.TROUBLE
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["proofs"], len(figures["failed"])) == (0, n_proved)
+
+
+def test_a_project_that_is_not_there_is_bad_input(tmp_path, capsys):
+    Path("proofs.jsonl").write_text('{"name": "a", "statement": ": True", "proof": "trivial"}\n')
+    assert run("certify", "proofs.jsonl", "--lean-project", str(tmp_path / "nowhere")) == cli.BAD_INPUT
+    assert "no such folder" in capsys.readouterr().err
 
 
 def test_odd_names_stay_in_the_folder_and_apart(tmp_path):

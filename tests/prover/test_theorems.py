@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prover.environments import ProofClaim, ProofState, open_environment
-from prover.theorem_text import TheoremTextError, check_name, read_source, read_statement
+from prover.environments.refusal import refuse_statement
+from prover.theorem_text import TheoremTextError, check_name, join_headers, read_header, read_source, read_statement
 from prover.theorems import BUILTIN_FOLDER, BUILTIN_NAMES, Theorem, TheoremFileError, TheoremSet
 
 PROOFS = Path(__file__).with_name("theorem_set_proofs.jsonl")
@@ -69,9 +70,6 @@ def test_forms_of_statements(text: str, statement: str) -> None:
         (":", "is empty"),
         ("theorem foo := by sorry", "is empty"),
         ("-- only a comment", "is empty"),
-        ("(p : Prop : p", "ends where `\\)` is expected"),
-        ("(p : Prop) : p)", "closing bracket expected is none"),
-        ("(p : Prop] : p", "closing bracket expected is `\\)`"),
         ("theorem : True", "no Lean name after `theorem`"),
         ("(p : Prop) : p\naxiom bad : False", "the command `axiom`"),
         ("True\n#eval 1", "the command `#eval`"),
@@ -85,6 +83,37 @@ def test_forms_of_statements(text: str, statement: str) -> None:
 def test_what_is_not_a_statement(text: str, complaint: str) -> None:
     with pytest.raises(TheoremTextError, match=complaint):
         read_statement(text)
+
+
+@pytest.mark.parametrize("text", ["(p : Prop : p", "(p : Prop) : p)", "(p : Prop] : p", "(p : Prop) : (p"])
+def test_brackets_that_do_not_pair_are_left_to_the_search(text: str) -> None:
+    statement = read_statement(text).statement
+    assert text in statement
+    assert refuse_statement(statement) is not None  # reported by the theorem's name; its neighbours are searched
+
+
+@pytest.mark.parametrize(
+    ("header", "read"),
+    [
+        ("open Nat in", "open Nat"),
+        (
+            "import A\nopen Real in\nset_option autoImplicit false in",
+            "import A\nopen Real\nset_option autoImplicit false",
+        ),
+        ("open A in open B in", "open A\nopen B"),
+        ("open A\n  B in", "open A\n  B"),
+        ("in", ""),
+        ("open Main", "open Main"),
+        ("open begin", "open begin"),
+    ],
+)
+def test_what_is_opened_for_a_theorem_alone_is_opened(header: str, read: str) -> None:
+    assert read_header(header) == read
+    assert read_source(f"{header}\n@[simp] theorem t : True := by sorry").header == read
+
+
+def test_a_universe_with_a_comment_is_one() -> None:
+    assert join_headers("universe u -- of types", "universe u v") == "universe u -- of types\nuniverse v"
 
 
 @given(st.text(max_size=80))

@@ -66,7 +66,7 @@ def test_certification_has_a_lean_that_no_tactic_was_ever_stepped_in() -> None:
         assert len(runner._all - stepping) == 1
 
 
-@pytest.mark.parametrize("name", ["t", "Space.t'", "«a name»", "Group.«mul one»", "h₁", "tα"])
+@pytest.mark.parametrize("name", ["t", "Space.t'", "«a name»", "Group.«mul one»", "h₁", "tα", "été"])
 def test_every_kind_of_name_certifies(lean: LeanScript, name: str) -> None:
     certificate = certify(lean, Theorem(name, "(p : Prop) (h : p) : p"), "exact h")
     assert certificate.reason == ""
