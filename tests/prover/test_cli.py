@@ -240,7 +240,7 @@ def test_every_failed_claim_counts_and_edited_files_are_not_believed(world, caps
     assert (figures["proofs"], len(figures["failed"])) == (0, n_proved)
 
 
-def test_a_project_that_is_not_there_is_bad_input(tmp_path, capsys):
+def test_a_project_that_is_not_there_is_bad_input(world, tmp_path, capsys):
     Path("proofs.jsonl").write_text('{"name": "a", "statement": ": True", "proof": "trivial"}\n')
     assert run("certify", "proofs.jsonl", "--lean-project", str(tmp_path / "nowhere")) == cli.BAD_INPUT
     assert "no such folder" in capsys.readouterr().err
