@@ -182,6 +182,12 @@ class DataFolder:
         """Make the folder and prove that it can be written to. Raises DataFolderError, before any work is done."""
         remedy = "free some space, or set PROVER_DATA to a folder that can be written to"
         try:
+            for path in (self.root, *self.root.parents):
+                if path.exists() and not path.is_dir():
+                    raise DataFolderError(
+                        f"the data folder {self.root} cannot be made: {path} is a file, and should be a folder; set "
+                        "PROVER_DATA to a folder, or move the file away"
+                    )
             self.root.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=self.root, prefix=".write-test-") as probe:
                 probe.write(b"\0" * 4096)

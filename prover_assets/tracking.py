@@ -83,7 +83,8 @@ class MlflowResource(dg.ConfigurableResource):
     def child(self, context: dg.AssetExecutionContext, data: DataFolder) -> Iterator["TrackedRun"]:
         """The child run of the asset in `context`, under the parent of its Dagster run, which is made if need be.
 
-        An exception closes both as FAILED. The last asset of a Dagster run closes the parent as FINISHED.
+        An error closes both as FAILED, Ctrl-C and a request to terminate as KILLED. The last asset of a Dagster run
+        closes the parent as FINISHED.
         """
         if not self.enabled:
             yield TrackedRun(None, "", "", 0, "")
@@ -110,9 +111,11 @@ class MlflowResource(dg.ConfigurableResource):
         run = TrackedRun(store.client, child, parent, step, link)
         try:
             yield run
-        except BaseException:
-            store.close(child, "FAILED")
-            store.close(parent, "FAILED")
+        except BaseException as error:
+            # What interrupts, Dagster's own interruption as well, is no Exception.
+            status = "FAILED" if isinstance(error, Exception) else "KILLED"
+            store.close(child, status)
+            store.close(parent, status)
             raise
         store.close(child, "FAILED" if run.failed else "FINISHED")
         if run.failed:

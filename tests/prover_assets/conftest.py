@@ -264,6 +264,40 @@ def project(new_project: Callable[..., Project]) -> Project:
     return new_project()
 
 
+@dataclass
+class MakeRun:
+    """`make run` in a project, in this process; calling it gives the exit code."""
+
+    project: Project
+    patch: pytest.MonkeyPatch
+
+    def __call__(self, *arguments: str) -> int:
+        import yaml
+
+        import prover_assets.definitions as definitions
+        from prover_assets.jobs import BASELINE_ASSETS, ITERATION_ASSETS
+        from prover_assets.run import main
+        from prover_assets.tracking import MlflowResource
+
+        project = self.project
+        maze = definitions.definitions_with(
+            lean=MazeLean(shares=project.shares),
+            policy=MazePolicyResource(),
+            mlflow=MlflowResource(enabled=project.track),
+        )
+        self.patch.setattr(definitions, "defs", maze)
+        config = project.root / "config.yaml"
+        config.write_text(yaml.safe_dump(project.run_config((*BASELINE_ASSETS, *ITERATION_ASSETS))), encoding="utf-8")
+        return main(["--config", str(config), *arguments])
+
+
+@pytest.fixture
+def make_run(project: Project, monkeypatch: pytest.MonkeyPatch) -> MakeRun:
+    monkeypatch.setenv("PROVER_DATA", str(project.data))
+    monkeypatch.setenv("DAGSTER_HOME", project.instance.root_directory)
+    return MakeRun(project, monkeypatch)
+
+
 @pytest.fixture(scope="session")
 def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database with its tables and nothing in them: making one takes seconds, copying it none."""

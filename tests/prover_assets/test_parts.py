@@ -88,8 +88,9 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
 
 def test_a_file_where_the_data_folder_should_be_is_refused(tmp_path):
     (tmp_path / "data").write_text("not a folder", encoding="utf-8")
-    with pytest.raises(DataFolderError, match="cannot write to the data folder"):
-        DataFolder(tmp_path / "data").prepare()
+    for folder in (tmp_path / "data", tmp_path / "data" / "below"):
+        with pytest.raises(DataFolderError, match=r"data is a file, and should be a folder; set PROVER_DATA"):
+            DataFolder(folder).prepare()
 
 
 def test_a_full_disk_is_said_before_work_starts(tmp_path, monkeypatch):
