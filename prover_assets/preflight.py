@@ -1,24 +1,63 @@
 """Settings looked at before work starts: a mistake in the last step's must not cost the hours of the steps before it.
 
 Dagster itself refuses unknown keys and wrong types when a run is launched. It does not know bounds, nor which settings
-fit together; every run looks at those of all its steps before its first one does anything.
+fit together; every run looks at those of all its steps before its first one does anything. `make run`, which leaves out
+the steps that have nothing to do, looks for unknown keys itself, in all of them.
 """
 
+import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from prover_assets.configs import BY_ASSET
-from prover_assets.tracking import USER_INFO
+from prover_assets.resources import DataResource, LeanResource, PolicyResource
+from prover_assets.tracking import USER_INFO, MlflowResource
 
 PROJECT_KINDS = ("project", "repl")
+SECTIONS = ("ops", "resources", "execution", "loggers")
+BY_RESOURCE = {"data": DataResource, "lean": LeanResource, "policy": PolicyResource, "mlflow": MlflowResource}
 
 
 class SettingsError(ValueError):
     """Settings that a run cannot work with. The message names each of them, what it should be and what to do."""
+
+
+def require_known(run_config: Mapping[str, Any]) -> None:
+    """Look for keys that mean nothing: of sections, assets, resources and their settings.
+
+    Raises SettingsError that names each of them with the nearest one that there is.
+    """
+    _refuse(list(_unknown(run_config)))
+
+
+def _unknown(run_config: Mapping[str, Any]) -> Iterator[str]:
+    yield from _strangers("the run configuration", run_config, SECTIONS)
+    sections: Mapping[str, Mapping[str, Any]] = {"ops": BY_ASSET, "resources": BY_RESOURCE}
+    for section, known in sections.items():
+        entries = run_config.get(section) or {}
+        yield from _strangers(section, entries, known)
+        for name, entry in entries.items() if isinstance(entries, Mapping) else ():
+            if name not in known:
+                continue
+            yield from _strangers(f"{section}.{name}", entry or {}, ("config",))
+            settings = entry.get("config") or {} if isinstance(entry, Mapping) else {}
+            yield from _strangers(f"{section}.{name}.config", settings, known[name].model_fields)
+
+
+def _strangers(where: str, given: Any, known: Collection[str]) -> Iterator[str]:
+    """A sentence for each key of `given` that is not known, or for what is no mapping at all."""
+    if not isinstance(given, Mapping):
+        yield f"{where} is {given!r}: it should be a mapping with some of {', '.join(known)}"
+        return
+    for key in given:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"the nearest that there is: {near[0]!r}" if near else f"there are {', '.join(known)}"
+            yield f"unknown key {key!r} in {where}: {hint}"
 
 
 def require_valid(run_config: Mapping[str, Any]) -> None:
@@ -32,6 +71,10 @@ def require_valid(run_config: Mapping[str, Any]) -> None:
     resources = run_config.get("resources") or {}
     faults += _lean_faults(_config_of(resources, "lean"))
     faults += _policy_faults(_config_of(resources, "policy"))
+    _refuse(faults)
+
+
+def _refuse(faults: list[str]) -> None:
     if faults:
         raise SettingsError(
             f"{'; '.join(faults)}. Nothing was done: change {'it' if len(faults) == 1 else 'them'} in the run "

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from prover_assets.layout import DataFolder, DataFolderError, IterationFolder, read_json
-from prover_assets.preflight import SettingsError, require_valid
+from prover_assets.preflight import SettingsError, require_known, require_valid
 from prover_assets.presets import PRESETS, PresetError, load_run_config
 from prover_assets.progress import TerminalReporter, using
 from prover_assets.report_tables import memo_line, paired_lines, solved_table
@@ -54,6 +54,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     data = DataFolder.default()
     try:
         run_config = load_run_config(options.config)
+        require_known(run_config)
         require_valid(run_config)
         data.prepare()
     except (PresetError, SettingsError, DataFolderError) as error:
@@ -96,14 +97,19 @@ def run_next(
     began = time.monotonic()
     with using(reporter):
         job = everything_job if tune_policy else first_iteration_job
-        result = defs.resolve_job_def(job.name).execute_in_process(
-            instance=instance,
-            partition_key=upcoming.key,
-            asset_selection=[dg.AssetKey(name) for name in selection],
-            run_config=for_selection(run_config, selection),
-            tags={PROCESS_TAG: str(os.getpid())},
-            raise_on_error=False,
-        )
+        try:
+            result = defs.resolve_job_def(job.name).execute_in_process(
+                instance=instance,
+                partition_key=upcoming.key,
+                asset_selection=[dg.AssetKey(name) for name in selection],
+                run_config=for_selection(run_config, selection),
+                tags={PROCESS_TAG: str(os.getpid())},
+                raise_on_error=False,
+            )
+        except dg.DagsterInvalidConfigError as error:  # a type that is wrong, before any step
+            for fault in error.errors:
+                print(f"error: the run configuration: {fault.message}", file=sys.stderr)
+            return 1
     if not result.success:
         if interrupted(result):
             with contextlib.suppress(Exception):  # an import of MLflow that was cut off: then nothing is open either

@@ -4,7 +4,8 @@ import pytest
 
 from prover_assets.configs import BY_ASSET
 from prover_assets.definitions import defs
-from prover_assets.preflight import SettingsError, require_valid
+from prover_assets.preflight import SettingsError, require_known, require_valid
+from prover_assets.presets import PRESETS, load_run_config
 
 
 def ops(**settings: dict) -> dict:
@@ -27,6 +28,29 @@ def ops(**settings: dict) -> dict:
 def test_a_setting_that_cannot_work_is_named(config, words):
     with pytest.raises(SettingsError, match=words):
         require_valid(config)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"op": {}}, r"unknown key 'op' in the run configuration: the nearest that there is: 'ops'"),
+        (ops(trajectorie={}), r"unknown key 'trajectorie' in ops: the nearest that there is: 'trajectories'"),
+        (ops(trajectories={"n_theorem": 16}), r"'n_theorem' in ops\.trajectories\.config: .* there is: 'n_theorems'"),
+        ({"ops": {"theorems": {"train": "x"}}}, r"unknown key 'train' in ops\.theorems: there are config"),
+        ({"ops": ["theorems"]}, r"ops is \['theorems'\]: it should be a mapping"),
+        ({"ops": {"theorems": {"config": 3}}}, r"ops\.theorems\.config is 3: it should be a mapping"),
+        ({"resources": {"leen": {}}}, r"unknown key 'leen' in resources: the nearest that there is: 'lean'"),
+        ({"resources": {"policy": {"config": {"zzz": 1}}}}, r"'zzz' in resources\.policy\.config: there are path, enc"),
+    ],
+)
+def test_a_key_that_means_nothing_is_named_with_the_nearest(config, words):
+    with pytest.raises(SettingsError, match=words):
+        require_known(config)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_have_known_keys(preset):
+    require_known(load_run_config(preset))
 
 
 def test_all_faults_are_named_at_once():
@@ -78,6 +102,9 @@ def test_make_run_says_it_and_starts_nothing(tmp_path, monkeypatch, capsys):
     (tmp_path / "mine.yaml").write_text("ops: {trajectories: {config: {n_theorems: 0}}}\n", encoding="utf-8")
     assert main(["--config", str(tmp_path / "mine.yaml")]) == 1
     assert "trajectories.n_theorems is 0" in capsys.readouterr().err
+    (tmp_path / "mine.yaml").write_text("ops: {trajectorie: {config: {n_theorems: 9}}}\n", encoding="utf-8")
+    assert main(["--config", str(tmp_path / "mine.yaml")]) == 1
+    assert "the nearest that there is: 'trajectories'" in capsys.readouterr().err
     assert not (tmp_path / "data").exists()
     assert main(["--config", "gpu-7b"]) == 1  # its paths are to be filled in
     assert "policy.path is '/path/to/DeepSeek-Prover-V2-7B'" in capsys.readouterr().err

@@ -15,6 +15,14 @@ def test_a_failure_is_said_without_the_class_of_its_error(make_run, capsys):
     assert "error: theorems failed: another process" in capsys.readouterr().err
 
 
+def test_a_setting_of_another_type_is_one_sentence(make_run, capsys):
+    make_run.project.config = {"trajectories": {"n_theorems": "24"}}
+    assert make_run() == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: the run configuration: Invalid scalar at path root:ops:trajectories:config:n_theo")
+    assert len(said.splitlines()) == 1
+
+
 def test_the_words_of_a_step_come_before_those_of_its_causes():
     from dagster_shared.error import SerializableErrorInfo
 
