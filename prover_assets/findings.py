@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from prover_assets.layout import SearchFiles, digest_of
+from prover_assets.layout import DamagedFile, SearchFiles, digest_of, maker
 from prover_assets.plots import TreeNode
 
 if TYPE_CHECKING:
@@ -16,12 +16,15 @@ DAGSTER_TYPES = {"String": "string", "Boolean": "bool", "Float64": "float", "Flo
 
 
 def read(path: Path) -> "pl.DataFrame":
-    """A Parquet file. Raises FileNotFoundError that says which asset makes it."""
+    """A Parquet file. Raises FileNotFoundError and DamagedFile that say which asset makes it."""
     import polars as pl
 
     if not path.exists():
-        raise FileNotFoundError(f"{path} is missing; materialize the asset that writes it first")
-    return pl.read_parquet(path)
+        raise FileNotFoundError(f"{path} is missing; materialize {maker(path)} first")
+    try:
+        return pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DamagedFile(path, f"it should be a Parquet file, and cannot be read ({error})") from error
 
 
 def search_counts(summary: "pl.DataFrame") -> dict[str, float]:

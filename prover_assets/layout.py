@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,13 @@ LEAST_FREE_BYTES = 200 * 1024 * 1024
 
 class DataFolderError(RuntimeError):
     """The data folder cannot be used; the message says why and what to do."""
+
+
+class DamagedFile(ValueError):
+    """A file of the data folder that is not what it should be. The message names it, what is wrong and what to do."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} is damaged: {' '.join(reason.split())}; materialize {maker(path)} again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,15 +253,51 @@ def _finite(value: Any) -> Any:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The content of a JSON file, or None where there is none. Raises ValueError for a file that is not an object."""
+    """The content of a JSON file, or None where there is none. Raises DamagedFile for one that is not an object."""
     try:
-        text = path.read_text(encoding="utf-8")
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    content = json.loads(text)
+    except ValueError as error:
+        raise DamagedFile(path, f"it should hold a JSON object, and is no JSON ({error})") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path} should hold a JSON object; it holds a {type(content).__name__}")
+        raise DamagedFile(path, f"it should hold a JSON object, and holds a {type(content).__name__}")
     return content
+
+
+def require_parquet(path: Path) -> None:
+    """Look at the end of a Parquet file, where its columns are described. Raises DamagedFile if there is none."""
+    import polars as pl
+
+    try:
+        pl.read_parquet_schema(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DamagedFile(path, f"it should be a Parquet file, and cannot be read ({error})") from error
+
+
+MAKERS = (
+    (r"ITERATION/champion\.json", "iteration_report", -1),
+    (r"ITERATION/policy\.json", "policy_checkpoint", -1),
+    (r"ITERATION/(policy_tuning\.json|tuned_policy/.*)", "policy_checkpoint", 0),
+    (r"ITERATION/trajectories\..*", "trajectories", 0),
+    (r"ITERATION/ebm/.*", "ebm_checkpoint", 0),
+    (r"ITERATION/(guided\.|control\.|heads/).*", "guided_trajectories", 0),
+    (r"ITERATION/report/.*", "iteration_report", 0),
+    (r"theorems/[^/]+", "theorems", 0),
+    (r"baseline/([^/]+/)?[^/]+", "baseline_trajectories", 0),
+    (r"champion\.json", "iteration_report of the newest iteration", 0),
+)
+"""(the end of a path, the asset that writes it, how much later its iteration is than the one it lies in); first match."""
+
+
+def maker(path: Path) -> str:
+    """The asset that writes a file of the data folder, with its iteration: `ebm_checkpoint of iter_003`."""
+    for pattern, asset, later in MAKERS:
+        found = re.search("(?:^|/)" + pattern.replace("ITERATION", r"(?P<key>iter_\d{3,})") + "$", path.as_posix())
+        if found is not None:
+            key = found.groupdict().get("key")
+            return asset if key is None else f"{asset} of {iteration_key(max(0, iteration_number(key) + later))}"
+    return "the asset that writes it"
 
 
 def digest_of(content: Any) -> str:

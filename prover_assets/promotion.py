@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from prover_assets.layout import IterationFolder, read_json, write_json
+from prover_assets.layout import DamagedFile, IterationFolder, read_json, write_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +71,14 @@ def decide(new: Evidence, champion: ChampionRecord, *, minimum_gain: float, prom
 
 
 def evidence_of(iteration: IterationFolder) -> Evidence:
-    """What validation said of an iteration's checkpoint. Raises FileNotFoundError before calibration."""
+    """What validation said of an iteration's checkpoint. Raises FileNotFoundError before calibration, DamagedFile."""
     content = read_json(iteration.evidence)
     if content is None:
         raise FileNotFoundError(f"{iteration.evidence} is missing; materialize ebm_checkpoint of {iteration.key} first")
-    return Evidence(**content)
+    try:
+        return Evidence(**content)
+    except TypeError as error:
+        raise DamagedFile(iteration.evidence, f"it is no evidence of a validation ({error})") from error
 
 
 def write_champion(iteration: IterationFolder, record: ChampionRecord) -> None:
@@ -84,18 +87,21 @@ def write_champion(iteration: IterationFolder, record: ChampionRecord) -> None:
 
 
 def read_champion_of(iteration: IterationFolder) -> ChampionRecord | None:
-    """The champion that `iteration` searches with, None where nothing was decided."""
+    """The champion that `iteration` searches with, None where nothing was decided. Raises DamagedFile."""
     content: Mapping[str, Any] | None = read_json(iteration.champion)
     if content is None:
         return None
     evidence = content.get("evidence")
-    return ChampionRecord(
-        ebm_id=content["ebm_id"],
-        checkpoint=content["checkpoint"],
-        decided_by=content["decided_by"],
-        reason=content["reason"],
-        evidence=Evidence(**evidence) if evidence is not None else None,
-    )
+    try:
+        return ChampionRecord(
+            ebm_id=content["ebm_id"],
+            checkpoint=content["checkpoint"],
+            decided_by=content["decided_by"],
+            reason=content["reason"],
+            evidence=Evidence(**evidence) if evidence is not None else None,
+        )
+    except (KeyError, TypeError) as error:
+        raise DamagedFile(iteration.champion, f"it is no record of a champion ({error!r})") from error
 
 
 def starting_champion(iteration: IterationFolder) -> ChampionRecord:

@@ -16,6 +16,7 @@ from prover_assets.partitions import iteration_partitions
 from prover_assets.resources import DataResource, LeanResource, PolicyResource
 from prover_assets.tracking import MlflowResource
 from prover_assets.versions import step_version
+from prover_assets.work.history import iterations_before
 from prover_assets.work.labelling import length_drift, negative_noise
 from prover_assets.work.searching import search_training
 
@@ -67,6 +68,7 @@ def trajectories(
     """
     with step(context, data, mlflow, config, lean=lean, policy=policy) as work:
         policy = work.policy_of(policy).resource
+        iterations_before(work.data, work.iteration)  # what this iteration will learn from: damage is said before work
         with work.reporter.stage("search training theorems") as update:
             manifest = search_training(config, work.data, work.iteration, lean, policy, update)
         files = work.iteration.trajectories

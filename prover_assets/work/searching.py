@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prover_assets.configs import TrajectoriesConfig
-from prover_assets.layout import DataFolder, IterationFolder, SearchFiles, digest_of, read_json, write_json
+from prover_assets.layout import (
+    DamagedFile,
+    DataFolder,
+    IterationFolder,
+    SearchFiles,
+    digest_of,
+    read_json,
+    require_parquet,
+    write_json,
+)
 from prover_assets.policies import PolicyInUse, baseline_files, fitting
 from prover_assets.progress import Update
 from prover_assets.promotion import starting_champion
@@ -45,17 +54,24 @@ class Manifest:
 
 
 def read_manifest(files: SearchFiles) -> Manifest | None:
-    """The manifest of a search, None where there is none."""
+    """The manifest of a search, None where there is none. Raises DamagedFile."""
     content = read_json(files.manifest)
-    return None if content is None else Manifest(**content)
+    if content is None:
+        return None
+    try:
+        return Manifest(**content)
+    except TypeError as error:
+        raise DamagedFile(files.manifest, f"it is no manifest of a search ({error})") from error
 
 
 def require_complete(files: SearchFiles, maker: str) -> Manifest:
-    """The manifest of a search that ended. Raises FileNotFoundError that names the asset to materialize."""
+    """The manifest of a search that ended. Raises FileNotFoundError or DamagedFile, naming the asset to materialize."""
     manifest = read_manifest(files)
     if manifest is None or not manifest.complete:
         state = "is missing" if manifest is None else "is not finished"
         raise FileNotFoundError(f"the search {files.nodes} {state}; materialize {maker} first")
+    for path in (files.nodes, files.summary):
+        require_parquet(path)
     return manifest
 
 
@@ -95,7 +111,7 @@ def run_search(
             "ebm_id": ebm_id,
             "iteration": iteration,
         }
-        before = read_manifest(files)
+        before = _manifest_before(files)
         fingerprint = digest_of([identity, config.result_settings()])
         resume = before is not None and not before.complete and before.fingerprint == fingerprint
         if not resume:
@@ -142,6 +158,14 @@ def run_search(
         }
         write_json(files.manifest, finished)
         return Manifest(**finished)
+
+
+def _manifest_before(files: SearchFiles) -> Manifest | None:
+    """Of a search that is made again anyway: one that cannot be read is no reason not to."""
+    try:
+        return read_manifest(files)
+    except DamagedFile:
+        return None
 
 
 def search_training(

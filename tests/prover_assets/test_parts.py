@@ -12,8 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prover.theorems import Theorem, TheoremSet
-from prover_assets.findings import INLINE, inline_table, markdown_table, preview
-from prover_assets.layout import DataFolder, DataFolderError, digest_of, read_json, write_json
+from prover_assets.findings import INLINE, inline_table, markdown_table, preview, read
+from prover_assets.layout import (
+    DamagedFile,
+    DataFolder,
+    DataFolderError,
+    digest_of,
+    read_json,
+    require_parquet,
+    write_json,
+)
 from prover_assets.plots import (
     TREE_WIDTH,
     Picture,
@@ -66,6 +74,9 @@ def test_a_champion_record_survives_being_written_down(tmp_path):
     write_champion(iteration, CHAMPION)
     assert read_champion_of(iteration) == CHAMPION
     assert read_champion_of(DataFolder(tmp_path).iteration("iter_005")) is None
+    write_json(iteration.champion, {"ebm_id": "ebm-old"})
+    with pytest.raises(DamagedFile, match=r"no record of a champion .*materialize iteration_report of iter_003 again"):
+        read_champion_of(iteration)
 
 
 def test_a_verdict_that_did_not_pass_is_refused_with_its_reason(tmp_path):
@@ -120,6 +131,35 @@ def test_json_never_holds_what_json_has_no_word_for(tmp_path):
     assert read_json(tmp_path / "a.json") == {"x": None, "y": [None, 1.5], "z": {"w": "∧"}}
     assert read_json(tmp_path / "b.json") is None
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize(
+    ("path", "asset"),
+    [
+        ("theorems/test.jsonl", "theorems"),
+        ("baseline/iter_000-0123/trajectories.summary.parquet", "baseline_trajectories"),
+        ("champion.json", "iteration_report of the newest iteration"),
+        ("iterations/iter_002/champion.json", "iteration_report of iter_001"),
+        ("iterations/iter_002/policy.json", "policy_checkpoint of iter_001"),
+        ("iterations/iter_002/policy_tuning.json", "policy_checkpoint of iter_002"),
+        ("iterations/iter_002/trajectories.manifest.json", "trajectories of iter_002"),
+        ("iterations/iter_002/ebm/verdict.json", "ebm_checkpoint of iter_002"),
+        ("iterations/iter_002/control.parquet", "guided_trajectories of iter_002"),
+        ("iterations/iter_002/heads/guided-1.parquet", "guided_trajectories of iter_002"),
+        ("iterations/iter_1002/report/report.json", "iteration_report of iter_1002"),
+        ("other/file", "the asset that writes it"),
+    ],
+)
+def test_a_damaged_file_says_what_to_make_again(tmp_path, path, asset):
+    file = tmp_path / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("{", encoding="utf-8")
+    for look in (read_json, require_parquet, read):
+        if look is read_json or file.suffix == ".parquet":
+            with pytest.raises(DamagedFile) as caught:
+                look(file)
+            assert str(caught.value).startswith(f"{file} is damaged: it should ")
+            assert str(caught.value).endswith(f"; materialize {asset} again")
 
 
 def test_a_digest_does_not_depend_on_the_order_of_keys():

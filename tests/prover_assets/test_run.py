@@ -1,11 +1,16 @@
 """`make run`: what it says when something is wrong, and what it closes."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 
+import pytest
+
 from prover_assets.layout import DataFolder
+from prover_assets.promotion import POLICY_ALONE, write_champion
+from prover_assets.running import failure_words
 from prover_assets.tracking import MlflowResource, Store
 
 
@@ -13,6 +18,27 @@ def test_a_failure_is_said_without_the_class_of_its_error(make_run, capsys):
     with DataFolder(make_run.project.data).held("iter_000"):
         assert make_run() == 1
     assert "error: theorems failed: another process" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("iter_000/trajectories.parquet", "should be a Parquet file, .*; materialize trajectories of iter_000 again"),
+        ("iter_001/champion.json", "should hold a JSON object, .*; materialize iteration_report of iter_000 again"),
+    ],
+)
+def test_a_damaged_earlier_file_is_named_before_the_search(project, policy, name, words):
+    assert project.run("theorems").success
+    folder = project.data / "iterations"
+    (folder / "iter_000").mkdir(parents=True)
+    write_champion(DataFolder(project.data).iteration("iter_001"), POLICY_ALONE)
+    (folder / name).write_text("garbage\n", encoding="utf-8")
+    result = project.run("trajectories", partition="iter_001", raises=False)
+    (error,) = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
+    said = failure_words(error)
+    assert said.startswith(str(folder / name))
+    assert re.search(words, said)
+    assert policy.asked == []
 
 
 def test_a_setting_of_another_type_is_one_sentence(make_run, capsys):
@@ -25,8 +51,6 @@ def test_a_setting_of_another_type_is_one_sentence(make_run, capsys):
 
 def test_the_words_of_a_step_come_before_those_of_its_causes():
     from dagster_shared.error import SerializableErrorInfo
-
-    from prover_assets.running import failure_words
 
     def error(name: str, message: str, cause: SerializableErrorInfo | None = None) -> SerializableErrorInfo:
         return SerializableErrorInfo(message + "\n", [], name.split(".")[-1], cause)
