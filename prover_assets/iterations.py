@@ -24,6 +24,17 @@ class NextIteration:
     key: str
     remaining: tuple[str, ...]
 
+    @property
+    def made(self) -> tuple[str, ...]:
+        """Its assets that are made already, and that the remaining ones go on from."""
+        begins = self.remaining[0]
+        return ITERATION_ASSETS[: ITERATION_ASSETS.index(begins)] if begins in ITERATION_ASSETS else ()
+
+    def again_from(self, asset: str) -> "NextIteration":
+        """The same with a made asset, and whatever follows it, made again."""
+        extra = tuple(name for name in self.remaining if name not in ITERATION_ASSETS)
+        return NextIteration(self.key, (*ITERATION_ASSETS[ITERATION_ASSETS.index(asset) :], *extra))
+
 
 def known_iterations(instance: dg.DagsterInstance) -> list[str]:
     """The partitions there are, in order."""

@@ -287,7 +287,7 @@ MAKERS = (
     (r"baseline/([^/]+/)?[^/]+", "baseline_trajectories", 0),
     (r"champion\.json", "iteration_report of the newest iteration", 0),
 )
-"""(the end of a path, the asset that writes it, how much later its iteration is than the one it lies in); first match."""
+"""(the end of a path, the asset that writes it, how many iterations after the one that it lies in); first counts."""
 
 
 def maker(path: Path) -> str:

@@ -69,8 +69,8 @@ def require_valid(run_config: Mapping[str, Any]) -> None:
         for fault in _asset_faults(name, (settings or {}).get("config") or {})
     ]
     resources = run_config.get("resources") or {}
-    faults += _lean_faults(_config_of(resources, "lean"))
-    faults += _policy_faults(_config_of(resources, "policy"))
+    faults += _lean_faults(config_of(resources, "lean"))
+    faults += _policy_faults(config_of(resources, "policy"))
     _refuse(faults)
 
 
@@ -82,7 +82,7 @@ def _refuse(faults: list[str]) -> None:
         )
 
 
-def _config_of(resources: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def config_of(resources: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """A resource's settings, those that come from an environment variable looked up."""
     found: dict[str, Any] = {}
     for key, value in ((resources.get(name) or {}).get("config") or {}).items():

@@ -56,6 +56,11 @@ class LeanResource(dg.ConfigurableResource):
         ) as environment:
             yield environment
 
+    def identity(self) -> tuple[str, str]:
+        """(name, fingerprint) of the Lean that there is now. No Lean process is kept."""
+        with self.environment() as environment:
+            return environment.name, environment.fingerprint
+
 
 class PolicyResource(dg.ConfigurableResource):
     """The frozen language model: it proposes tactics, and its hidden vectors feed the energy model."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from prover_assets.layout import DataFolder, DataFolderError, IterationFolder, read_json
-from prover_assets.preflight import SettingsError, require_known, require_valid
+from prover_assets.preflight import SettingsError, config_of, require_known, require_valid
 from prover_assets.presets import PRESETS, PresetError, load_run_config
 from prover_assets.progress import TerminalReporter, using
 from prover_assets.report_tables import memo_line, paired_lines, solved_table
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import dagster as dg
     from dagster_shared.error import SerializableErrorInfo
 
+    from prover_assets.iterations import NextIteration
+
+BASELINE, TRAJECTORIES, GUIDED = "baseline_trajectories", "trajectories", "guided_trajectories"
 PROCESS_TAG = "prover/process"
 """Tag of runs made here: the process that runs them, so that a later one can tell whether it was killed."""
 
@@ -86,7 +89,13 @@ def run_next(
     close_abandoned(instance, data)
     upcoming = next_iteration(instance, data, tune_policy=tune_policy)
     instance.add_dynamic_partitions(ITERATION, [upcoming.key])
-    selection = [*missing_baseline(instance, data), *upcoming.remaining]
+    missing = missing_baseline(instance, data)
+    try:
+        missing, upcoming, news = bring_up_to_date(data, run_config, missing, upcoming)
+    except (OSError, RuntimeError, ValueError) as error:  # a policy or a Lean that is not there, a damaged record
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    selection = [*missing, *upcoming.remaining]
     reporter = TerminalReporter()
     again = (
         ""
@@ -94,6 +103,8 @@ def run_next(
         else f" (going on from {upcoming.remaining[0]})"
     )
     reporter.console.print(f"[bold]{upcoming.key}[/]{again}, data in {data.root}")
+    for sentence in news:
+        reporter.console.print(sentence, soft_wrap=True)
     began = time.monotonic()
     with using(reporter):
         job = everything_job if tune_policy else first_iteration_job
@@ -122,6 +133,36 @@ def run_next(
     if as_json:
         print(json.dumps(read_json(data.iteration(upcoming.key).report_file), ensure_ascii=False))
     return 0
+
+
+def bring_up_to_date(
+    data: DataFolder, run_config: Mapping[str, Any], missing: tuple[str, ...], upcoming: "NextIteration"
+) -> tuple[tuple[str, ...], "NextIteration", list[str]]:
+    """What is to be made, with the finished searches that are of another Lean, policy or theorem set than there is now.
+
+    missing: the assets of the baseline that are to be made anyway. Returns both again, and a sentence for each search
+    that is made once more. A guided search follows its baseline.
+    """
+    from prover_assets.definitions import defs
+    from prover_assets.jobs import BASELINE_ASSETS, TUNING_ASSET
+    from prover_assets.outdated import as_configured, outdated
+
+    if upcoming.remaining[0] == TUNING_ASSET:  # of an iteration that is finished: nothing is compared any more
+        return missing, upcoming, []
+    lean, policy = (
+        as_configured((defs.resources or {})[name], config_of(run_config.get("resources") or {}, name))
+        for name in ("lean", "policy")
+    )
+    made = [*(() if missing else BASELINE_ASSETS), *upcoming.made]
+    reasons = outdated(data, data.iteration(upcoming.key), lean, policy, made)
+    news = [f"{name} {reason}: made again" for name, reason in reasons.items()]
+    if BASELINE in reasons:
+        missing = (BASELINE,)
+    if TRAJECTORIES in reasons:
+        upcoming = upcoming.again_from(TRAJECTORIES)
+    elif GUIDED in upcoming.made and (GUIDED in reasons or missing):
+        upcoming = upcoming.again_from(GUIDED)
+    return missing, upcoming, news
 
 
 def for_selection(run_config: Mapping[str, Any], selection: Sequence[str]) -> dict[str, Any]:

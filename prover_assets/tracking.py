@@ -11,6 +11,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -146,10 +147,15 @@ class MlflowResource(dg.ConfigurableResource):
         return [run.info.run_id for run in found]
 
 
+def selected_assets(context: dg.AssetExecutionContext) -> AbstractSet[dg.AssetKey]:
+    """The assets that this Dagster run makes."""
+    return context.run.asset_selection or context.job_def.asset_layer.asset_graph.executable_asset_keys
+
+
 def last_asset(context: dg.AssetExecutionContext) -> str:
     """Name of the asset that runs last in this Dagster run."""
     graph = context.job_def.asset_layer.asset_graph
-    selected = context.run.asset_selection or graph.executable_asset_keys
+    selected = selected_assets(context)
     in_order = [key for level in graph.toposorted_asset_keys_by_level for key in sorted(level)]
     return [key for key in in_order if key in selected][-1].to_user_string()
 

@@ -12,8 +12,9 @@ from prover_assets.layout import DataFolder, IterationFolder
 from prover_assets.policies import PolicyInUse, policy_of
 from prover_assets.preflight import require_valid
 from prover_assets.progress import Reporter, reporter_for
-from prover_assets.resources import DataResource, PolicyResource
-from prover_assets.tracking import MlflowResource, TrackedRun
+from prover_assets.resources import DataResource, LeanResource, PolicyResource
+from prover_assets.tracking import MlflowResource, TrackedRun, selected_assets
+from prover_assets.work.searching import require_baseline
 
 OWNERS = ["team:provers"]
 GROUP = "expert_iteration"
@@ -52,6 +53,18 @@ class Step:
         if found.note:
             self.context.log.warning(found.note)
         return found
+
+    def require_baseline_to_measure_against(self, lean: LeanResource, policy: PolicyInUse) -> None:
+        """Before work that this run will measure against the baseline: is it still one of what there is now?
+
+        Raises ValueError where it is not. A run that makes the baseline itself, and a tuned policy, whose baseline is
+        made where it is needed, are let pass.
+        """
+        makes = {key.to_user_string() for key in selected_assets(self.context)}
+        if "guided_trajectories" not in makes or "baseline_trajectories" in makes or policy.tuned:
+            return
+        if self.data.baseline.manifest.exists():
+            require_baseline(self.data, lean, policy)
 
     def result(
         self,

@@ -59,7 +59,9 @@ def ebm_checkpoint(
     beta: 0 means that validation preferred the policy alone.
     """
     with step(context, data, mlflow, config, lean=lean, policy=policy) as work:
-        policy = work.policy_of(policy).resource
+        in_use = work.policy_of(policy)
+        work.require_baseline_to_measure_against(lean, in_use)
+        policy = in_use.resource
         history = iterations_until(work.data, work.iteration, config.history)
         with work.reporter.stage("train the energy model") as update:
             trained = train_head(config, work.data, work.iteration, history, policy, update)

@@ -27,7 +27,7 @@ from prover_assets.report_tables import (
     transposed,
     wall_line,
 )
-from prover_assets.resources import DataResource, PolicyResource
+from prover_assets.resources import DataResource, LeanResource, PolicyResource
 from prover_assets.tracking import MlflowResource
 from prover_assets.versions import step_version
 from prover_assets.work.champions import crown
@@ -69,6 +69,7 @@ def iteration_report(
     context: dg.AssetExecutionContext,
     config: ReportConfig,
     data: DataResource,
+    lean: LeanResource,
     policy: PolicyResource,
     mlflow: MlflowResource,
 ) -> dg.MaterializeResult:
@@ -80,7 +81,7 @@ def iteration_report(
     with step(context, data, mlflow, config, policy=policy) as work:
         with work.reporter.stage("compare and report") as update:
             in_use = work.policy_of(policy)
-            compared = compare(work.data, work.iteration, in_use, config.budgets)
+            compared = compare(work.data, work.iteration, lean, in_use, config.budgets)
             update(1, 1, "")
         old = starting_champion(work.iteration)
         evidence = evidence_of(work.iteration)

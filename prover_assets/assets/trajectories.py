@@ -67,7 +67,9 @@ def trajectories(
     A search that was cut off goes on where it stopped.
     """
     with step(context, data, mlflow, config, lean=lean, policy=policy) as work:
-        policy = work.policy_of(policy).resource
+        in_use = work.policy_of(policy)
+        work.require_baseline_to_measure_against(lean, in_use)
+        policy = in_use.resource
         iterations_before(work.data, work.iteration)  # what this iteration will learn from: damage is said before work
         with work.reporter.stage("search training theorems") as update:
             manifest = search_training(config, work.data, work.iteration, lean, policy, update)

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from prover_assets.layout import DataFolder, IterationFolder, SearchFiles, read_json
 from prover_assets.policies import PolicyInUse, baseline_files
+from prover_assets.resources import LeanResource
 from prover_assets.work.head_seeds import further_heads
 from prover_assets.work.labelling import MOST_STATES, STEP_LIMIT
-from prover_assets.work.searching import Manifest, read_manifest, require_complete
+from prover_assets.work.searching import Manifest, read_manifest, require_baseline, require_complete
 
 if TYPE_CHECKING:
     import polars as pl
@@ -68,8 +69,13 @@ class Compared:
         }
 
 
-def compare(data: DataFolder, iteration: IterationFolder, policy: PolicyInUse, budgets: Sequence[int]) -> Compared:
-    """Read the held-out searches and compare them at budgets up to theirs. policy: the iteration's."""
+def compare(
+    data: DataFolder, iteration: IterationFolder, lean: LeanResource, policy: PolicyInUse, budgets: Sequence[int]
+) -> Compared:
+    """Read the held-out searches and compare them at budgets up to theirs. policy: the iteration's.
+
+    Raises ValueError where the two are not comparable, with the name of the one to make again.
+    """
     import polars as pl
 
     from ebm.evaluation import compare_runs, rank_states
@@ -84,6 +90,7 @@ def compare(data: DataFolder, iteration: IterationFolder, policy: PolicyInUse, b
     if any(getattr(guided, name) != getattr(baseline, name) for name in same) or (
         guided.settings["max_expansions"] != baseline.settings["max_expansions"]
     ):
+        require_baseline(data, lean, policy)  # raises, where that is the older one of the two
         raise ValueError(
             "the baseline and the guided search are not of the same theorems, policy, Lean and budget any more; "
             f"materialize guided_trajectories of {iteration.key} again"

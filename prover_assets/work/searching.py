@@ -208,35 +208,60 @@ def search_baseline(
     return run_search(theorems, files, data, lean, policy.resource, settings, iteration=0, update=update)
 
 
+@dataclass(frozen=True, slots=True)
+class Present:
+    """What a search would be made of now: held-out theorems (digest), policy and Lean (name and fingerprint)."""
+
+    theorems: str
+    policy_id: str
+    policy_fingerprint: str
+    environment: str
+    environment_fingerprint: str
+
+    def differs(self, manifest: Manifest, *, held_out: bool = True) -> str:
+        """In what a search was made of something else, to follow its name in a sentence; "" where in nothing.
+
+        held_out: whether it is a search of the held-out theorems.
+        """
+        if held_out and manifest.theorems != self.theorems:
+            return "searched other held-out theorems than there are now"
+        if manifest.policy_fingerprint != self.policy_fingerprint:
+            return f"was searched with the policy {manifest.policy_id}, and the policy is now {self.policy_id}"
+        if manifest.environment_fingerprint != self.environment_fingerprint:
+            before, now = manifest.environment, self.environment
+            if before == now:  # other rules of ours, other limits, or other files of the project
+                before = f"{before} as {manifest.environment_fingerprint[:12]}"
+                now = f"{now} as {self.environment_fingerprint[:12]}"
+            return f"was searched with the Lean {before}, and the Lean is now {now}"
+        return ""
+
+
+def present(data: DataFolder, lean: LeanResource, policy: PolicyResource) -> Present:
+    """Load the policy and open the Lean to say what there is now. Raises FileNotFoundError without theorems."""
+    theorems, model = digest_of_theorems(list(load_written(data, "test"))), policy.load()
+    return Present(theorems, model.policy_id, model.fingerprint, *lean.identity())
+
+
 def require_baseline(
     data: DataFolder, lean: LeanResource, policy: PolicyInUse, update: Update | None = None
 ) -> Manifest:
-    """The baseline of a policy. One of a tuned policy is searched now if it is not there yet, once per policy and
+    """The baseline of a policy. One of a tuned policy is searched now if it is not there yet, once per policy, Lean and
     theorem set, under the settings of the baseline before it.
 
-    Raises FileNotFoundError where there is no baseline to go by, ValueError where the one there is of other theorems or
-    of another policy.
+    Raises FileNotFoundError where there is no baseline to go by, ValueError where the one there is of other theorems,
+    of another policy or of another Lean.
     """
-    theorems = digest_of_theorems(list(load_written(data, "test")))
-    model = policy.resource.load()
+    now = present(data, lean, policy.resource)
     if policy.tuned and update is not None:
         found = read_manifest(baseline_files(data, policy))
-        if found is not None and found.complete:
-            settings, current = found.settings, (found.theorems, found.policy_fingerprint)
-        else:
-            settings, current = require_complete(data.baseline, "baseline_trajectories").settings, ("", "")
-        if current != (theorems, model.fingerprint):
-            return search_baseline(settings, data, lean, policy, update)
+        made = found is not None and found.complete
+        before = found if made and found is not None else require_complete(data.baseline, "baseline_trajectories")
+        if not made or now.differs(before):
+            return search_baseline(before.settings, data, lean, policy, update)
     baseline = require_complete(baseline_files(data, policy), "baseline_trajectories")
-    if theorems != baseline.theorems:
-        raise ValueError(
-            "the baseline searched other held-out theorems than there are now; materialize baseline_trajectories again"
-        )
-    if model.fingerprint != baseline.policy_fingerprint:
-        raise ValueError(
-            f"the baseline was searched with the policy {baseline.policy_id}, and the policy is now {model.policy_id}; "
-            "materialize baseline_trajectories again"
-        )
+    difference = now.differs(baseline)
+    if difference:
+        raise ValueError(f"the baseline {difference}; materialize baseline_trajectories again")
     return baseline
 
 
@@ -252,7 +277,7 @@ def search_guided(
     """The held-out theorems with the iteration's own energy model, under the settings that the baseline was run with.
 
     mode: `calibrated`, or `random-energy` for the control. Raises RefusedCheckpoint for a model that failed its checks,
-    ValueError where the held-out theorems are no longer those of the baseline.
+    ValueError where theorems, policy or Lean are no longer those of the baseline.
     """
     verdict = require_passed(iteration)
     baseline = require_baseline(data, lean, policy)

@@ -164,11 +164,15 @@ class Project:
 
         project = definitions_with(
             data=DataResource(root=str(self.data)),
-            lean=LeanResource() if self.real else MazeLean(shares=self.shares),
+            lean=LeanResource() if self.real else self.lean(),
             policy=PolicyResource() if self.real else MazePolicyResource(),
             mlflow=MlflowResource(enabled=self.track),
         )
         return project.resolve_job_def("first_policy_iteration")
+
+    def lean(self) -> MazeLean:
+        """The Lean that the project runs with, where it is no real one."""
+        return MazeLean(shares=self.shares)
 
     def run_config(self, selection: Sequence[str]) -> dict[str, Any]:
         ops: dict[str, dict[str, Any]] = {
@@ -281,7 +285,7 @@ class MakeRun:
 
         project = self.project
         maze = definitions.definitions_with(
-            lean=MazeLean(shares=project.shares),
+            lean=project.lean(),
             policy=MazePolicyResource(),
             mlflow=MlflowResource(enabled=project.track),
         )

@@ -204,6 +204,17 @@ def test_an_iteration_without_tuning_keeps_the_adopted_policy_and_its_baseline(i
         assert read_manifest(data.iteration(2).trajectories).ebm_id == champion.ebm_id
 
 
+def test_the_baseline_of_an_adopted_policy_follows_the_lean(iterated, configured):
+    data = data_of(iterated)
+    iterated.run(*ITERATION_ASSETS, partition="iter_001")
+    files = baseline_files(data, policy_of(data, data.iteration(1), configured))
+    assert read_manifest(files).environment_fingerprint == iterated.lean().identity()[1]
+    del iterated.job
+    iterated.shares = {"uncertified": 1e-9}
+    iterated.run("guided_trajectories", "iteration_report", partition="iter_001")
+    assert read_manifest(files).environment_fingerprint == iterated.lean().identity()[1]
+
+
 def test_a_policy_that_is_no_better_is_not_adopted(project, tuning, configured, policy):
     tuning["wrong_turn"] = 0.8
     project.run(partition="iter_000")

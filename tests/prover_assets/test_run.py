@@ -6,9 +6,11 @@ import signal
 import subprocess
 import sys
 
+import dagster as dg
 import pytest
 
-from prover_assets.layout import DataFolder
+from prover_assets.jobs import BASELINE_ASSETS, ITERATION_ASSETS
+from prover_assets.layout import DataFolder, read_json, write_json
 from prover_assets.promotion import POLICY_ALONE, write_champion
 from prover_assets.running import failure_words
 from prover_assets.tracking import MlflowResource, Store
@@ -18,6 +20,114 @@ def test_a_failure_is_said_without_the_class_of_its_error(make_run, capsys):
     with DataFolder(make_run.project.data).held("iter_000"):
         assert make_run() == 1
     assert "error: theorems failed: another process" in capsys.readouterr().err
+
+
+def steps(project, partition: str = "iter_000") -> list[str]:
+    """The steps of the latest run of a partition that ended well, in order."""
+    (run,) = project.instance.get_runs(dg.RunsFilter(tags={"dagster/partition": partition}), limit=1)
+    events = [entry.dagster_event for entry in project.instance.all_logs(run.run_id)]
+    return [event.step_key for event in events if event is not None and event.event_type_value == "STEP_SUCCESS"]
+
+
+EVERYTHING = [*BASELINE_ASSETS, *ITERATION_ASSETS]
+QUICK = {"guided_trajectories": {"head_seeds": 1, "random_control": False}}
+OTHER_LEAN = {"uncertified": 1e-9}
+"""Outcomes are as before; the fingerprint is another."""
+
+
+def test_after_an_upgrade_of_lean_the_baseline_is_made_again_and_so_is_an_iteration_at_hand(make_run, capsys):
+    project = make_run.project
+    project.config = QUICK
+    assert make_run() == 0
+    # A new iteration: the baseline alone is out of date.
+    project.shares = OTHER_LEAN
+    assert make_run() == 0
+    said = capsys.readouterr().out
+    assert "baseline_trajectories was searched with the Lean maze as maze-[]" in said
+    assert set(steps(project, "iter_001")) == {BASELINE_ASSETS[1], *ITERATION_ASSETS}
+    # An iteration that lacks its report only: what it would go on from is of another Lean.
+    data = DataFolder(project.data)
+    data.iteration("iter_001").report_file.unlink()
+    project.shares = {}
+    assert make_run() == 0
+    assert "trajectories was searched with the Lean" in capsys.readouterr().out
+    assert set(steps(project, "iter_001")) == {BASELINE_ASSETS[1], *ITERATION_ASSETS}
+    # Nothing has changed: only what lacks is made.
+    data.iteration("iter_001").report_file.unlink()
+    assert make_run() == 0
+    assert steps(project, "iter_001") == ["iteration_report"]
+
+
+@pytest.fixture
+def made(project):
+    """An iteration up to its report, in few steps."""
+    project.config = QUICK
+    project.run(partition="iter_000")
+    return project
+
+
+def restarted(project) -> None:
+    """The job is made anew, over another Lean."""
+    del project.job
+    project.shares = OTHER_LEAN
+
+
+def failure_of(result: dg.ExecuteInProcessResult) -> tuple[str, str]:
+    """(step, words) of the only step that failed."""
+    ((step, error),) = [(e.step_key, e.step_failure_data.error) for e in result.all_events if e.is_step_failure]
+    return step, failure_words(error)
+
+
+def test_a_baseline_of_another_lean_is_said_before_the_work_that_is_measured_against_it(made, policy):
+    restarted(made)
+    policy.asked.clear()
+    for assets, at in ((ITERATION_ASSETS, "trajectories"), (ITERATION_ASSETS[2:], "ebm_checkpoint")):
+        step, words = failure_of(made.run(*assets, partition="iter_000", raises=False))
+        assert step == at
+        assert words.startswith("the baseline was searched with the Lean maze as maze-[]")
+        assert words.endswith("; materialize baseline_trajectories again")
+    assert policy.asked == []
+    assert made.run("trajectories", partition="iter_000").success, "alone, it is measured against nothing"
+
+
+def test_the_report_names_the_search_that_is_out_of_date(made):
+    restarted(made)
+    manifest = DataFolder(made.data).iteration("iter_000").guided.manifest
+    guided = read_json(manifest)
+    _, now = made.lean().identity()
+    write_json(manifest, {**guided, "environment_fingerprint": now})
+    _, words = failure_of(made.run("iteration_report", partition="iter_000", raises=False))
+    assert words.endswith("; materialize baseline_trajectories again")
+    made.run("baseline_trajectories")
+    write_json(manifest, guided)
+    _, words = failure_of(made.run("iteration_report", partition="iter_000", raises=False))
+    assert words.endswith("; materialize guided_trajectories of iter_000 again")
+
+
+def test_a_guided_search_of_another_policy_theorems_or_budget_is_made_again(made, configured):
+    from prover_assets.outdated import outdated
+
+    data = DataFolder(made.data)
+    iteration = data.iteration("iter_000")
+    lean = made.lean()
+
+    def found() -> dict[str, str]:
+        return outdated(data, iteration, lean, configured, EVERYTHING)
+
+    assert found() == {}
+    guided = read_json(iteration.guided.manifest)
+    for changes, words in (
+        ({"policy_fingerprint": "other"}, "was searched with the policy maze-policy, and the policy is now"),
+        ({"theorems": "other"}, "searched other held-out theorems than there are now"),
+        ({"settings": {**guided["settings"], "max_expansions": 3}}, "had another budget than the baseline has now"),
+        ({"complete": False}, "was not finished"),
+    ):
+        write_json(iteration.guided.manifest, {**guided, **changes})
+        ((name, reason),) = found().items()
+        assert name == "guided_trajectories"
+        assert reason.startswith(words)
+    iteration.guided.manifest.write_text("{", encoding="utf-8")
+    assert found() == {"guided_trajectories": "cannot be read"}
 
 
 @pytest.mark.parametrize(
