@@ -15,6 +15,7 @@ from prover_assets.layout import DataFolder, DataFolderError, IterationFolder, r
 from prover_assets.preflight import SettingsError, config_of, require_known, require_valid
 from prover_assets.presets import PRESETS, PresetError, load_run_config
 from prover_assets.progress import TerminalReporter, using
+from prover_assets.relocation import relocate
 from prover_assets.report_tables import memo_line, paired_lines, solved_table
 from prover_assets.ui import dagster_home
 
@@ -60,9 +61,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
         require_known(run_config)
         require_valid(run_config)
         data.prepare()
+        moved_from = relocate(data.mlflow)
     except (PresetError, SettingsError, DataFolderError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    if moved_from:
+        print(f"this data folder was moved or copied: MLflow's artifacts are now here, and no more in {moved_from}")
     home = dagster_home()
     home.mkdir(parents=True, exist_ok=True)
     os.environ["DAGSTER_HOME"] = str(home)

@@ -22,6 +22,7 @@ from pydantic import Field
 
 from prover_assets.layout import DataFolder
 from prover_assets.partitions import iteration_number
+from prover_assets.relocation import relocate
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -126,7 +127,7 @@ class MlflowResource(dg.ConfigurableResource):
 
     def resolved_uri(self, data: DataFolder) -> str:
         """The store's address: as configured, from the environment, or the SQLite file of the data folder."""
-        uri = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{data.mlflow / 'mlflow.db'}"
+        uri = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or own_uri(data.mlflow)
         if uri.startswith(("postgresql://", "postgres://")):  # not shown: it may hold a password
             raise ValueError(
                 "the MLflow tracking URI names no database driver: write postgresql+psycopg2:// instead of "
@@ -145,6 +146,11 @@ class MlflowResource(dg.ConfigurableResource):
         for run in found:
             store.close(run.info.run_id, status)
         return [run.info.run_id for run in found]
+
+
+def own_uri(folder: Path) -> str:
+    """Address of the tracking store that lies in a data folder's `mlflow`."""
+    return f"sqlite:///{folder / 'mlflow.db'}"
 
 
 def selected_assets(context: dg.AssetExecutionContext) -> AbstractSet[dg.AssetKey]:
@@ -185,6 +191,8 @@ class Store:
         self._lock = artifacts.parent / ".lock"
         artifacts.mkdir(parents=True, exist_ok=True)
         with self._locked():  # several processes that make the same database fail
+            if uri == own_uri(artifacts.parent):
+                relocate(artifacts.parent)
             self.client: MlflowClient = MlflowClient(tracking_uri=uri)
             found = self.client.get_experiment_by_name(experiment)
             if found is None:

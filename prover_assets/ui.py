@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.error import URLError
 
 from prover_assets.layout import DataFolder, DataFolderError
+from prover_assets.relocation import relocate
 from prover_assets.versions import ROOT
 
 HOST = "127.0.0.1"
@@ -83,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     data = DataFolder.default()
     try:
         data.prepare()
+        relocate(data.mlflow)
         ports = {"Dagster": free_port(options.dagster_port), "MLflow": free_port(options.mlflow_port)}
     except (DataFolderError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 
 import dagster as dg
 import polars as pl
 import pytest
 
-from prover_assets.layout import DataFolder, read_json
+from prover_assets.layout import DataFolder, DataFolderError, read_json
+from prover_assets.relocation import relocate
 from prover_assets.resources import DataResource, PolicyResource
 from prover_assets.sensors import close_cancelled_mlflow_runs, close_failed_mlflow_runs
 from prover_assets.tracking import DAGSTER_RUN_TAG, KIND_TAG, PARTITION_TAG, MlflowResource, Store, flatten, fluent_uri
@@ -217,6 +219,42 @@ def test_the_sensors_close_what_a_killed_or_cancelled_run_left_open(new_project)
 
 def _events(project, run_id: str) -> list[dg.DagsterEvent]:
     return [entry.dagster_event for entry in project.instance.all_logs(run_id) if entry.dagster_event is not None]
+
+
+def test_a_copied_data_folder_keeps_its_artifacts_to_itself(finished, tmp_path):
+    copy = tmp_path / "a copy" / "data"
+    shutil.copytree(finished.data, copy)
+    before, artifacts = (DataFolder(folder).mlflow / "artifacts" for folder in (finished.data, copy))
+    assert relocate(artifacts.parent) == before.resolve().as_uri()
+    assert relocate(artifacts.parent) == ""
+    assert relocate(before.parent) == "", "the original is as it was"
+    store = Store(MlflowResource().resolved_uri(DataFolder(copy)), "expert-iteration", artifacts)
+    runs = store.client.search_runs([store.experiment_id])
+    assert len(runs) > 10
+    assert all(run.info.artifact_uri.startswith(artifacts.as_uri() + "/") for run in runs)
+    (report,) = [run for run in runs if run.data.tags.get("prover.asset") == "iteration_report"][:1]
+    assert {file.path for file in store.client.list_artifacts(report.info.run_id)} == {"plots"}
+    version = store.client.get_model_version_by_alias("energy-model", "champion")
+    place = store.client.get_model_version_download_uri("energy-model", version.version)
+    assert place.startswith(artifacts.as_uri() + "/")
+    new = store.parent("run-of-the-copy", "iter_002")
+    assert store.client.get_run(new).info.artifact_uri.startswith(artifacts.as_uri() + "/")
+
+
+def test_a_run_in_a_copied_data_folder_writes_into_it(new_project, tmp_path):
+    project = new_project(track=True)
+    project.run("theorems")
+    (tmp_path / "data").rename(tmp_path / "moved")
+    moved = DataFolder(tmp_path / "moved")
+    store = Store(MlflowResource().resolved_uri(moved), "expert-iteration", moved.mlflow / "artifacts")
+    run = store.client.get_run(store.parent("another run", "iter_000"))
+    assert run.info.artifact_uri.startswith((moved.mlflow / "artifacts").as_uri() + "/")
+
+
+def test_a_tracking_database_that_is_damaged_is_named(tmp_path):
+    (tmp_path / "mlflow.db").write_bytes(b"garbage" * 1000)
+    with pytest.raises(DataFolderError, match=r"mlflow\.db cannot be read .*; restore it, or move"):
+        relocate(tmp_path)
 
 
 def test_user_and_password_of_an_address_are_no_parameters():
