@@ -115,6 +115,16 @@ class Stopwatch:
         yield lambda done, total, note: None
         self.stages.append((title, time.perf_counter() - wall, time.process_time() - cpu))
 
+    def loading(self, title: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function`, a call of `prover` outside of the stages, as a stage of its own."""
+
+        @wraps(function)
+        def call(*arguments: Any, **keywords: Any) -> Any:
+            with self.stage(title):
+                return function(*arguments, **keywords)
+
+        return call
+
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """`function`, whose time is counted as MLflow's; calls inside of calls are counted once."""
 
@@ -137,6 +147,8 @@ def iterate(config: str, output: Path) -> None:
     """Run the first iteration in this process, as `make run` does, and write what it took."""
     import dagster as dg
 
+    import prover.environments
+    import prover.policy
     from prover_assets.assets import ebm_checkpoint, iteration_report
     from prover_assets.definitions import defs
     from prover_assets.partitions import FIRST_ITERATION, ITERATION
@@ -145,6 +157,8 @@ def iterate(config: str, output: Path) -> None:
     from prover_assets.tracking import Store, TrackedRun
 
     watch = Stopwatch()
+    prover.policy.open_policy = watch.loading("load the policy", prover.policy.open_policy)
+    prover.environments.open_environment = watch.loading("start Lean", prover.environments.open_environment)
     for name in ("params", "curve", "metrics", "summary", "picture", "artifact", "dataset", "tags"):
         setattr(TrackedRun, name, watch.timed(name, getattr(TrackedRun, name)))
     for name in ("__init__", "parent", "close"):

@@ -51,6 +51,8 @@ def _cpu() -> str:
 
 
 def _gpu() -> str:
+    if metadata.version("torch").endswith("+cpu"):
+        return "none"  # known without loading it
     import torch
 
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
