@@ -89,7 +89,7 @@ def run_next(
     from prover_assets.jobs import ITERATION_ASSETS, everything_job, first_iteration_job
     from prover_assets.partitions import ITERATION
 
-    instance = dg.DagsterInstance.get()
+    instance = instance_with_terminal()
     close_abandoned(instance, data)
     upcoming = next_iteration(instance, data, tune_policy=tune_policy)
     instance.add_dynamic_partitions(ITERATION, [upcoming.key])
@@ -137,6 +137,21 @@ def run_next(
     if as_json:
         print(json.dumps(read_json(data.iteration(upcoming.key).report_file), ensure_ascii=False))
     return 0
+
+
+def instance_with_terminal() -> "dg.DagsterInstance":
+    """Dagster's instance of $DAGSTER_HOME, which leaves standard output and error of steps where they are.
+
+    Captured, they are no terminal (there are no progress bars), their lines come late, between others, and the
+    processes that carry them answer Ctrl-C with a trace of their own.
+    """
+    import dagster as dg
+    from dagster._core.instance.ref import InstanceRef
+
+    nothing = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+    return dg.DagsterInstance.from_ref(
+        InstanceRef.from_dir(os.environ["DAGSTER_HOME"], overrides={"compute_logs": nothing})
+    )
 
 
 def bring_up_to_date(

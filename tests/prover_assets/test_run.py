@@ -186,6 +186,19 @@ def test_ctrl_c_closes_what_is_open_in_mlflow_as_killed(make_run, policy, monkey
     assert runs == open_once
 
 
+def test_steps_write_to_the_terminal_itself(make_run, policy, monkeypatch):
+    written_to = []
+
+    def generate(*_):
+        written_to.append(os.fstat(1))
+        raise ValueError("enough")
+
+    monkeypatch.setattr(policy, "generate", generate)
+    before = os.fstat(1)
+    assert make_run() == 1
+    assert {os.path.samestat(before, found) for found in written_to} == {True}
+
+
 def test_ctrl_c_while_it_is_starting_is_answered(tmp_path):
     """At the first import that takes a while."""
     script = (
