@@ -214,7 +214,10 @@ def main() -> None:
         found = json.loads(output.read_text(encoding="utf-8"))
     inside = sum(wall for _, wall, _ in found["stages"])
     wall, cpu = total - inside, found["cpu_s"] - sum(cpu for _, _, cpu in found["stages"])
+    took: Counter[str] = Counter()
     for title, seconds, _ in found["stages"]:
+        took[title] += seconds
+    for title, seconds in took.items():
         print(f"  {title:<42} {seconds:8.1f} s")
     report(f"overhead of an iteration of {total:.0f} s", wall, cpu, OVERHEAD_S)
     # Of a quiet machine's iteration: the CPU share leaves out the waiting of both.
