@@ -35,9 +35,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
     Raises KeyboardInterrupt on Ctrl-C, once what was open is closed.
     """
-    from prover_assets.run import __doc__ as description
-
-    parser = argparse.ArgumentParser(prog="make run", description=description)
+    parser = argparse.ArgumentParser(prog="make run", description="The next iteration of expert iteration, or several.")
     parser.add_argument("--iterations", type=int, default=1, help="how many iterations, one after another (default 1)")
     parser.add_argument(
         "--config",
