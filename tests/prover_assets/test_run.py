@@ -199,17 +199,26 @@ def test_steps_write_to_the_terminal_itself(make_run, policy, monkeypatch):
     assert {os.path.samestat(before, found) for found in written_to} == {True}
 
 
-def test_ctrl_c_while_it_is_starting_is_answered(tmp_path):
+@pytest.mark.parametrize(
+    "interrupt",
+    [
+        "signal.raise_signal(signal.SIGINT)",
+        # Within a callback, where Python drops exceptions: importing has one for every module.
+        "weakref.finalize(type('Module', (), {})(), signal.raise_signal, signal.SIGINT); time.sleep(20)",
+    ],
+)
+def test_ctrl_c_while_it_is_starting_is_answered(tmp_path, interrupt):
     """At the first import that takes a while."""
     script = (
-        "import builtins, os, signal, sys\n"
+        "import builtins, signal, sys, time, weakref\n"
         "original = builtins.__import__\n"
-        "def slow(name, *rest):\n"
-        "    if name == 'dagster': os.kill(os.getpid(), signal.SIGINT)\n"
-        "    return original(name, *rest)\n"
+        "def slow(name, *rest, **named):\n"
+        "    if name == 'dagster':\n"
+        f"        {interrupt}\n"
+        "    return original(name, *rest, **named)\n"
         "builtins.__import__ = slow\n"
         "from prover_assets.run import main\n"
-        "sys.exit(main([]))"
+        "sys.exit(main(['--config', 'nowhere']))"  # status 1
     )
     environment = {**os.environ, "PROVER_DATA": str(tmp_path / "data")}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=False)
