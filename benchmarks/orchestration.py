@@ -108,12 +108,16 @@ class Stopwatch:
         self.logging: Counter[str] = Counter()
         self.logging_cpu: Counter[str] = Counter()
         self._inside = False
+        self._working = False
 
     @contextmanager
     def stage(self, title: str) -> Iterator[Callable[[int, int, str], None]]:
+        within, self._working = self._working, True
         wall, cpu = time.perf_counter(), time.process_time()
         yield lambda done, total, note: None
-        self.stages.append((title, time.perf_counter() - wall, time.process_time() - cpu))
+        self._working = within
+        if not within:  # else the stage around it counts its time
+            self.stages.append((title, time.perf_counter() - wall, time.process_time() - cpu))
 
     def loading(self, title: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """`function`, a call of `prover` outside of the stages, as a stage of its own."""

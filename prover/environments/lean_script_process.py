@@ -215,36 +215,38 @@ class EmbeddedRunner:
     def run(self, text: str, *, wall_s: float, fresh: bool = False) -> RunResult:
         if self._closed:
             raise RuntimeError("this Lean environment is closed")
-        pool = self._idle[fresh]
+        snapshot = None if fresh else self._snapshot  # what certifies is imported anew
+        result = self._run_from(snapshot, self._idle[fresh], text, wall_s)
+        if snapshot is not None and f"failed to read '{snapshot}'" in result.detail:
+            _logger.warning("Lean imports the prelude for every wave from now on (slower): %s", result.detail)
+            self._snapshot = None
+            return self._run_from(None, self._idle[fresh], text, wall_s)
+        return result
+
+    def _run_from(
+        self, snapshot: Path | None, pool: "queue.LifoQueue[EmbeddedHost | None]", text: str, wall_s: float
+    ) -> RunResult:
+        """Elaborate `text` in a host of the pool, from the saved state if there is one."""
         host = pool.get()
-        # What certifies is imported anew.
-        snapshots = [None] if fresh or self._snapshot is None else [self._snapshot, None]
+        load = [f"--incr-load={snapshot}"] if snapshot else []
         try:
-            for snapshot in snapshots:
-                with (
-                    wave_folder(self._scratch, text) as (file, work),
-                    tempfile.TemporaryFile() as stdout,
-                    tempfile.TemporaryFile() as stderr,
-                ):
-                    load = [f"--incr-load={snapshot}"] if snapshot else []
-                    for attempt in (1, 2):
-                        if host is None:
-                            host = self._start()
-                        try:
-                            arguments = [*OPTIONS, *load, str(file)]
-                            reply = host.run(arguments, work, wall_s, stdout.fileno(), stderr.fileno())
-                            break
-                        except HostDied as error:
-                            self._discard(host)
-                            host = None
-                            if attempt == 2:
-                                return RunResult([], "died", str(error), 0.0, 0)
-                    result = self._result(reply, read_back(stdout), read_back(stderr))
-                if snapshot is None or f"failed to read '{snapshot}'" not in result.detail:
-                    break
-                _logger.warning("Lean imports the prelude for every wave from now on (slower): %s", result.detail)
-                self._snapshot = None
-            return result
+            with (
+                wave_folder(self._scratch, text) as (file, work),
+                tempfile.TemporaryFile() as stdout,
+                tempfile.TemporaryFile() as stderr,
+            ):
+                for attempt in (1, 2):
+                    if host is None:
+                        host = self._start()
+                    try:
+                        reply = host.run([*OPTIONS, *load, str(file)], work, wall_s, stdout.fileno(), stderr.fileno())
+                        break
+                    except HostDied as error:
+                        self._discard(host)
+                        host = None
+                        if attempt == 2:
+                            return RunResult([], "died", str(error), 0.0, 0)
+                return self._result(reply, read_back(stdout), read_back(stderr))
         finally:
             pool.put(host)
 
