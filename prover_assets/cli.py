@@ -50,18 +50,11 @@ def compare(
 
 def _print_side(side: "Side") -> None:
     from rich.console import Console
-    from rich.table import Table
 
-    from prover_assets.report_tables import memo_line, paired_lines, solved_table
+    from prover_assets.report_tables import memo_line, paired_lines, terminal_table
 
     report: dict[str, Any] = side.report
-    header, rows = solved_table(report["comparison"], report["control"])
-    table = Table(title=f"{side.key}: held-out theorems proved within a budget of expansions")
-    for index, name in enumerate(header):
-        table.add_column(name, justify="left" if index == 0 else "right")
-    for row in rows:
-        table.add_row(*row)
-    Console(highlight=False).print(table)
+    Console(highlight=False).print(terminal_table(side.key, report))
     for line in [*paired_lines(report["comparison"]), memo_line(report)]:
         print(f"  {line}")
     promotion = report["promotion"]

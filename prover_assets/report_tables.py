@@ -3,7 +3,10 @@
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import rich.table
 
 Table = tuple[list[str], list[list[str]]]
 
@@ -25,6 +28,19 @@ def solved_table(comparison: Mapping[str, Any], control: Mapping[str, Any] | Non
         for name, mode in modes.items()
     ]
     return header, rows
+
+
+def terminal_table(key: str, report: Mapping[str, Any]) -> "rich.table.Table":
+    """`solved_table` of an iteration's report, for a terminal."""
+    from rich.table import Table as TerminalTable
+
+    header, rows = solved_table(report["comparison"], report["control"])
+    table = TerminalTable(title=f"{key}: held-out theorems proved within a budget of expansions")
+    for index, name in enumerate(header):
+        table.add_column(name, justify="left" if index == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def paired_lines(comparison: Mapping[str, Any]) -> list[str]:

@@ -16,7 +16,7 @@ from prover_assets.preflight import SettingsError, config_of, require_known, req
 from prover_assets.presets import PRESETS, PresetError, load_run_config
 from prover_assets.progress import TerminalReporter, using
 from prover_assets.relocation import relocate
-from prover_assets.report_tables import memo_line, paired_lines, solved_table
+from prover_assets.report_tables import memo_line, paired_lines, terminal_table
 from prover_assets.ui import dagster_home
 
 if TYPE_CHECKING:
@@ -255,19 +255,11 @@ def failure_words(error: "SerializableErrorInfo | None") -> str:
 
 def print_summary(iteration: IterationFolder, reporter: TerminalReporter, *, seconds: float) -> None:
     """The table of the report, the decision, and where to look next."""
-    from rich.table import Table
-
     report = read_json(iteration.report_file)
     assert report is not None, "the report was just made"
-    header, rows = solved_table(report["comparison"], report["control"])
-    table = Table(title=f"{iteration.key}: held-out theorems proved within a budget of expansions")
-    for index, name in enumerate(header):
-        table.add_column(name, justify="left" if index == 0 else "right")
-    for row in rows:
-        table.add_row(*row)
     out = reporter.console
     out.print()
-    out.print(table)
+    out.print(terminal_table(iteration.key, report))
     for line in [*paired_lines(report["comparison"]), memo_line(report)]:
         out.print(f"  {line}", soft_wrap=True)
     promotion = report["promotion"]
