@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -136,6 +137,7 @@ def _run_lean(library: Path, arguments: list[str], folder: Path) -> str:
 
 def _build(library: Path, target: Path) -> None:
     """Compile the prelude into `target` (made here, whole or not at all)."""
+    shutil.rmtree(target, ignore_errors=True)  # one that was never finished
     building = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         for module, source in prelude_modules().items():
@@ -201,24 +203,25 @@ def copy_modules(lean: EmbeddedLean, folder: Path) -> Path | None:
     return copied
 
 
+def _make_once(root: Path, made: Path, make: Callable[[], None]) -> None:
+    """Call `make` unless the file `made` is there, one process at a time."""
+    if made.is_file():
+        return
+    with open(root / "minilib.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.is_file():
+            make()
+
+
 def embedded_lean() -> EmbeddedLean:
     """The library with its prelude, compiled now if it has not been for this user. Safe in several processes."""
     library = find_library()
     key = _prelude_key(library)
     root = _cache_root()
     target = root / f"minilib-{key}"
-    if not (target / "version").is_file():
-        with open(root / "minilib.lock", "w", encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (target / "version").is_file():
-                shutil.rmtree(target, ignore_errors=True)
-                _build(library, target)
     snapshot = _snapshot(library, target)
-    if not snapshot.is_file():
-        with open(root / "minilib.lock", "w", encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not snapshot.is_file():
-                _save_snapshot(library, target, snapshot)
+    _make_once(root, target / "version", lambda: _build(library, target))
+    _make_once(root, snapshot, lambda: _save_snapshot(library, target, snapshot))
     return EmbeddedLean(library, (target / "version").read_text("utf-8"), key, target)
 
 

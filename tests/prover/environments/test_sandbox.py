@@ -259,6 +259,7 @@ def test_the_embedded_lean_cannot_write_outside_its_folder(lean: LeanScript, tmp
     tmp_path.chmod(0o777)
     runner = lean._runner
     assert isinstance(runner, EmbeddedRunner)
+    runner.run("prelude\n", wall_s=20)  # starts a host where no test before did
     (host, *_) = runner._all
     for target, written in ((tmp_path / "evil.olean", False), (Path("mine.olean"), True)):
         with wave_folder(runner._scratch, "prelude\n") as (file, work), open(tmp_path / "out", "w+b") as out:
