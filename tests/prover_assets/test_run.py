@@ -204,7 +204,7 @@ def test_steps_write_to_the_terminal_itself(make_run, policy, monkeypatch):
     [
         "signal.raise_signal(signal.SIGINT)",
         # Within a callback, where Python drops exceptions: importing has one for every module.
-        "weakref.finalize(type('Module', (), {})(), signal.raise_signal, signal.SIGINT); time.sleep(20)",
+        "weakref.finalize(type('Module', (), {})(), signal.raise_signal, signal.SIGINT); time.sleep(5)",
     ],
 )
 def test_ctrl_c_while_it_is_starting_is_answered(tmp_path, interrupt):
@@ -214,6 +214,7 @@ def test_ctrl_c_while_it_is_starting_is_answered(tmp_path, interrupt):
         "original = builtins.__import__\n"
         "def slow(name, *rest, **named):\n"
         "    if name == 'dagster':\n"
+        "        builtins.__import__ = original\n"
         f"        {interrupt}\n"
         "    return original(name, *rest, **named)\n"
         "builtins.__import__ = slow\n"
