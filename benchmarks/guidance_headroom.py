@@ -19,8 +19,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from ebm.statistics import area_under_solve_curve, paired_test, solved_by_budget
 from prover.environments import open_environment
+from prover.evaluation.statistics import area_under_solve_curve, paired_test, solved_by_budget
 from prover.logic.formulas import Sequent, parse_state
 from prover.logic.g4ip import provable
 from prover.logic.proofs import ScriptLimitError, find_script

@@ -20,9 +20,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from prover.environments import Progress, ProofState, StepRequest
-from prover.environments.lean_script import LeanLimits, LeanScript
-from prover.environments.lean_script_process import EmbeddedRunner, RunResult
-from prover.environments.lean_script_source import file_head, indented
+from prover.environments.script.environment import LeanLimits, LeanScript
+from prover.environments.script.process import EmbeddedRunner, RunResult
+from prover.environments.script.source import file_head, indented
 from prover.theorems import Theorem
 
 STATEMENTS = (

@@ -50,7 +50,7 @@ def ready_times(folder: Path) -> tuple[float, float]:
     """(wall s, CPU s of all its processes) from starting `dagster dev` until its UI has the code location loaded."""
     import psutil
 
-    from prover_assets.layout import DataFolder
+    from prover_assets.store.layout import DataFolder
     from prover_assets.ui import commands, free_port
 
     environment = project(folder)
@@ -153,12 +153,12 @@ def iterate(config: str, output: Path) -> None:
 
     import prover.environments
     import prover.policy
-    from prover_assets.assets import ebm_checkpoint, iteration_report
     from prover_assets.definitions import defs
-    from prover_assets.partitions import FIRST_ITERATION, ITERATION
-    from prover_assets.presets import load_run_config
-    from prover_assets.progress import using
-    from prover_assets.tracking import Store, TrackedRun
+    from prover_assets.defs.assets import ebm_checkpoint, iteration_report
+    from prover_assets.defs.partitions import FIRST_ITERATION, ITERATION
+    from prover_assets.operate.presets import load_run_config
+    from prover_assets.operate.progress import using
+    from prover_assets.tracking.mlflow import Store, TrackedRun
 
     watch = Stopwatch()
     prover.policy.open_policy = watch.loading("load the policy", prover.policy.open_policy)

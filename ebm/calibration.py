@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ebm.statistics import area_under_solve_curve, solved_by_budget
 from prover.environments.base import ProofEnvironment
+from prover.evaluation.statistics import area_under_solve_curve, solved_by_budget
 from prover.policy.base import TacticGenerator
 from prover.search import MixingCalibration, SearchConfig, SearchMemo, SearchProgress, ValueScorer, search
 from prover.theorems import Theorem

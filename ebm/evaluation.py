@@ -12,7 +12,8 @@ import polars as pl
 
 from ebm.calibration import combined_priority
 from ebm.ranking import Rank1, auc, rank1_by_depth, rank1_to_dict, sibling_groups
-from ebm.statistics import (
+from prover.environments.base import ProofEnvironment
+from prover.evaluation.statistics import (
     Expansions,
     PairedTest,
     area_under_solve_curve,
@@ -20,7 +21,6 @@ from ebm.statistics import (
     solved_by_budget,
     wilson_interval,
 )
-from prover.environments.base import ProofEnvironment
 from prover.policy.base import TacticGenerator
 from prover.search import (
     Guidance,

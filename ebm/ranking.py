@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import polars as pl
 
-from ebm.statistics import bootstrap_mean
+from prover.evaluation.statistics import bootstrap_mean
 
 DEPTH_BUCKETS: tuple[tuple[str, int, int], ...] = (("0-1", 0, 1), ("2-3", 2, 3), ("4-7", 4, 7), ("8+", 8, 2**31 - 1))
 """Name, first and last depth of the parent (tactic steps from the root)."""

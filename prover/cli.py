@@ -400,7 +400,7 @@ def run(target: typer.Typer, arguments: list[str] | None = None) -> int:
 
 def _exit_code(error: Exception) -> int | None:
     """For an error whose message says what was wrong and what to do; None for one that deserves a traceback."""
-    from prover.environments.embedded import LeanUnavailable
+    from prover.environments.script.embedded import LeanUnavailable
     from prover.policy import PolicyError
     from prover.proofs import ProofFileError
     from prover.search import MemoError, ScoreError, SearchConfigError

@@ -103,7 +103,7 @@ def _python(subject: Subject) -> Check:
 def _lean(subject: Subject) -> Check:
     """Opens the environment that a search would open, and has it prove something."""
     from prover.environments import ProofClaim, ProofState, StepRequest, open_environment
-    from prover.environments.embedded import LeanUnavailable
+    from prover.environments.script.embedded import LeanUnavailable
     from prover.theorems import Theorem
 
     if subject.kind == "repl":
@@ -144,14 +144,14 @@ def _first_header(subject: Subject) -> str:
 def _prelude(subject: Subject) -> str:
     if subject.kind != "embedded":
         return ""
-    from prover.environments.embedded import embedded_lean
+    from prover.environments.script.embedded import embedded_lean
 
     lean = embedded_lean()
     return f"; prelude {lean.prelude_key[:8]} in {lean.lib_path}"
 
 
 def _sandbox(subject: Subject) -> Check:
-    from prover.environments.sandbox import available_layers, lean_user
+    from prover.environments.isolation.sandbox import available_layers, lean_user
 
     layers = available_layers()
     there = [name for name, on in layers.items() if on]
@@ -245,7 +245,7 @@ def _repl(subject: Subject) -> Check:
         status: Status = "fail" if subject.kind == "repl" else "ok"
         remedy = "pip install -e '.[lean]'" if subject.kind == "repl" else ""
         return Check("REPL", status, "lean-interact is not installed; only `--lean repl` needs it", remedy)
-    from prover.environments.lean_repl_setup import LEAN_INTERACT_VERSION, REPL_VARIABLE
+    from prover.environments.repl.setup import LEAN_INTERACT_VERSION, REPL_VARIABLE
 
     detail = f"lean-interact {installed}"
     if os.environ.get(REPL_VARIABLE):
@@ -258,7 +258,7 @@ def _repl(subject: Subject) -> Check:
 def _theorems(subject: Subject) -> Check | None:
     if subject.theorems is None:
         return None
-    from prover.environments.lean_script_source import has_imports
+    from prover.environments.script.source import has_imports
     from prover.theorems import TheoremSet
 
     try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from prover_assets.comparison import Side
+    from prover_assets.report.compare_runs import Side
 
 BAD_INPUT = 2
 
@@ -23,9 +23,9 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
 ) -> None:
     """Print the comparison of a run's report; of several runs, also the last against the first, theorem by theorem."""
-    from prover_assets.comparison import CompareError, differing_settings, find_side, pair
-    from prover_assets.layout import DataFolder
-    from prover_assets.report_tables import paired_lines
+    from prover_assets.report.compare_runs import CompareError, differing_settings, find_side, pair
+    from prover_assets.report.tables import paired_lines
+    from prover_assets.store.layout import DataFolder
 
     data = DataFolder.default()
     try:
@@ -51,7 +51,7 @@ def compare(
 def _print_side(side: "Side") -> None:
     from rich.console import Console
 
-    from prover_assets.report_tables import memo_line, paired_lines, terminal_table
+    from prover_assets.report.tables import memo_line, paired_lines, terminal_table
 
     report: dict[str, Any] = side.report
     Console(highlight=False).print(terminal_table(side.key, report))
@@ -70,8 +70,8 @@ def clean_iterations(
 ) -> None:
     """Free disk space: remove what old iterations no longer need. Reports, training data, and champions and tuned
     policies that are in use stay."""
-    from prover_assets.housekeeping import carry_out, plan
-    from prover_assets.layout import DataFolder
+    from prover_assets.operate.housekeeping import carry_out, plan
+    from prover_assets.store.layout import DataFolder
 
     data = DataFolder.default()
     try:

@@ -2,27 +2,27 @@
 
 import dagster as dg
 
-from prover_assets.assets.baseline_trajectories import baseline_trajectories
-from prover_assets.assets.champion_ebm import champion_ebm
-from prover_assets.assets.ebm_checkpoint import ebm_checkpoint
-from prover_assets.assets.guided_trajectories import guided_trajectories
-from prover_assets.assets.iteration_report import iteration_report
-from prover_assets.assets.policy_checkpoint import policy_checkpoint
-from prover_assets.assets.state_embeddings import state_embeddings
-from prover_assets.assets.theorems import theorems
-from prover_assets.assets.trajectories import trajectories
-from prover_assets.executors import iteration_executor
-from prover_assets.jobs import (
+from prover_assets.defs.assets.baseline_trajectories import baseline_trajectories
+from prover_assets.defs.assets.champion_ebm import champion_ebm
+from prover_assets.defs.assets.ebm_checkpoint import ebm_checkpoint
+from prover_assets.defs.assets.guided_trajectories import guided_trajectories
+from prover_assets.defs.assets.iteration_report import iteration_report
+from prover_assets.defs.assets.policy_checkpoint import policy_checkpoint
+from prover_assets.defs.assets.state_embeddings import state_embeddings
+from prover_assets.defs.assets.theorems import theorems
+from prover_assets.defs.assets.trajectories import trajectories
+from prover_assets.defs.executors import iteration_executor
+from prover_assets.defs.jobs import (
     baseline_job,
     everything_job,
     first_iteration_job,
     iteration_job,
     policy_iteration_job,
 )
-from prover_assets.resources import DataResource, LeanResource, PolicyResource
-from prover_assets.schedules import nightly_iteration
-from prover_assets.sensors import chain_iterations, close_cancelled_mlflow_runs, close_failed_mlflow_runs
-from prover_assets.tracking import MlflowResource
+from prover_assets.defs.resources import DataResource, LeanResource, PolicyResource
+from prover_assets.defs.schedules import nightly_iteration
+from prover_assets.defs.sensors import chain_iterations, close_cancelled_mlflow_runs, close_failed_mlflow_runs
+from prover_assets.tracking.mlflow import MlflowResource
 
 ASSETS = (
     theorems,

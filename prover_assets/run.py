@@ -12,7 +12,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one iteration, or several. Exit code 0: all went well; 1: the reason is on standard error; 130: Ctrl-C."""
     reported, sys.unraisablehook = sys.unraisablehook, _insist
     try:
-        from prover_assets.running import run  # seconds of imports, in which Ctrl-C wants an answer too
+        from prover_assets.operate.run_iteration import run  # seconds of imports, in which Ctrl-C wants an answer too
 
         return run(arguments)
     except KeyboardInterrupt:

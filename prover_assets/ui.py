@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.error import URLError
 
-from prover_assets.layout import DataFolder, DataFolderError
-from prover_assets.relocation import relocate
-from prover_assets.versions import ROOT
+from prover_assets.operate.versions import ROOT
+from prover_assets.store.layout import DataFolder, DataFolderError
+from prover_assets.tracking.relocation import relocate
 
 HOST = "127.0.0.1"
 READY_WITHIN_S = 300

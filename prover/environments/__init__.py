@@ -22,8 +22,8 @@ from prover.environments.base import (
 )
 
 if TYPE_CHECKING:
-    from prover.environments.lean_repl_worker import ReplLimits
-    from prover.environments.lean_script import LeanLimits
+    from prover.environments.repl.worker import ReplLimits
+    from prover.environments.script.environment import LeanLimits
 
 KINDS = ("embedded", "lean", "project", "repl")
 
@@ -59,15 +59,15 @@ def open_environment(
     a core (2 for "repl"). limits: `ReplLimits` for "repl", else `LeanLimits`. Raises ValueError for an unknown kind, a
     missing project or the wrong limits, LeanUnavailable when there is no such Lean.
     """
-    from prover.environments.lean_script import LeanLimits, LeanScript, default_workers
+    from prover.environments.script.environment import LeanLimits, LeanScript, default_workers
 
     if kind not in KINDS:
         raise ValueError(f"unknown environment {kind!r}: expected one of {', '.join(KINDS)}")
     if kind in ("project", "repl") and lean_project is None:
         raise ValueError(f"environment {kind!r} needs lean_project: the folder of a Lake project")
     if kind == "repl":
-        from prover.environments.lean_repl import LeanReplEnvironment
-        from prover.environments.lean_repl_worker import ReplLimits
+        from prover.environments.repl.environment import LeanReplEnvironment
+        from prover.environments.repl.worker import ReplLimits
 
         if limits is not None and not isinstance(limits, ReplLimits):
             raise ValueError(f"environment 'repl' takes ReplLimits, not {type(limits).__name__}")
@@ -75,12 +75,12 @@ def open_environment(
     if limits is not None and not isinstance(limits, LeanLimits):
         raise ValueError(f"environment {kind!r} takes LeanLimits, not {type(limits).__name__}")
     if kind == "embedded":
-        from prover.environments.lean_script_process import EmbeddedRunner
+        from prover.environments.script.process import EmbeddedRunner
 
         limits = limits or LeanLimits()
         return LeanScript(EmbeddedRunner(workers or default_workers(), limits.process), limits)
-    from prover.environments.lean_script import MATHLIB_LIMITS
-    from prover.environments.lean_script_installed import InstalledRunner, default_project_workers
+    from prover.environments.script.environment import MATHLIB_LIMITS
+    from prover.environments.script.installed import InstalledRunner, default_project_workers
 
     limits = limits or MATHLIB_LIMITS
     project = lean_project if kind == "project" else None

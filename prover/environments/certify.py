@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 
 from prover.environments.base import Certificate, ProofClaim
-from prover.environments.lean_script_process import LeanRunner, RunResult
-from prover.environments.lean_script_source import file_head, has_imports, indented, uses_sorry
-from prover.environments.refusal import refuse_header, refuse_name, refuse_statement, refuse_tactic
+from prover.environments.isolation.refusal import refuse_header, refuse_name, refuse_statement, refuse_tactic
+from prover.environments.script.process import LeanRunner, RunResult
+from prover.environments.script.source import file_head, has_imports, indented, uses_sorry
 from prover.theorems import Theorem
 
 ALLOWED_AXIOMS = frozenset({"propext", "Classical.choice", "Quot.sound"})

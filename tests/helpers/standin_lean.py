@@ -5,7 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from prover.environments import embedded
+from prover.environments.script import embedded
 
 HEADER = "prelude\nimport Prover\nset_option autoImplicit false\nuniverse u v w"
 """What the stand-in's users write above their theorems: it has our prelude in the place of a library."""

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prover.environments import ProofClaim, ProofState, open_environment
-from prover.environments.refusal import refuse_statement
+from prover.environments.isolation.refusal import refuse_statement
 from prover.theorem_text import TheoremTextError, check_name, join_headers, read_header, read_source, read_statement
 from prover.theorems import BUILTIN_FOLDER, BUILTIN_NAMES, Theorem, TheoremFileError, TheoremSet
 

@@ -23,7 +23,7 @@ from search_fakes import HashWorld, chance
 from prover.environments.base import Complete, Failure, Outcome, Progress, ProofState, Rejected
 from prover.policy.base import TacticCandidate
 from prover.theorems import Theorem
-from prover_assets.resources import LeanResource, PolicyResource
+from prover_assets.defs.resources import LeanResource, PolicyResource
 
 WIDTH = 16
 
@@ -159,8 +159,8 @@ class Project:
     @cached_property
     def job(self) -> dg.JobDefinition:
         from prover_assets.definitions import definitions_with
-        from prover_assets.resources import DataResource
-        from prover_assets.tracking import MlflowResource
+        from prover_assets.defs.resources import DataResource
+        from prover_assets.tracking.mlflow import MlflowResource
 
         project = definitions_with(
             data=DataResource(root=str(self.data)),
@@ -196,7 +196,7 @@ class Project:
 
     def run(self, *selection: str, partition: str | None = None, raises: bool = True) -> dg.ExecuteInProcessResult:
         """Materialize assets by name (all seven where none is named)."""
-        from prover_assets.jobs import BASELINE_ASSETS, ITERATION_ASSETS
+        from prover_assets.defs.jobs import BASELINE_ASSETS, ITERATION_ASSETS
 
         chosen = selection or (*BASELINE_ASSETS, *ITERATION_ASSETS)
         if partition is not None:
@@ -279,9 +279,9 @@ class MakeRun:
         import yaml
 
         import prover_assets.definitions as definitions
-        from prover_assets.jobs import BASELINE_ASSETS, ITERATION_ASSETS
+        from prover_assets.defs.jobs import BASELINE_ASSETS, ITERATION_ASSETS
         from prover_assets.run import main
-        from prover_assets.tracking import MlflowResource
+        from prover_assets.tracking.mlflow import MlflowResource
 
         project = self.project
         maze = definitions.definitions_with(
@@ -305,7 +305,7 @@ def make_run(project: Project, monkeypatch: pytest.MonkeyPatch) -> MakeRun:
 @pytest.fixture(scope="session")
 def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database with its tables and nothing in them: making one takes seconds, copying it none."""
-    from prover_assets.tracking import Store
+    from prover_assets.tracking.mlflow import Store
 
     folder = tmp_path_factory.mktemp("mlflow")
     Store(f"sqlite:///{folder / 'mlflow.db'}", "unused", folder / "artifacts")
@@ -320,7 +320,7 @@ def secret() -> str:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, mlflow_template: Path, secret: str):
     """A tracked project whose first two iterations are done, in one Dagster run each. Leave it as you found it."""
-    from prover_assets.jobs import ITERATION_ASSETS
+    from prover_assets.defs.jobs import ITERATION_ASSETS
 
     with _projects(tmp_path_factory.mktemp("project"), mlflow_template) as make:
         project = make(track=True)
@@ -365,7 +365,7 @@ def failed_and_retried(server, second) -> tuple[dict[str, Any], dict[str, Any]]:
     """An iteration whose baseline was not there when it was needed, and its re-execution from failure."""
     from server import ALL
 
-    from prover_assets.layout import DataFolder
+    from prover_assets.store.layout import DataFolder
 
     server.add_partition("iter_002")
     manifest = DataFolder(server.data).baseline.manifest

@@ -9,7 +9,7 @@ import yaml
 from browser import Page, browsing, missing
 from server import ALL, LOCATION
 
-from prover_assets.layout import DataFolder
+from prover_assets.store.layout import DataFolder
 
 pytestmark = [
     pytest.mark.ui,

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import dagster as dg
 import polars as pl
 
-from prover_assets.assets import ebm_checkpoint, iteration_report, state_embeddings, trajectories
-from prover_assets.layout import DataFolder, read_json, write_json
-from prover_assets.work.labelling import Noise, length_drift
-from prover_assets.work.training import Trained
+from prover_assets.defs.assets import ebm_checkpoint, iteration_report, state_embeddings, trajectories
+from prover_assets.steps.labels import Noise, length_drift
+from prover_assets.steps.train import Trained
+from prover_assets.store.layout import DataFolder, read_json, write_json
 
 
 def by_name(checks) -> dict[str, dg.AssetCheckResult]:

@@ -8,8 +8,8 @@ import typer
 from typer.testing import CliRunner
 
 from prover_assets.cli import register
-from prover_assets.housekeeping import plan
-from prover_assets.layout import DataFolder, read_json, write_json
+from prover_assets.operate.housekeeping import plan
+from prover_assets.store.layout import DataFolder, read_json, write_json
 
 runner = CliRunner()
 app = typer.Typer()

@@ -9,13 +9,13 @@ import dagster as dg
 import pytest
 from pydantic import ValidationError
 
-from prover_assets import configs
 from prover_assets.definitions import defs
-from prover_assets.executors import iteration_executor
-from prover_assets.layout import DataFolder
-from prover_assets.presets import PRESETS, PresetError, load_run_config
+from prover_assets.defs import configs
+from prover_assets.defs.executors import iteration_executor
+from prover_assets.operate.presets import PRESETS, PresetError, load_run_config
+from prover_assets.operate.versions import code_version
+from prover_assets.store.layout import DataFolder
 from prover_assets.ui import commands
-from prover_assets.versions import code_version
 
 SEVEN = {
     "theorems",

@@ -4,11 +4,11 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from prover_assets.iterations import next_iteration, remaining_assets
-from prover_assets.jobs import ITERATION_ASSETS
-from prover_assets.layout import DataFolder, read_json, write_json
-from prover_assets.promotion import read_champion_of
-from prover_assets.verdict import read_verdict
+from prover_assets.defs.jobs import ITERATION_ASSETS
+from prover_assets.operate.next import next_iteration, remaining_assets
+from prover_assets.store.champion import read_champion_of
+from prover_assets.store.layout import DataFolder, read_json, write_json
+from prover_assets.store.verdict import read_verdict
 
 
 def data_of(project) -> DataFolder:

@@ -12,17 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prover.theorems import Theorem, TheoremSet
-from prover_assets.findings import INLINE, inline_table, markdown_table, preview, read
-from prover_assets.layout import (
-    DamagedFile,
-    DataFolder,
-    DataFolderError,
-    digest_of,
-    read_json,
-    require_parquet,
-    write_json,
-)
-from prover_assets.plots import (
+from prover_assets.report.facts import INLINE, inline_table, markdown_table, preview, read
+from prover_assets.report.page import Section, render
+from prover_assets.report.plots import (
     TREE_WIDTH,
     Picture,
     TreeNode,
@@ -34,11 +26,26 @@ from prover_assets.plots import (
     search_tree,
     solve_curves,
 )
-from prover_assets.promotion import POLICY_ALONE, ChampionRecord, Evidence, decide, read_champion_of, write_champion
-from prover_assets.report import Section, render
+from prover_assets.steps.theorem_sets import training_window
+from prover_assets.store.champion import (
+    POLICY_ALONE,
+    ChampionRecord,
+    Evidence,
+    decide,
+    read_champion_of,
+    write_champion,
+)
+from prover_assets.store.layout import (
+    DamagedFile,
+    DataFolder,
+    DataFolderError,
+    digest_of,
+    read_json,
+    require_parquet,
+    write_json,
+)
+from prover_assets.store.verdict import RefusedCheckpoint, Verdict, require_passed, write_verdict
 from prover_assets.ui import free_port
-from prover_assets.verdict import RefusedCheckpoint, Verdict, require_passed, write_verdict
-from prover_assets.work.theorem_sets import training_window
 
 
 def evidence(area: float, policy_area: float = 0.5, *, beta: float = 1.0, conditions: str = "same") -> Evidence:
@@ -116,7 +123,7 @@ def test_a_full_disk_is_said_before_work_starts(tmp_path, monkeypatch):
 def test_a_lock_is_held_against_other_processes_and_given_back(tmp_path):
     data = DataFolder(tmp_path)
     script = (
-        "import sys; from pathlib import Path; from prover_assets.layout import DataFolder\n"
+        "import sys; from pathlib import Path; from prover_assets.store.layout import DataFolder\n"
         "with DataFolder(Path(sys.argv[1])).held('iter_000'): print('held')"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]

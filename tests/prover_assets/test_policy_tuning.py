@@ -16,11 +16,14 @@ import pytest
 from ebm.champion import policy_of_checkpoint, promote
 from prover.policy.finetune import FineTuneResult
 from prover.policy.separation import Separation, separation_warnings
-from prover_assets.housekeeping import carry_out, plan
-from prover_assets.iterations import next_iteration
-from prover_assets.jobs import ITERATION_ASSETS, TUNING_ASSET
-from prover_assets.layout import DataFolder, read_json, write_json
-from prover_assets.policies import (
+from prover_assets.defs.jobs import ITERATION_ASSETS, TUNING_ASSET
+from prover_assets.operate.housekeeping import carry_out, plan
+from prover_assets.operate.next import next_iteration
+from prover_assets.steps.promote import keep_checkpoint
+from prover_assets.steps.search import read_manifest
+from prover_assets.store.champion import starting_champion
+from prover_assets.store.layout import DataFolder, read_json, write_json
+from prover_assets.store.policy import (
     baseline_files,
     decide_policy,
     fitting,
@@ -29,9 +32,6 @@ from prover_assets.policies import (
     record_in_force,
     write_policy,
 )
-from prover_assets.promotion import starting_champion
-from prover_assets.work.champions import keep_checkpoint
-from prover_assets.work.searching import read_manifest
 
 
 def data_of(project) -> DataFolder:

@@ -10,8 +10,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from prover_assets.layout import DataFolder
-from prover_assets.tracking import MlflowResource, Store
+from prover_assets.store.layout import DataFolder
+from prover_assets.tracking.mlflow import MlflowResource, Store
 
 PASSWORD = "s3cret-of-the-test"
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from prover_assets.configs import BY_ASSET
 from prover_assets.definitions import defs
-from prover_assets.preflight import SettingsError, require_known, require_valid
-from prover_assets.presets import PRESETS, load_run_config
+from prover_assets.defs.configs import BY_ASSET
+from prover_assets.operate.preflight import SettingsError, require_known, require_valid
+from prover_assets.operate.presets import PRESETS, load_run_config
 
 
 def ops(**settings: dict) -> dict:

@@ -11,10 +11,10 @@ import typer
 from ebm.cli import register
 from prover.cli import run
 from prover.theorems import TheoremSet
-from prover_assets.jobs import ITERATION_ASSETS, TUNING_ASSET
-from prover_assets.layout import DataFolder, read_json
-from prover_assets.policies import read_policy
-from prover_assets.resources import PolicyResource
+from prover_assets.defs.jobs import ITERATION_ASSETS, TUNING_ASSET
+from prover_assets.defs.resources import PolicyResource
+from prover_assets.store.layout import DataFolder, read_json
+from prover_assets.store.policy import read_policy
 
 pytestmark = pytest.mark.slow
 

@@ -6,11 +6,11 @@ import dagster as dg
 import pytest
 import yaml
 
-from prover.environments.embedded import HostDied
+from prover.environments.script.embedded import HostDied
 from prover.policy.server import ServerUnavailableError
-from prover_assets.assets import common
-from prover_assets.layout import DataFolder
-from prover_assets.tracking import KIND_TAG, MlflowResource, Store
+from prover_assets.defs import step as common
+from prover_assets.store.layout import DataFolder
+from prover_assets.tracking.mlflow import KIND_TAG, MlflowResource, Store
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import sys
 import dagster as dg
 import pytest
 
-from prover_assets.jobs import BASELINE_ASSETS, ITERATION_ASSETS
-from prover_assets.layout import DataFolder, read_json, write_json
-from prover_assets.promotion import POLICY_ALONE, write_champion
-from prover_assets.running import failure_words
-from prover_assets.tracking import MlflowResource, Store
+from prover_assets.defs.jobs import BASELINE_ASSETS, ITERATION_ASSETS
+from prover_assets.operate.run_iteration import failure_words
+from prover_assets.store.champion import POLICY_ALONE, write_champion
+from prover_assets.store.layout import DataFolder, read_json, write_json
+from prover_assets.tracking.mlflow import MlflowResource, Store
 
 
 def test_a_failure_is_said_without_the_class_of_its_error(make_run, capsys):
@@ -105,7 +105,7 @@ def test_the_report_names_the_search_that_is_out_of_date(made):
 
 
 def test_a_guided_search_of_another_policy_theorems_or_budget_is_made_again(made, configured):
-    from prover_assets.outdated import outdated
+    from prover_assets.operate.outdated import outdated
 
     data = DataFolder(made.data)
     iteration = data.iteration("iter_000")
@@ -166,7 +166,7 @@ def test_the_words_of_a_step_come_before_those_of_its_causes():
         return SerializableErrorInfo(message + "\n", [], name.split(".")[-1], cause)
 
     cause = error("ValueError", "ValueError: invalid literal")
-    own = error("DataFolderError", "prover_assets.layout.DataFolderError: what to do: this", cause)
+    own = error("DataFolderError", "prover_assets.store.layout.DataFolderError: what to do: this", cause)
     assert failure_words(error("DagsterExecutionStepExecutionError", "...", own)) == "what to do: this"
     assert failure_words(error("KeyError", "KeyError: 'x'")) == "KeyError: 'x'"
     assert failure_words(error("OSError", "OSError")) == "OSError"

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from server import ALL, ROOT
 
-from prover_assets.layout import DataFolder, read_json
+from prover_assets.store.layout import DataFolder, read_json
 
 pytestmark = [pytest.mark.ui, pytest.mark.xdist_group("servers")]
 

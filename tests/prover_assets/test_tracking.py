@@ -8,11 +8,19 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from prover_assets.layout import DataFolder, DataFolderError, read_json
-from prover_assets.relocation import relocate
-from prover_assets.resources import DataResource, PolicyResource
-from prover_assets.sensors import close_cancelled_mlflow_runs, close_failed_mlflow_runs
-from prover_assets.tracking import DAGSTER_RUN_TAG, KIND_TAG, PARTITION_TAG, MlflowResource, Store, flatten, fluent_uri
+from prover_assets.defs.resources import DataResource, PolicyResource
+from prover_assets.defs.sensors import close_cancelled_mlflow_runs, close_failed_mlflow_runs
+from prover_assets.store.layout import DataFolder, DataFolderError, read_json
+from prover_assets.tracking.mlflow import (
+    DAGSTER_RUN_TAG,
+    KIND_TAG,
+    PARTITION_TAG,
+    MlflowResource,
+    Store,
+    flatten,
+    fluent_uri,
+)
+from prover_assets.tracking.relocation import relocate
 
 
 @pytest.fixture(scope="module")

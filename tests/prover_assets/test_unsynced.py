@@ -9,8 +9,8 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 
 from prover_assets.definitions import defs
-from prover_assets.jobs import BASELINE_ASSETS, ITERATION_ASSETS
-from prover_assets.versions import ROOT, SOURCES, files_of
+from prover_assets.defs.jobs import BASELINE_ASSETS, ITERATION_ASSETS
+from prover_assets.operate.versions import ROOT, SOURCES, files_of
 
 EVERYTHING = (*BASELINE_ASSETS, *ITERATION_ASSETS)
 
@@ -97,7 +97,7 @@ SEARCHES = {
         ("prover/policy/finetune_loop.py", {"policy_checkpoint"}),
         ("prover/logic/g4ip.py", {"iteration_report"}),
         ("ebm/cli.py", set()),
-        ("prover_assets/promotion.py", {"iteration_report"}),
+        ("prover_assets/store/champion.py", {"iteration_report"}),
         ("prover_assets/ui.py", set()),
     ],
 )

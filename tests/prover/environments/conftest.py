@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from prover.environments import ProofState, open_environment
-from prover.environments.lean_script import LeanScript
+from prover.environments.script.environment import LeanScript
 from prover.theorems import Theorem
 
 

@@ -4,8 +4,8 @@ import pytest
 
 from prover.environments import ProofClaim, ProofEnvironment, open_environment
 from prover.environments.certify import certificate_text, judge, proof_file, refuse_claim
-from prover.environments.lean_script import LeanScript
-from prover.environments.lean_script_process import RunResult
+from prover.environments.script.environment import LeanScript
+from prover.environments.script.process import RunResult
 from prover.theorems import Theorem
 
 FALSE = Theorem("target", ": False")

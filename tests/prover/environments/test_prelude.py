@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from prover.environments import Complete, Progress, ProofClaim, ProofState, StepRequest
-from prover.environments.embedded import (
+from prover.environments.isolation.sandbox import ProcessLimits
+from prover.environments.script.embedded import (
     MINILIB,
     _run_lean,
     embedded_lean,
@@ -17,12 +18,11 @@ from prover.environments.embedded import (
     inlined_prelude,
     prelude_modules,
 )
-from prover.environments.lean_script import LeanScript
-from prover.environments.lean_script_process import EmbeddedRunner
-from prover.environments.sandbox import ProcessLimits
+from prover.environments.script.environment import LeanScript
+from prover.environments.script.process import EmbeddedRunner
 from prover.theorems import Theorem
 
-BUILD = "from prover.environments.embedded import embedded_lean; print(embedded_lean().lib_path)"
+BUILD = "from prover.environments.script.embedded import embedded_lean; print(embedded_lean().lib_path)"
 
 
 def build_in(cache: Path, n: int) -> list[subprocess.CompletedProcess[str]]:
@@ -65,7 +65,7 @@ def test_a_cache_folder_that_cannot_be_used_is_worked_around(tmp_path: Path) -> 
 def test_the_key_covers_the_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = embedded_lean().prelude_key
     (tmp_path / "Prover.lean").write_text("prelude\n", encoding="utf-8")
-    monkeypatch.setattr("prover.environments.embedded.MINILIB", tmp_path)
+    monkeypatch.setattr("prover.environments.script.embedded.MINILIB", tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert embedded_lean().prelude_key != before
 

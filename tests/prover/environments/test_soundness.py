@@ -9,7 +9,7 @@ import random
 import pytest
 from tactic_zoo import FALSE_ARITHMETIC, TEMPLATES, canaries, explore, propositional
 
-from prover.environments.lean_script import LeanScript
+from prover.environments.script.environment import LeanScript
 from prover.theorems import Theorem
 
 TRUE_OTHERS = """

@@ -6,7 +6,7 @@ import pytest
 from safetensors import safe_open
 
 from prover.environments import Complete, Progress, StepRequest, open_environment
-from prover.environments.embedded import LeanUnavailable
+from prover.environments.script.embedded import LeanUnavailable
 from prover.policy import HuggingFacePolicy, load_policy
 from prover.policy.tiny.architecture import make_tokenizer, model_config, vocabulary
 from prover.policy.weights import TINY_CHECKPOINT

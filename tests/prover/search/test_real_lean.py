@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from prover.environments import ProofClaim, ProofEnvironment, open_environment
-from prover.environments.embedded import LeanUnavailable
+from prover.environments.script.embedded import LeanUnavailable
 from prover.policy import TacticGenerator, load_policy
 from prover.search import SearchConfig, SearchMemo, search_to_files
 from prover.theorems import Theorem, TheoremSet

@@ -1,0 +1,1 @@
+"""What keeps untrusted tactics in: texts that are refused, and the sandbox around Lean."""

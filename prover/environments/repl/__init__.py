@@ -1,0 +1,1 @@
+"""Lean driven through the Lean REPL, which keeps a heavy import loaded."""

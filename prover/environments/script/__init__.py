@@ -1,0 +1,1 @@
+"""Lean driven by files: the embedded Lean, an installed Lean, a Lake project."""

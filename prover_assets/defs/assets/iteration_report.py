@@ -1,0 +1,225 @@
+"""The report of an iteration, and the promotion."""
+
+import math
+import statistics
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+
+from prover_assets.defs.configs import ReportConfig
+from prover_assets.defs.opening import open_iteration
+from prover_assets.defs.partitions import iteration_partitions
+from prover_assets.defs.resources import DataResource, LeanResource, PolicyResource
+from prover_assets.defs.step import GROUP, OWNERS, Step, check, step
+from prover_assets.operate.versions import step_version
+from prover_assets.report import plots
+from prover_assets.report.facts import markdown_table
+from prover_assets.report.tables import (
+    REUSED,
+    heads_table,
+    memo_line,
+    noise_table,
+    paired_lines,
+    rank1_table,
+    solved_table,
+    transposed,
+    wall_line,
+)
+from prover_assets.report.write import pictures_of, write_page
+from prover_assets.steps.compare import GUIDED, POLICY, Compared, compare
+from prover_assets.steps.promote import crown
+from prover_assets.steps.search import read_manifest
+from prover_assets.store.champion import ChampionRecord, decide, evidence_of, starting_champion
+from prover_assets.store.layout import digest_of, read_json, write_json
+from prover_assets.tracking.mlflow import MlflowResource
+from prover_assets.tracking.registry import promote_version
+
+NOT_WORSE, ABOVE_NOISE, HOLDS = "not_below_policy", "above_random_energy", "not_below_champion"
+
+
+@dg.asset(
+    deps=["guided_trajectories", "baseline_trajectories", "ebm_checkpoint"],
+    partitions_def=iteration_partitions,
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"matplotlib", "html"},
+    tags={"cost": "seconds"},
+    code_version=step_version("iteration_report"),
+    freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(days=3), warn_window=timedelta(days=2)),
+    check_specs=[
+        dg.AssetCheckSpec(
+            NOT_WORSE,
+            asset="iteration_report",
+            description="Guided search proves no fewer held-out theorems than the policy alone, beyond chance.",
+        ),
+        dg.AssetCheckSpec(
+            ABOVE_NOISE,
+            asset="iteration_report",
+            description="The area gained is more than a random energy in the same formula gains.",
+        ),
+        dg.AssetCheckSpec(
+            HOLDS,
+            asset="iteration_report",
+            description="The solve rate is not below the champion's by more than its 95% interval.",
+        ),
+    ],
+)
+def iteration_report(
+    context: dg.AssetExecutionContext,
+    config: ReportConfig,
+    data: DataResource,
+    lean: LeanResource,
+    policy: PolicyResource,
+    mlflow: MlflowResource,
+) -> dg.MaterializeResult:
+    """Guided search against the policy alone on held-out theorems, and whether this model becomes the champion.
+
+    Seconds. Look at the solve rate at each budget, the paired test and the reason of the decision; the page in `report`
+    has everything. Opens the next iteration and records its champion.
+    """
+    with step(context, data, mlflow, config, policy=policy) as work:
+        with work.reporter.stage("compare and report") as update:
+            in_use = work.policy_of(policy)
+            compared = compare(work.data, work.iteration, lean, in_use, config.budgets)
+            update(1, 1, "")
+        old = starting_champion(work.iteration)
+        evidence = evidence_of(work.iteration)
+        decision = decide(evidence, old, minimum_gain=config.minimum_gain, promote=config.promote)
+        champion = crown(work.data, work.iteration, decision, evidence, old)
+        if decision.promoted:
+            promote_version(mlflow, work, evidence.ebm_id)
+        open_iteration(context, work.data, work.iteration.following.key)
+        report = {
+            "iteration": work.iteration.key,
+            "theorems": compared.baseline.theorems,
+            **compared.to_dict(),
+            "promotion": {"promoted": decision.promoted, "reason": decision.reason, "champion": champion.ebm_id},
+            "ebm_id": evidence.ebm_id,
+            "beta": evidence.beta,
+            "policy": compared.guided.policy_id,
+            "left_out": "" if (search := read_manifest(work.iteration.trajectories)) is None else search.note,
+            "mlflow_run": work.run.parent_id,
+        }
+        pictures = pictures_of(work.iteration, compared, evidence.beta)
+        page = write_page(work.iteration, report, pictures, compared)
+        for name, picture in pictures.items():
+            work.run.picture(picture, name)
+        work.run.artifact(page, on_parent=True)
+        numbers = _numbers(compared)
+        work.run.summary({**numbers, "promoted": float(decision.promoted)})
+        work.run.tags({"prover.promoted": str(decision.promoted), "prover.reason": decision.reason}, on_parent=True)
+        write_json(work.iteration.report_file, report)  # last: with it the iteration is finished
+        return work.result(
+            data_version=digest_of([report["comparison"]["modes"][m]["solved"] for m in (POLICY, GUIDED)]),
+            metadata=_metadata(report, pictures, numbers, decision.reason, page),
+            checks=[*_checks(compared), _against_champion(work, compared, old)],
+        )
+
+
+def _numbers(compared: Compared) -> dict[str, float | None]:
+    """Every key number of the comparison, flat."""
+    main, paired = compared.main, compared.main.paired
+    found: dict[str, float | None] = {}
+    for mode in (main.first, main.second):
+        for budget, solved in mode.solved.items():
+            found[f"{mode.name}_solved_at_{budget}"] = solved
+            found[f"{mode.name}_rate_at_{budget}"] = solved / max(mode.theorems, 1)
+        found[f"{mode.name}_area"] = mode.area
+        found[f"{mode.name}_seconds"] = mode.seconds
+    found |= {
+        "area_gain": main.second.area - main.first.area,
+        "faster": paired.faster,
+        "slower": paired.slower,
+        "tied": paired.tied,
+        "sign_test_p": paired.p_value,
+        "expansions_ratio": paired.ratio,
+        "only_guided": paired.only_second,
+        "only_policy": paired.only_first,
+    }
+    baseline_seconds = main.first.seconds
+    found["wall_time_ratio"] = main.second.seconds / baseline_seconds if baseline_seconds else None
+    gains = [other.second.area - other.first.area for other in (main, *compared.heads)]
+    if len(gains) > 1:
+        found |= {"area_gain_mean_over_heads": statistics.mean(gains), "area_gain_deviation": statistics.stdev(gains)}
+    for mode in (main.first, main.second):
+        found[f"{mode.name}_frontier_exhausted"] = mode.ended.get("frontier_exhausted", 0)
+    if compared.control is not None:
+        found["random_area_gain"] = compared.control.second.area - compared.control.first.area
+    if compared.ranking is not None:
+        overall = compared.ranking.rank1.get("all", {})
+        found |= {f"rank1_{name}": value.mean for name, value in overall.items()}
+        found |= {f"auc_{name}": value for name, value in compared.ranking.auc.items()}
+    return found
+
+
+def _checks(compared: Compared) -> list[dg.AssetCheckResult]:
+    main, paired = compared.main, compared.main.paired
+    gain = main.second.area - main.first.area
+    lost = paired.only_first > paired.only_second and paired.mcnemar_p < 0.05
+    noise = None if compared.control is None else compared.control.second.area - compared.control.first.area
+    return [
+        check(
+            NOT_WORSE,
+            not lost,
+            f"{GUIDED} alone proves {paired.only_second} theorems, {POLICY} alone {paired.only_first} "
+            f"(McNemar p = {paired.mcnemar_p:.3g})",
+            {"only_guided": paired.only_second, "only_policy": paired.only_first, "p_value": paired.mcnemar_p},
+        ),
+        check(
+            ABOVE_NOISE,
+            noise is None or gain > noise,
+            f"area gained: {gain:+.3f} by the energy, "
+            + (f"{noise:+.3f} by chance" if noise is not None else "no control"),
+            {"area_gain": gain} | ({} if noise is None else {"random_area_gain": noise}),
+        ),
+    ]
+
+
+def _against_champion(work: Step, compared: Compared, champion: ChampionRecord) -> dg.AssetCheckResult:
+    """This model against the champion that the iteration began with, on the held-out theorems of both reports."""
+    highest = str(max(compared.main.budgets))
+    report = None if champion.decided_by is None else read_json(work.data.iteration(champion.decided_by).report_file)
+    if report is None or report.get("theorems") != compared.baseline.theorems:
+        report = {"comparison": {"modes": {}}}
+    before = report["comparison"]["modes"].get(GUIDED)
+    if before is None or highest not in before["rate"]:
+        return check(HOLDS, True, "there is no champion to compare with on these theorems and this budget")
+    rate = compared.main.second.solved[int(highest)] / max(compared.main.second.theorems, 1)
+    low, high = before["interval"][highest]
+    return check(
+        HOLDS,
+        rate >= low,
+        f"solve rate {rate:.3f} at {highest} expansions; the champion of {champion.decided_by} had "
+        f"{before['rate'][highest]:.3f} ({low:.3f} to {high:.3f})",
+        {"rate": rate, "champion_rate": before["rate"][highest], "champion_low": low},
+    )
+
+
+def _metadata(
+    report: dict[str, Any],
+    pictures: dict[str, plots.Picture],
+    numbers: dict[str, float | None],
+    reason: str,
+    page: Any,
+) -> dict[str, Any]:
+    solved = markdown_table(*transposed(solved_table(report["comparison"], report["control"])))
+    said = [*paired_lines(report["comparison"]), wall_line(report["comparison"]), memo_line(report)]
+    lines = "\n".join(f"- {line}" for line in said)
+    seeds = markdown_table(*transposed(heads_table(report["heads"])))
+    if len(report["heads"]) > 1:
+        seeds = f"{seeds}\n\n{REUSED}"
+    return {
+        "promotion": ("promoted: " if report["promotion"]["promoted"] else "not promoted: ") + reason,
+        "solved": dg.MetadataValue.md(f"{solved}\n\n{lines}"),
+        **{name: picture.markdown(name.replace("_", " ")) for name, picture in pictures.items()},
+        **(
+            {"rank1_by_depth": dg.MetadataValue.md(markdown_table(*transposed(rank1_table(report["ranking"]))))}
+            if report["ranking"] is not None
+            else {}
+        ),
+        "head_seeds": dg.MetadataValue.md(seeds),
+        "label_noise": dg.MetadataValue.md(markdown_table(*noise_table(report["label_noise"]))),
+        "report": dg.MetadataValue.path(str(page)),
+        **{name: value for name, value in numbers.items() if value is not None and not math.isnan(value)},
+    }

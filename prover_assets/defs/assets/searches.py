@@ -1,0 +1,169 @@
+"""What the three assets that search have in common: their metadata, their checks, their MLflow numbers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from prover_assets.defs.step import Step, check
+from prover_assets.report import plots
+from prover_assets.report.facts import (
+    a_proof,
+    column_schema,
+    expansions_to_proof,
+    invalid_theorems,
+    markdown_table,
+    preview,
+    read,
+    results_digest,
+    search_counts,
+    tree_of,
+)
+from prover_assets.steps.search import Manifest
+from prover_assets.store.layout import SearchFiles, digest_of
+
+CERTIFIED = "proofs_certified"
+CLAIMS = "claims_hold"
+PARSED = "theorems_parse"
+STEADY = "lean_steady"
+BLOCKING = frozenset({CERTIFIED})
+
+NODE_COLUMNS = ("theorem_name", "tactic_applied", "state_pp", "label", "ebm_score")
+COLUMN_NOTES = {
+    "llm_log_prob": "cumulative log-probability of the path, nats; higher is better",
+    "ebm_score": "SCORE = -energy, higher is better; null where no model scored",
+    "remaining_depth": "fewest tactics known to finish; -1 unknown",
+    "state_key": "content address of the state's normalised text",
+}
+
+
+def search_check_specs(asset: str) -> list[dg.AssetCheckSpec]:
+    """The checks of an asset that searches."""
+    return [
+        dg.AssetCheckSpec(
+            CERTIFIED,
+            asset=asset,
+            blocking=True,
+            description="Every theorem counted as proved has a proof that a fresh Lean process certified.",
+        ),
+        dg.AssetCheckSpec(
+            CLAIMS, asset=asset, description="No script that stepping called complete was turned down by certification."
+        ),
+        dg.AssetCheckSpec(PARSED, asset=asset, description="Lean accepts the statement of every theorem."),
+        dg.AssetCheckSpec(
+            STEADY, asset=asset, description="Lean crashed or timed out on no more than 5% of the theorems."
+        ),
+    ]
+
+
+def search_checks(counts: Mapping[str, float], invalid: list[tuple[str, str]]) -> list[dg.AssetCheckResult]:
+    """Their results."""
+    theorems = int(counts["theorems"])
+    lost = int(counts["crashed"] + counts["timed_out"])
+    named = "; ".join(f"{name}: {' '.join(message.split())[:200]}" for name, message in invalid[:5])
+    return [
+        check(
+            CERTIFIED,
+            counts["proved_uncertified"] == 0 and theorems > 0,
+            f"{int(counts['proved'])} of {theorems} theorems proved, {int(counts['proved_uncertified'])} not certified",
+            {"proved": int(counts["proved"]), "not_certified": int(counts["proved_uncertified"])},
+            blocking=True,
+        ),
+        check(
+            CLAIMS,
+            counts["uncertified"] == 0,
+            f"{int(counts['claimed'])} theorems have claims, {int(counts['uncertified'])} of them no certified proof",
+            {
+                "claimed": int(counts["claimed"]),
+                "uncertified": int(counts["uncertified"]),
+                "certified_share": 1 - counts["uncertified"] / counts["claimed"] if counts["claimed"] else None,
+            },
+        ),
+        check(
+            PARSED,
+            counts["invalid"] == 0,
+            f"Lean does not accept {int(counts['invalid'])} of {theorems} statements" + (f": {named}" if named else ""),
+            {"theorems": theorems, "invalid": int(counts["invalid"])},
+        ),
+        check(
+            STEADY,
+            lost <= 0.05 * theorems,
+            f"{lost} of {theorems} theorems were lost to crashes and time limits",
+            {
+                "crashed": int(counts["crashed"]),
+                "timed_out": int(counts["timed_out"]),
+                "lost_share": lost / theorems if theorems else None,
+            },
+        ),
+    ]
+
+
+def time_parts(counts: Mapping[str, float]) -> dict[str, float]:
+    """Seconds by who used them, summed over theorems."""
+    return {name: counts[f"{name}_ms"] / 1000 for name in ("model", "lean", "own")}
+
+
+def describe_search(work: Step, files: SearchFiles, manifest: Manifest, *, title: str) -> dict[str, Any]:
+    """Metadata of a search for its asset page; the same numbers and figures go to MLflow."""
+    summary, nodes = read(files.summary), read(files.nodes)
+    counts = search_counts(summary)
+    expansions = expansions_to_proof(summary)
+    highest = int(summary["max_expansions"].max() or 1)  # type: ignore[arg-type]
+    curve = plots.solve_curves({title: list(expansions.values())}, highest=highest, title=f"{title}: theorems proved")
+    spent = plots.stacked_bar(time_parts(counts), xlabel="seconds, summed over theorems", title="where the time went")
+    asset = work.context.asset_key.to_user_string()
+    work.run.picture(curve, "solve_curve")
+    work.run.picture(spent, "time")
+    work.run.metrics({**counts, "seconds": manifest.seconds})
+    work.run.params(
+        {
+            "inputs": {
+                "theorems": manifest.theorems,
+                "policy": manifest.policy_fingerprint,
+                "environment": manifest.environment_fingerprint,
+                "ebm": manifest.ebm_id,
+                "left_out": manifest.note,
+            }
+        },
+        parent_prefix=asset,
+    )
+    kept = f"{asset}-{work.context.partition_key}" if work.context.assets_def.partitions_def is not None else asset
+    work.run.dataset(kept, search_data_version(files, manifest), files.nodes, "output")
+    metadata: dict[str, Any] = {
+        **{key: counts[key] for key in ("theorems", "proved", "solve_rate", "expansions")},
+        "seconds": round(manifest.seconds, 2),
+        "solve_curve": curve.markdown("theorems proved against budget"),
+        "time": spent.markdown("where the time went"),
+        "preview": preview(nodes, NODE_COLUMNS),
+        **_one_proof(work, files),
+        **{key: counts[key] for key in ("claimed", "uncertified", "invalid", "frontier_exhausted", "tactics", "nodes")},
+        "dagster/row_count": nodes.height,
+        "expansions_per_second": round(counts["expansions"] / manifest.seconds, 1) if manifest.seconds else 0.0,
+        "policy": manifest.policy_id,
+        "environment": manifest.environment,
+        "energy_model": manifest.ebm_id or "none: the policy alone",
+        **({"left_out": manifest.note} if manifest.note else {}),
+        "candidates_from_memo": manifest.candidates_known,
+        "dagster/column_schema": column_schema(nodes, COLUMN_NOTES),
+        "path": dg.MetadataValue.path(str(files.nodes)),
+    }
+    invalid = invalid_theorems(summary)
+    if invalid:
+        metadata["invalid_theorems"] = dg.MetadataValue.md(markdown_table(["theorem", "Lean says"], invalid))
+    return metadata
+
+
+def _one_proof(work: Step, files: SearchFiles) -> dict[str, dg.MetadataValue]:
+    """A proof that this search found, with the states between its tactics, and the tree it was found in."""
+    found = a_proof(files)
+    if found is None:
+        return {}
+    name, proof = found
+    tree = plots.search_tree(tree_of(files, name), title=f"search of {name}")
+    work.run.picture(tree, "search_tree")
+    return {"a_proof": dg.MetadataValue.md(proof), "a_search_tree": tree.markdown(f"search of {name}")}
+
+
+def search_data_version(files: SearchFiles, manifest: Manifest) -> str:
+    """What was asked and what was found: the same search again has the same version."""
+    return digest_of([manifest.fingerprint, results_digest(read(files.summary))])

@@ -1,0 +1,99 @@
+"""Hidden vectors of the labelled states."""
+
+import dagster as dg
+
+from prover_assets.defs.configs import EmbeddingsConfig
+from prover_assets.defs.partitions import iteration_partitions
+from prover_assets.defs.resources import DataResource, PolicyResource
+from prover_assets.defs.step import GPU_POOL, GROUP, OWNERS, check, step
+from prover_assets.operate.versions import step_version
+from prover_assets.report import plots
+from prover_assets.report.facts import inline_table
+from prover_assets.steps.embed import embed_states
+from prover_assets.steps.history import iterations_until
+from prover_assets.store.layout import digest_of
+from prover_assets.tracking.mlflow import MlflowResource
+
+SOUND = "vectors_sound"
+
+
+@dg.asset(
+    deps=["trajectories"],
+    partitions_def=iteration_partitions,
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"pytorch", "numpy"},
+    tags={"cost": "seconds"},
+    pool=GPU_POOL,
+    code_version=step_version("state_embeddings"),
+    check_specs=[
+        dg.AssetCheckSpec(
+            SOUND, asset="state_embeddings", blocking=True, description="No vector is zero or has a NaN or infinity."
+        )
+    ],
+)
+def state_embeddings(
+    context: dg.AssetExecutionContext,
+    config: EmbeddingsConfig,
+    data: DataResource,
+    policy: PolicyResource,
+    mlflow: MlflowResource,
+) -> dg.MaterializeResult:
+    """The policy's hidden vector of every labelled state so far, encoded once and kept by content.
+
+    Seconds for the demonstration. Encodes only what the cache lacks: materialized again without change it encodes
+    nothing, and says so. Look at how many states were cached, at the check, and at whether the picture of the vectors
+    tells positive from negative states.
+    """
+    with step(context, data, mlflow, config, policy=policy) as work:
+        policy = work.policy_of(policy).resource
+        with work.reporter.stage("embed states") as update:
+            done = embed_states(
+                iterations_until(work.data, work.iteration),
+                work.data,
+                policy,
+                batch_size=config.batch_size,
+                update=update,
+            )
+            update(done.requested, done.requested, f"{done.encoded} encoded, {done.cached} in the cache")
+        numbers = {
+            "states": done.requested,
+            "cached": done.cached,
+            "encoded": done.encoded,
+            "zero": done.zero,
+            "non_finite": done.non_finite,
+            "norm_mean": done.norm_mean,
+        }
+        work.run.metrics(numbers)
+        facts = {"policy_id": done.policy_id, "pooling": done.pooling, "encoder": done.encoder_fingerprint}
+        work.run.params({"inputs": facts}, parent_prefix="state_embeddings")
+        plane = plots.scatter(
+            done.plane, xlabel="first principal direction", ylabel="second", title="vectors of labelled states"
+        )
+        work.run.picture(plane, "vectors")
+        unchanged = "nothing to encode: every state was in the cache" if done.encoded == 0 else ""
+        return work.result(
+            data_version=digest_of([done.encoder_fingerprint, done.states_digest]),
+            metadata={
+                **numbers,
+                **{f"{label}_states": count for label, count in done.labels.items()},
+                "width": done.width,
+                "pooling": done.pooling,
+                "encoder": done.encoder_fingerprint,
+                "done": unchanged or f"{done.encoded} states encoded, {done.cached} were in the cache",
+                "vectors": plane.markdown("vectors of labelled states"),
+                "preview": inline_table(["theorem", "state", "label", "norm"], done.preview),
+                "dagster/row_count": done.requested,
+                "path": dg.MetadataValue.path(done.folder),
+            },
+            checks=[
+                check(
+                    SOUND,
+                    done.zero == 0 and done.non_finite == 0,
+                    f"{done.zero} zero and {done.non_finite} non-finite vectors among {done.requested}",
+                    {"zero": done.zero, "non_finite": done.non_finite},
+                    blocking=True,
+                )
+            ],
+            blocking=frozenset({SOUND}),
+        )

@@ -1,0 +1,76 @@
+"""The theorem sets."""
+
+import dagster as dg
+
+from prover_assets.defs.configs import TheoremsConfig
+from prover_assets.defs.partitions import FIRST_ITERATION, ITERATION
+from prover_assets.defs.resources import DataResource
+from prover_assets.defs.step import GROUP, OWNERS, check, step
+from prover_assets.operate.versions import step_version
+from prover_assets.report.facts import inline_table
+from prover_assets.steps.theorem_sets import SPLITS, write_theorem_sets
+from prover_assets.store.layout import digest_of
+from prover_assets.tracking.mlflow import MlflowResource
+
+COLUMNS = {
+    "name": "distinct over all three sets",
+    "statement": "what follows the name in Lean: binders, colon, proposition",
+    "header": "imports and opens that the statement needs",
+    "split": "train, valid or test",
+    "difficulty": "of generated theorems: higher is harder",
+}
+
+
+@dg.asset(
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"python", "lean"},
+    tags={"cost": "seconds"},
+    code_version=step_version("theorems"),
+    check_specs=[
+        dg.AssetCheckSpec("sets_disjoint", asset="theorems", description="No statement is in two of the sets."),
+    ],
+)
+def theorems(
+    context: dg.AssetExecutionContext, config: TheoremsConfig, data: DataResource, mlflow: MlflowResource
+) -> dg.MaterializeResult:
+    """What there is to prove: a set to learn from (train), one to choose settings on (valid), one held out (test).
+
+    Takes a second. Look at the counts and the previews. Also opens the first iteration, so that there is a partition
+    to materialize.
+    """
+    with step(context, data, mlflow, config) as work:
+        written = write_theorem_sets(config, work.data)
+        if not context.instance.get_dynamic_partitions(ITERATION):
+            context.instance.add_dynamic_partitions(ITERATION, [FIRST_ITERATION])
+        for split in SPLITS:
+            work.run.dataset(f"theorems-{split}", written.digests[split], work.data.theorems(split), "output")
+        work.run.params({"digest": written.digests}, parent_prefix="theorems")
+        counts = {split: len(written.sets[split]) for split in SPLITS}
+        statements = [(t.statement, split) for split in SPLITS for t in written.sets[split]]
+        doubled = len(statements) - len({statement for statement, _ in statements})
+        work.run.metrics({f"theorems_{split}": count for split, count in counts.items()})
+        return work.result(
+            data_version=digest_of(written.digests),
+            metadata={
+                **{f"{split}_theorems": count for split, count in counts.items()},
+                **{
+                    f"{split}_preview": inline_table(
+                        ["name", "statement", "difficulty"],
+                        [(t.name, t.statement, t.difficulty) for t in list(written.sets[split])[:6]],
+                        widest=100,
+                    )
+                    for split in SPLITS
+                },
+                "dagster/row_count": len(statements),
+                "dagster/column_schema": dg.TableSchema(
+                    [dg.TableColumn(name, "string", description=note) for name, note in COLUMNS.items()]
+                ),
+                "path": dg.MetadataValue.path(str(work.data.theorems("train").parent)),
+            },
+            checks=[
+                check(
+                    "sets_disjoint", doubled == 0, f"{doubled} statements occur more than once", {"repeated": doubled}
+                )
+            ],
+        )

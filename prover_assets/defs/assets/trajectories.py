@@ -1,0 +1,129 @@
+"""The search of the training theorems."""
+
+import dagster as dg
+
+from prover_assets.defs.assets.searches import (
+    BLOCKING,
+    describe_search,
+    search_check_specs,
+    search_checks,
+    search_data_version,
+)
+from prover_assets.defs.configs import TrajectoriesConfig
+from prover_assets.defs.partitions import iteration_partitions
+from prover_assets.defs.resources import DataResource, LeanResource, PolicyResource
+from prover_assets.defs.step import GROUP, LEAN_POOL, OWNERS, check, step
+from prover_assets.operate.versions import step_version
+from prover_assets.report.facts import (
+    invalid_theorems,
+    label_counts,
+    markdown_table,
+    read,
+    search_counts,
+    state_lengths,
+)
+from prover_assets.steps.history import iterations_before
+from prover_assets.steps.labels import length_drift, negative_noise
+from prover_assets.steps.search import search_training
+from prover_assets.tracking.mlflow import MlflowResource
+
+LABELS, NOISE, DRIFT = "both_labels", "label_noise", "states_as_before"
+MOST_NOISE, MOST_DRIFT = 0.9, 0.5
+
+
+@dg.asset(
+    deps=["theorems", "champion_ebm"],
+    partitions_def=iteration_partitions,
+    group_name=GROUP,
+    owners=OWNERS,
+    kinds={"lean", "parquet"},
+    tags={"cost": "minutes"},
+    pool=LEAN_POOL,
+    code_version=step_version("trajectories"),
+    check_specs=[
+        *search_check_specs("trajectories"),
+        dg.AssetCheckSpec(
+            LABELS,
+            asset="trajectories",
+            blocking=True,
+            description="There are positive and negative states to learn from.",
+        ),
+        dg.AssetCheckSpec(
+            NOISE,
+            asset="trajectories",
+            description="A decision procedure calls no more than 90% of the negatives provable (propositional states).",
+        ),
+        dg.AssetCheckSpec(
+            DRIFT,
+            asset="trajectories",
+            description="The mean length of states is within 50% of the iteration before.",
+        ),
+    ],
+)
+def trajectories(
+    context: dg.AssetExecutionContext,
+    config: TrajectoriesConfig,
+    data: DataResource,
+    lean: LeanResource,
+    policy: PolicyResource,
+    mlflow: MlflowResource,
+) -> dg.MaterializeResult:
+    """Training theorems searched by the policy's tactics, each checked by Lean, guided by the champion if there is one.
+
+    The costliest step: a minute or two for the demonstration. Look at the solve rate, the labels and the search tree.
+    A search that was cut off goes on where it stopped.
+    """
+    with step(context, data, mlflow, config, lean=lean, policy=policy) as work:
+        in_use = work.policy_of(policy)
+        work.require_baseline_to_measure_against(lean, in_use)
+        policy = in_use.resource
+        iterations_before(work.data, work.iteration)  # what this iteration will learn from: damage is said before work
+        with work.reporter.stage("search training theorems") as update:
+            manifest = search_training(config, work.data, work.iteration, lean, policy, update)
+        files = work.iteration.trajectories
+        nodes, summary = read(files.nodes), read(files.summary)
+        labels = label_counts(nodes)
+        counts = search_counts(summary)
+        work.run.summary({"train_solve_rate": counts["solve_rate"], "train_proved": counts["proved"]})
+        work.run.metrics({f"label_{name}": count for name, count in labels.items()})
+        noise, drift = negative_noise(nodes), length_drift(work.data, work.iteration)
+        work.run.metrics({"label_noise": noise.share})
+        enough = labels["positive"] > 0 and labels["negative"] > 0
+        return work.result(
+            data_version=search_data_version(files, manifest),
+            metadata={
+                **describe_search(work, files, manifest, title="policy" if manifest.ebm_id is None else "guided"),
+                **{f"{name}_states": count for name, count in labels.items()},
+                "labels": dg.MetadataValue.md(
+                    markdown_table(["rule", "states"], list(manifest.figures.get("labels", {}).items()))
+                ),
+                **{f"state_length_{name}": length for name, length in state_lengths(nodes).items()},
+            },
+            checks=[
+                *search_checks(counts, invalid_theorems(summary)),
+                check(
+                    LABELS,
+                    enough,
+                    f"{labels['positive']} positive and {labels['negative']} negative states"
+                    + ("" if enough else "; nothing can be learnt: prove more theorems (larger budget, easier set)"),
+                    labels,
+                    blocking=True,
+                ),
+                check(
+                    NOISE,
+                    noise.share is None or noise.share <= MOST_NOISE,
+                    f"{noise.provable} of {noise.decided} sampled negatives are provable: they are no dead ends, only "
+                    "off the proofs that were found",
+                    {"provable": noise.provable, "decided": noise.decided},
+                ),
+                check(
+                    DRIFT,
+                    drift is None or abs(drift[1] / drift[0] - 1) <= MOST_DRIFT,
+                    "nothing to compare with"
+                    if drift is None
+                    else f"{drift[1]:.0f} characters on average, {drift[0]:.0f} in the iteration before",
+                    {} if drift is None else {"before": drift[0], "now": drift[1]},
+                ),
+            ],
+            blocking=BLOCKING | {LABELS},
+        )

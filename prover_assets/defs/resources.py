@@ -1,0 +1,141 @@
+"""What assets borrow: the data folder, a Lean environment, the policy.
+
+Heavy imports are inside the methods, so that importing this module loads no model library.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+from pydantic import Field
+
+from prover_assets.store.layout import DataFolder
+
+if TYPE_CHECKING:
+    from prover.environments.base import ProofEnvironment
+    from prover.policy.base import FingerprintedPolicy
+
+
+class DataResource(dg.ConfigurableResource):
+    """The folder that runs write to."""
+
+    root: str = Field(default="", description='Folder (path). "" is $PROVER_DATA, or ./data where that is unset.')
+
+    def folder(self) -> DataFolder:
+        """The folder, made and proven writable. Raises DataFolderError."""
+        folder = DataFolder(Path(self.root).resolve()) if self.root else DataFolder.default()
+        folder.prepare()
+        return folder
+
+
+class LeanResource(dg.ConfigurableResource):
+    """The Lean that checks tactics and proofs."""
+
+    kind: str = Field(
+        default="embedded",
+        description="embedded: the Lean that is installed with this package; lean: `lean` on PATH; project: a Lake "
+        "project, through scripts; repl: a Lake project, through a pool of REPLs (for Mathlib).",
+    )
+    lean_project: str = Field(default="", description="Folder of the Lake project (path), for project and repl.")
+    workers: int = Field(default=0, ge=0, le=256, description="Lean processes at a time (count); 0 chooses by cores.")
+
+    @contextmanager
+    def environment(self) -> Iterator["ProofEnvironment"]:
+        """An open environment, closed on the way out."""
+        from prover.environments import open_environment
+
+        with open_environment(
+            self.kind,
+            lean_project=self.lean_project or None,
+            workers=self.workers or None,
+        ) as environment:
+            yield environment
+
+    def identity(self) -> tuple[str, str]:
+        """(name, fingerprint) of the Lean that there is now. No Lean process is kept."""
+        with self.environment() as environment:
+            return environment.name, environment.fingerprint
+
+
+class PolicyResource(dg.ConfigurableResource):
+    """The frozen language model: it proposes tactics, and its hidden vectors feed the energy model."""
+
+    path: str = Field(
+        default="",
+        description="Model folder in Hugging Face format (path), or the address of an OpenAI-compatible server, as "
+        "http://127.0.0.1:8000/v1#MODEL. Empty: $PROVER_POLICY, else the shipped one. A server's key is read from "
+        "$PROVER_API_KEY.",
+    )
+    encoder: str = Field(
+        default="",
+        description="With a server: the folder of the model whose hidden vectors are used (path); a server has none.",
+    )
+    pooling: str = Field(default="mean+max+early", description="How a state's hidden vectors become one vector.")
+    device: str = Field(default="", description="cpu, cuda, cuda:1, mps (name). Empty: the best there is.")
+    dtype: str = Field(default="", description="float32, bfloat16, float16 (name). Empty: by device.")
+    template: str = Field(default="", description="Prompt template (name). Empty: the model's own.")
+    threads: int = Field(default=0, ge=0, le=1024, description="CPU threads of the model (count); 0 is half the cores.")
+
+    def load(self) -> "FingerprintedPolicy":
+        """The policy, loaded once a process for the same settings."""
+        return _load_policy(
+            self.where, self.encoder, self.pooling, self.device, self.dtype, self.template, self.threads
+        )
+
+    @property
+    def where(self) -> str:
+        """Folder, hub id or address of the model; "" for the shipped one."""
+        return self.path or os.environ.get("PROVER_POLICY", "")
+
+    @property
+    def is_server(self) -> bool:
+        """Whether the model is behind an address: it proposes tactics, and cannot be tuned from here."""
+        return self.where.startswith(("http://", "https://"))
+
+    def identity(self) -> str:
+        """What the model is, whatever its folder is called: a digest of its weights, or a server's address.
+
+        Reads the weights, but loads no model.
+        """
+        if self.is_server:
+            return self.where
+        from prover.policy.weights import resolve, weights_digest
+
+        return weights_digest(resolve(self.where or None))
+
+    def at(self, folder: Path) -> "PolicyResource":
+        """The same settings with the model in another folder."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self)(**{**values, "path": str(folder)})
+
+    @staticmethod
+    def forget() -> None:
+        """Let go of the model that was loaded last, before another one is loaded beside it."""
+        _load_policy.cache_clear()
+
+
+@lru_cache(maxsize=1)
+def _load_policy(
+    where: str, encoder: str, pooling: str, device: str, dtype: str, template: str, threads: int
+) -> "FingerprintedPolicy":
+    from prover.policy import open_policy
+    from prover.policy.server import ServerPolicy
+
+    policy = open_policy(
+        where or None,
+        encoder=encoder or None,
+        template=template or None,
+        pooling=pooling,
+        device=device or None,
+        dtype=dtype or None,
+        threads=threads or max(1, (os.cpu_count() or 1) // 2),
+    )
+    key = os.environ.get("PROVER_API_KEY")
+    if isinstance(policy, ServerPolicy) and key:
+        policy.config = replace(policy.config, api_key=key)
+    return policy

@@ -1,0 +1,136 @@
+"""What every asset does around its work: the data folder proven writable and held, the MLflow child run."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from prover_assets.defs.resources import DataResource, LeanResource, PolicyResource
+from prover_assets.operate.preflight import require_valid
+from prover_assets.operate.progress import Reporter, reporter_for
+from prover_assets.steps.search import require_baseline
+from prover_assets.store.layout import DataFolder, IterationFolder
+from prover_assets.store.policy import PolicyInUse, policy_of
+from prover_assets.tracking.mlflow import MlflowResource, TrackedRun, selected_assets
+
+OWNERS = ["team:provers"]
+GROUP = "expert_iteration"
+LEAN_POOL, GPU_POOL = "lean", "gpu"
+
+MAX_RETRIES, RETRY_AFTER_S = 2, 10.0
+
+
+def transient_errors() -> tuple[type[Exception], ...]:
+    """What may heal by itself: a connection that was lost, a model server that does not answer, a Lean that died.
+
+    Everything else fails at once, with its reason. Called when there is an error: its imports are not for start-up.
+    """
+    from prover.environments.script.embedded import HostDied
+    from prover.policy.server import ServerUnavailableError
+
+    return (ConnectionError, TimeoutError, ServerUnavailableError, HostDied)
+
+
+@dataclass
+class Step:
+    """An asset at work."""
+
+    context: dg.AssetExecutionContext
+    data: DataFolder
+    run: TrackedRun
+    reporter: Reporter
+
+    @property
+    def iteration(self) -> IterationFolder:
+        return self.data.iteration(self.context.partition_key)
+
+    def policy_of(self, configured: PolicyResource) -> PolicyInUse:
+        """The policy of this iteration: the one as configured, or a tuned one that an earlier iteration adopted."""
+        found = policy_of(self.data, self.iteration, configured)
+        if found.note:
+            self.context.log.warning(found.note)
+        return found
+
+    def require_baseline_to_measure_against(self, lean: LeanResource, policy: PolicyInUse) -> None:
+        """Before work that this run will measure against the baseline: is it still one of what there is now?
+
+        Raises ValueError where it is not. A run that makes the baseline itself, and a tuned policy, whose baseline is
+        made where it is needed, are let pass.
+        """
+        makes = {key.to_user_string() for key in selected_assets(self.context)}
+        if "guided_trajectories" not in makes or "baseline_trajectories" in makes or policy.tuned:
+            return
+        if self.data.baseline.manifest.exists():
+            require_baseline(self.data, lean, policy)
+
+    def result(
+        self,
+        *,
+        data_version: str,
+        metadata: Mapping[str, Any],
+        checks: Sequence[dg.AssetCheckResult] = (),
+        blocking: frozenset[str] = frozenset(),
+    ) -> dg.MaterializeResult:
+        """The asset's result; a failed blocking check also closes the MLflow runs as failed."""
+        failed = [check for check in checks if not check.passed]
+        for check in failed:
+            self.context.log.warning(f"check {check.check_name} failed: {check.description}")
+            if check.check_name in blocking:
+                self.run.mark_failed(f"{check.check_name}: {check.description}")
+        return dg.MaterializeResult(
+            metadata={**{name: shown(value) for name, value in metadata.items()}, **self.run.link()},
+            check_results=list(checks),
+            data_version=dg.DataVersion(data_version),
+        )
+
+
+@contextmanager
+def step(
+    context: dg.AssetExecutionContext,
+    data: DataResource,
+    mlflow: MlflowResource,
+    settings: dg.Config,
+    **borrowed: dg.ConfigurableResource,
+) -> Iterator[Step]:
+    """Opens an asset's work. Asks for a retry of what may heal (`transient_errors`), and of nothing else.
+
+    settings: the asset's own. borrowed: resources whose settings can change its result, by name. Both become MLflow
+    parameters. Raises SettingsError when the settings of this step, or of a later one of the run, cannot work.
+    """
+    require_valid(context.run.run_config)
+    try:
+        folder = data.folder()
+        held = context.partition_key if context.has_partition_key else "baseline"
+        with folder.held(held), mlflow.child(context, folder) as run:
+            run.params(settings.model_dump(mode="json"), parent_prefix=context.asset_key.to_user_string())
+            for name, resource in borrowed.items():
+                run.params({name: resource.model_dump(mode="json")}, parent_prefix="")
+            yield Step(context, folder, run, reporter_for(context))
+    except transient_errors() as error:
+        raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=RETRY_AFTER_S) from error
+
+
+def check(
+    name: str,
+    passed: bool,
+    description: str,
+    numbers: Mapping[str, float | None] | None = None,
+    *,
+    blocking: bool = False,
+) -> dg.AssetCheckResult:
+    """A check's result with its numbers, those that were measured; one that does not block warns."""
+    severity = dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN
+    measured = {
+        key: shown(value) for key, value in (numbers or {}).items() if value is not None and math.isfinite(value)
+    }
+    return dg.AssetCheckResult(
+        check_name=name, passed=passed, description=description, severity=severity, metadata=measured
+    )
+
+
+def shown(value: Any) -> Any:
+    """A number as a page should show it: six significant digits are enough to read, and to draw."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value

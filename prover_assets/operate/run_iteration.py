@@ -1,0 +1,282 @@
+"""What `make run` does (`prover_assets.run` is its start)."""
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from prover_assets.operate.preflight import SettingsError, config_of, require_known, require_valid
+from prover_assets.operate.presets import PRESETS, PresetError, load_run_config
+from prover_assets.operate.progress import TerminalReporter, using
+from prover_assets.report.tables import memo_line, paired_lines, terminal_table
+from prover_assets.store.layout import DataFolder, DataFolderError, IterationFolder, read_json
+from prover_assets.tracking.relocation import relocate
+from prover_assets.ui import dagster_home
+
+if TYPE_CHECKING:
+    import dagster as dg
+    from dagster_shared.error import SerializableErrorInfo
+
+    from prover_assets.operate.next import NextIteration
+
+BASELINE, TRAJECTORIES, GUIDED = "baseline_trajectories", "trajectories", "guided_trajectories"
+PROCESS_TAG = "prover/process"
+"""Tag of runs made here: the process that runs them, so that a later one can tell whether it was killed."""
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one iteration, or several. Exit code 0: all went well; 1: the reason is on standard error.
+
+    Raises KeyboardInterrupt on Ctrl-C, once what was open is closed.
+    """
+    parser = argparse.ArgumentParser(prog="make run", description="The next iteration of expert iteration, or several.")
+    parser.add_argument("--iterations", type=int, default=1, help="how many iterations, one after another (default 1)")
+    parser.add_argument(
+        "--config",
+        default="demo",
+        help=f"a preset ({', '.join(PRESETS)}) or a YAML file of Dagster run configuration (default demo)",
+    )
+    parser.add_argument(
+        "--tune-policy",
+        action="store_true",
+        help="end the iteration with fine-tuning the policy on the certified proofs so far; the next one searches with "
+        "the tuned policy if validation says that it is better. Where the newest finished iteration lacks this, do it",
+    )
+    parser.add_argument("--json", action="store_true", help="print the report's numbers as one JSON object at the end")
+    options = parser.parse_args(arguments)
+    if options.iterations < 1:
+        parser.error(f"--iterations is {options.iterations}; it must be at least 1")
+    logging.getLogger().setLevel(logging.WARNING)
+    data = DataFolder.default()
+    try:
+        run_config = load_run_config(options.config)
+        require_known(run_config)
+        require_valid(run_config)
+        data.prepare()
+        moved_from = relocate(data.mlflow)
+    except (PresetError, SettingsError, DataFolderError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if moved_from:
+        print(f"this data folder was moved or copied: MLflow's artifacts are now here, and no more in {moved_from}")
+    home = dagster_home()
+    home.mkdir(parents=True, exist_ok=True)
+    os.environ["DAGSTER_HOME"] = str(home)
+    os.environ["PROVER_DATA"] = str(data.root)
+    for _ in range(options.iterations):
+        code = run_next(data, run_config, as_json=options.json, tune_policy=options.tune_policy)
+        if code:
+            return code
+    return 0
+
+
+def run_next(
+    data: DataFolder, run_config: Mapping[str, Any], *, as_json: bool = False, tune_policy: bool = False
+) -> int:
+    """Run what the next iteration lacks, and print its summary."""
+    import dagster as dg
+
+    from prover_assets.definitions import defs
+    from prover_assets.defs.jobs import ITERATION_ASSETS, everything_job, first_iteration_job
+    from prover_assets.defs.partitions import ITERATION
+    from prover_assets.operate.next import missing_baseline, next_iteration
+
+    instance = instance_with_terminal()
+    close_abandoned(instance, data)
+    upcoming = next_iteration(instance, data, tune_policy=tune_policy)
+    instance.add_dynamic_partitions(ITERATION, [upcoming.key])
+    missing = missing_baseline(instance, data)
+    try:
+        missing, upcoming, news = bring_up_to_date(data, run_config, missing, upcoming)
+    except (OSError, RuntimeError, ValueError) as error:  # a policy or a Lean that is not there, a damaged record
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    selection = [*missing, *upcoming.remaining]
+    reporter = TerminalReporter()
+    again = (
+        ""
+        if upcoming.remaining[: len(ITERATION_ASSETS)] == ITERATION_ASSETS
+        else f" (going on from {upcoming.remaining[0]})"
+    )
+    reporter.console.print(f"[bold]{upcoming.key}[/]{again}, data in {data.root}")
+    for sentence in news:
+        reporter.console.print(sentence, soft_wrap=True)
+    began = time.monotonic()
+    with using(reporter):
+        job = everything_job if tune_policy else first_iteration_job
+        try:
+            result = defs.resolve_job_def(job.name).execute_in_process(
+                instance=instance,
+                partition_key=upcoming.key,
+                asset_selection=[dg.AssetKey(name) for name in selection],
+                run_config=for_selection(run_config, selection),
+                tags={PROCESS_TAG: str(os.getpid())},
+                raise_on_error=False,
+            )
+        except dg.DagsterInvalidConfigError as error:  # a type that is wrong, before any step
+            for fault in error.errors:
+                print(f"error: the run configuration: {fault.message}", file=sys.stderr)
+            return 1
+    if not result.success:
+        if interrupted(result):
+            with contextlib.suppress(Exception):  # an import of MLflow that was cut off: then nothing is open either
+                _close_mlflow(data, result.run_id, "KILLED")
+            raise KeyboardInterrupt
+        _close_mlflow(data, result.run_id, "FAILED")
+        _print_failure(result)
+        return 1
+    print_summary(data.iteration(upcoming.key), reporter, seconds=time.monotonic() - began)
+    if as_json:
+        print(json.dumps(read_json(data.iteration(upcoming.key).report_file), ensure_ascii=False))
+    return 0
+
+
+def instance_with_terminal() -> "dg.DagsterInstance":
+    """Dagster's instance of $DAGSTER_HOME, which leaves standard output and error of steps where they are.
+
+    Captured, they are no terminal (there are no progress bars), their lines come late, between others, and the
+    processes that carry them answer Ctrl-C with a trace of their own.
+    """
+    import dagster as dg
+    from dagster._core.instance.ref import InstanceRef
+
+    nothing = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+    return dg.DagsterInstance.from_ref(
+        InstanceRef.from_dir(os.environ["DAGSTER_HOME"], overrides={"compute_logs": nothing})
+    )
+
+
+def bring_up_to_date(
+    data: DataFolder, run_config: Mapping[str, Any], missing: tuple[str, ...], upcoming: "NextIteration"
+) -> tuple[tuple[str, ...], "NextIteration", list[str]]:
+    """What is to be made, with the finished searches that are of another Lean, policy or theorem set than there is now.
+
+    missing: the assets of the baseline that are to be made anyway. Returns both again, and a sentence for each search
+    that is made once more. A guided search follows its baseline.
+    """
+    from prover_assets.definitions import defs
+    from prover_assets.defs.jobs import BASELINE_ASSETS, TUNING_ASSET
+    from prover_assets.operate.outdated import as_configured, outdated
+
+    if upcoming.remaining[0] == TUNING_ASSET:  # of an iteration that is finished: nothing is compared any more
+        return missing, upcoming, []
+    lean, policy = (
+        as_configured((defs.resources or {})[name], config_of(run_config.get("resources") or {}, name))
+        for name in ("lean", "policy")
+    )
+    made = [*(() if missing else BASELINE_ASSETS), *upcoming.made]
+    reasons = outdated(data, data.iteration(upcoming.key), lean, policy, made)
+    news = [f"{name} {reason}: made again" for name, reason in reasons.items()]
+    if BASELINE in reasons:
+        missing = (BASELINE,)
+    if TRAJECTORIES in reasons:
+        upcoming = upcoming.again_from(TRAJECTORIES)
+    elif GUIDED in upcoming.made and (GUIDED in reasons or missing):
+        upcoming = upcoming.again_from(GUIDED)
+    return missing, upcoming, news
+
+
+def for_selection(run_config: Mapping[str, Any], selection: Sequence[str]) -> dict[str, Any]:
+    """The run configuration without the assets that do not run this time, and with quiet logs."""
+    ops = {name: value for name, value in run_config.get("ops", {}).items() if name in selection}
+    return {**run_config, "ops": ops, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def close_abandoned(instance: "dg.DagsterInstance", data: DataFolder) -> None:
+    """Runs of this command whose process is gone (killed) still count as running: report them failed."""
+    import psutil
+
+    from prover_assets.operate.next import runs_in_progress
+
+    for run in runs_in_progress(instance):
+        process = run.tags.get(PROCESS_TAG)
+        if process is None or psutil.pid_exists(int(process)):
+            continue
+        instance.report_run_failed(run, message="the process that ran it is gone")
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        _close_mlflow(data, run.run_id, "FAILED")
+
+
+def _close_mlflow(data: DataFolder, dagster_run_id: str, status: str) -> None:
+    from prover_assets.tracking.mlflow import MlflowResource
+
+    MlflowResource().close_dagster_run(data, dagster_run_id, status)
+
+
+def interrupted(result: "dg.ExecuteInProcessResult") -> bool:
+    """Whether a run ended because of Ctrl-C or a request to terminate."""
+    errors = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
+    return any(error is not None and error.cls_name == "DagsterExecutionInterruptedError" for error in errors)
+
+
+def _print_failure(result: "dg.ExecuteInProcessResult") -> None:
+    """Which step failed and why; the whole trace is in Dagster's UI."""
+    failed_checks = [found for found in result.get_asset_check_evaluations() if found.blocking and not found.passed]
+    for found in failed_checks:
+        print(
+            f"error: {found.asset_key.to_user_string()} did not pass {found.check_name}: {found.description}",
+            file=sys.stderr,
+        )
+    for event in result.all_events:
+        if failed_checks or not event.is_step_failure:
+            continue
+        metadata = event.step_failure_data.user_failure_data
+        reason = metadata.description if metadata is not None else failure_words(event.step_failure_data.error)
+        print(f"error: {event.step_key} failed: {reason}", file=sys.stderr)
+    print("`make run` tries again from this step; `make ui` shows the whole trace", file=sys.stderr)
+
+
+DAGSTERS_OWN = re.compile(r"Dagster\w*|RetryRequested\w*")
+"""Errors that Dagster wraps around those of an asset."""
+NOT_FOR_PEOPLE = frozenset({"AssertionError", "AttributeError", "IndexError", "KeyError", "TypeError"})
+"""Mistakes in the program: their message says little without their name."""
+
+
+def failure_words(error: "SerializableErrorInfo | None") -> str:
+    """What the step itself said: the outermost error that is not Dagster's, without the name of its class.
+
+    Its own causes (a parser's or the system's words for what it explains) are left to the trace.
+    """
+    if error is None:
+        return "unknown"
+    while error.cause is not None and DAGSTERS_OWN.fullmatch(error.cls_name or ""):
+        error = error.cause
+    name, words = error.cls_name or "", error.message.strip()
+    if name in NOT_FOR_PEOPLE:
+        return words
+    return re.sub(rf"^(?:[\w<>]+\.)*{re.escape(name)}(?:: |$)", "", words) or name
+
+
+def print_summary(iteration: IterationFolder, reporter: TerminalReporter, *, seconds: float) -> None:
+    """The table of the report, the decision, and where to look next."""
+    report = read_json(iteration.report_file)
+    assert report is not None, "the report was just made"
+    out = reporter.console
+    out.print()
+    out.print(terminal_table(iteration.key, report))
+    for line in [*paired_lines(report["comparison"]), memo_line(report)]:
+        out.print(f"  {line}", soft_wrap=True)
+    promotion = report["promotion"]
+    colour, word = ("green", "promoted") if promotion["promoted"] else ("yellow", "not promoted")
+    out.print(f"\n[{colour}]{report['ebm_id']} {word}[/]: {promotion['reason']}", soft_wrap=True)
+    champion = promotion["champion"] or "none, the policy alone"
+    out.print(f"champion of the next iteration: {champion}", soft_wrap=True)
+    tuning = read_json(iteration.tuning)
+    if tuning is not None:
+        colour, word = ("green", "adopted") if tuning["adopted"] else ("yellow", "not adopted")
+        out.print(f"\n[{colour}]tuned policy {word}[/]: {tuning['reason']}", soft_wrap=True)
+        out.print(f"policy of the next iteration: {tuning['policy'] or 'as configured'}", soft_wrap=True)
+    out.print(f"\n{iteration.key} took {seconds:.0f} s. Where to look next:")
+    out.print(f"  report      {iteration.report / 'index.html'}", soft_wrap=True)
+    out.print("  make ui     Dagster (lineage, checks, plots) and MLflow", soft_wrap=True)
+    if report["mlflow_run"]:
+        out.print(
+            f"  MLflow      experiment expert-iteration, run {iteration.key} ({report['mlflow_run']})", soft_wrap=True
+        )
+    out.print("  make run    the next iteration")

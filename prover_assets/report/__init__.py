@@ -1,0 +1,1 @@
+"""The report of an iteration: its facts, tables, plots and page. Knows no Dagster."""

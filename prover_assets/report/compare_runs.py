@@ -1,0 +1,84 @@
+"""Runs side by side: what `prover compare` finds out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prover_assets.defs.partitions import in_order
+from prover_assets.store.layout import DataFolder, IterationFolder, read_json
+
+
+class CompareError(ValueError):
+    """A run that cannot be compared; the message says why and what there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A finished iteration."""
+
+    iteration: IterationFolder
+    report: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        return self.iteration.key
+
+
+def find_side(data: DataFolder, run: str) -> Side:
+    """An iteration by its key, or by the id of its MLflow run. Raises CompareError."""
+    finished = [folder for folder in data.iterations() if folder.report_file.exists()]
+    for folder in finished:
+        report = read_json(folder.report_file)
+        assert report is not None, "the file is there"
+        if run in (folder.key, report["mlflow_run"]):
+            return Side(folder, report)
+    known = ", ".join(folder.key for folder in finished) or "none yet"
+    if in_order([run]):
+        raise CompareError(f"{run} has no report in {data.root}; finished iterations: {known}")
+    raise CompareError(
+        f"{run} is neither an iteration nor the MLflow run of a report in {data.root} (a report that is made again "
+        f"belongs to its newest run); finished iterations: {known}"
+    )
+
+
+def pair(first: Side, second: Side) -> dict[str, Any]:
+    """The guided searches of two iterations, theorem by theorem. Raises CompareError where they are not comparable."""
+    from ebm.evaluation import EvaluationError, compare_runs
+
+    budgets = sorted(set(first.report["comparison"]["budgets"]) & set(second.report["comparison"]["budgets"]))
+    if len(budgets) < 2:
+        raise CompareError(f"{first.key} and {second.key} have fewer than two budgets in common; report them again")
+    for side in (first, second):
+        if not side.iteration.guided.summary.exists():
+            raise CompareError(f"the guided search of {side.key} was removed: its report can still be read on its own")
+    try:
+        found = compare_runs(
+            first.iteration.guided.nodes,
+            second.iteration.guided.nodes,
+            budgets,
+            names=(first.key, second.key) if first.key != second.key else (first.key, f"{second.key} again"),
+        )
+    except (EvaluationError, ValueError) as error:
+        raise CompareError(f"{first.key} and {second.key} cannot be compared: {error}") from error
+    return found.to_dict()
+
+
+def differing_settings(first: Side, second: Side) -> list[tuple[str, Any, Any]]:
+    """(name, in the first, in the second) of the settings that differ, of search, guided search and training."""
+    left, right = _settings(first.iteration), _settings(second.iteration)
+    return [
+        (name, left.get(name), right.get(name))
+        for name in sorted(left.keys() | right.keys())
+        if left.get(name) != right.get(name)
+    ]
+
+
+def _settings(iteration: IterationFolder) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for prefix, files in (("trajectories", iteration.trajectories), ("guided", iteration.guided)):
+        manifest = read_json(files.manifest) or {}
+        found |= {f"{prefix}.{name}": value for name, value in manifest.get("settings", {}).items()}
+        found |= {f"{prefix}.{name}": manifest.get(name) for name in ("policy_id", "environment", "theorems")}
+    checkpoint: Mapping[str, Any] = read_json(iteration.checkpoint / "config.json") or {}
+    training = checkpoint.get("training", {}).get("config", {})
+    return found | {f"training.{name}": value for name, value in training.items()}

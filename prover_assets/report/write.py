@@ -1,0 +1,188 @@
+"""The figures and the page of an iteration's report."""
+
+from pathlib import Path
+from typing import Any
+
+from prover_assets.report import plots
+from prover_assets.report.facts import a_proof, tree_of
+from prover_assets.report.page import Section, render
+from prover_assets.report.tables import (
+    REUSED,
+    ending_table,
+    heads_table,
+    memo_line,
+    noise_table,
+    paired_lines,
+    rank1_table,
+    rate_table,
+    solved_table,
+    trials_table,
+    wall_line,
+)
+from prover_assets.steps.compare import GUIDED, POLICY, RANDOM, Compared
+from prover_assets.store.layout import IterationFolder
+
+
+def pictures_of(iteration: IterationFolder, compared: Compared, beta: float) -> dict[str, plots.Picture]:
+    """The pictures of the report, by name: those for which there is something to draw."""
+    main = compared.main
+    curves = {mode.name: list(mode.expansions.values()) for mode in (main.first, main.second)}
+    if compared.control is not None:
+        curves[RANDOM] = list(compared.control.second.expansions.values())
+    pictures = {
+        "solve_curve": plots.solve_curves(
+            curves, highest=max(main.budgets), title=f"{iteration.key}: {main.first.theorems} held-out theorems"
+        )
+    }
+    if compared.energies:
+        pictures["energies"] = plots.histograms(
+            compared.energies, xlabel="energy (lower is better)", title="energies of held-out states"
+        )
+    if compared.ranking is not None:
+        pictures["rank1"] = plots.grouped_bars(
+            {
+                bucket: {name: (value.mean, value.low, value.high) for name, value in signals.items()}
+                for bucket, signals in compared.ranking.rank1.items()
+            },
+            ylabel="best sibling is on a proof (share)",
+            title="sibling rank-1 by depth",
+        )
+        pictures["calibration"] = plots.calibration(
+            compared.energies,
+            [(trial["beta"], trial["area"]) for trial in compared.trials],
+            chosen=beta,
+            title="what an energy says, on held-out states; and what its weight does, on validation theorems",
+        )
+    name = _telling_theorem(compared)
+    if name is not None:
+        for label, files in ((POLICY, compared.baseline_files), (GUIDED, iteration.guided)):
+            pictures[f"tree_{label}"] = plots.search_tree(tree_of(files, name), title=f"{name}, {label}")
+    return pictures
+
+
+def _telling_theorem(compared: Compared) -> str | None:
+    """A theorem that one of the searches alone proved, the guided one if there is such; else the one with the largest
+    difference in expansions. Of several, the one proved in the fewest expansions: its tree is the easiest to read."""
+    first, second = compared.main.first.expansions, compared.main.second.expansions
+    proved = {name: (first[name], second[name]) for name in first if first[name] or second[name]}
+    if not proved:
+        return None
+
+    def telling(name: str) -> tuple[int, int, str]:
+        a, b = proved[name]
+        if a is None or b is None:
+            return (2 if a is None else 1, -(a or b or 0), name)
+        return (0, abs(a - b), name)
+
+    return max(proved, key=telling)
+
+
+def _who_proved(compared: Compared, name: str) -> str:
+    """In words: which of the two searches proved the theorem that is shown."""
+    first, second = compared.main.first.expansions[name], compared.main.second.expansions[name]
+    if first is None:
+        return f"Only the guided search proved {name}, in {second} expansions."
+    if second is None:
+        return f"Only the search with the policy alone proved {name}, in {first} expansions."
+    return f"No theorem was proved by one search alone. {name}: policy alone in {first} expansions, guided in {second}."
+
+
+def write_page(
+    iteration: IterationFolder, report: dict[str, Any], pictures: dict[str, plots.Picture], compared: Compared
+) -> Path:
+    """Write `report/index.html`, whole, and its pictures as PNG files beside it."""
+    promotion = report["promotion"]
+    verdict = ("Promoted: " if promotion["promoted"] else "Not promoted: ") + promotion["reason"] + "."
+    name = _telling_theorem(compared)
+    found = None
+    if name is not None:
+        by_guided = compared.main.second.expansions[name] is not None
+        found = a_proof(iteration.guided if by_guided else compared.baseline_files, name)
+    shown = {name: (name.replace("_", " "), picture) for name, picture in pictures.items()}
+    sections = [
+        Section(
+            "Held-out theorems proved",
+            "Each theorem has the same budget in every search. A proof counts once a fresh Lean process certified it.",
+            tables=[
+                solved_table(report["comparison"], report["control"]),
+                rate_table(report["comparison"], report["control"]),
+                ending_table(report["comparison"], report["control"]),
+            ],
+            pictures=[shown["solve_curve"]],
+        ),
+        Section(
+            "The same theorems, pair by pair",
+            " ".join(
+                f"{line[0].upper()}{line[1:]}."
+                for line in [*paired_lines(report["comparison"]), wall_line(report["comparison"]), memo_line(report)]
+            ),
+        ),
+    ]
+    if len(report["heads"]) > 1:
+        sections.append(
+            Section(
+                "The luck of the seed",
+                "Energy models trained on the same data, alike but for the seed, and the same held-out theorems "
+                f"searched with each. {REUSED} The random row above is the formula with an energy drawn by chance.",
+                tables=[heads_table(report["heads"])],
+            )
+        )
+    if report["ranking"] is not None:
+        sections.append(
+            Section(
+                "How well the states are ranked",
+                "Of the new states that one expansion leads to, is the best-scored one on the way to a proof? "
+                "Energy: lower is better.",
+                tables=[rank1_table(report["ranking"])],
+                pictures=[shown[name] for name in ("rank1", "energies", "calibration") if name in shown],
+            )
+        )
+    if report["validation"]:
+        sections.append(
+            Section(
+                "The weight of the energy",
+                "Chosen on validation theorems, which are neither trained on nor reported on; 0 is the policy alone.",
+                tables=[trials_table(report["validation"], report["beta"])],
+            )
+        )
+    if any(entry["decided"] for entry in report["label_noise"]):
+        sections.append(
+            Section(
+                "What the labels are worth",
+                "A negative state is one that no search finished, not one that cannot be proved. A decision procedure "
+                "for propositional logic (G4ip) says how many of the held-out states of each label are provable.",
+                tables=[noise_table(report["label_noise"])],
+            )
+        )
+    trees = [shown[name] for name in (f"tree_{POLICY}", f"tree_{GUIDED}") if name in shown]
+    if trees:
+        sections.append(
+            Section(
+                "One theorem, searched both ways",
+                f"{_who_proved(compared, name or '')} The proved path in green with its tactics; numbers are energies "
+                "where the search used them.",
+                pictures=trees,
+                side_by_side=True,
+                code=found[1].strip("`").removeprefix("lean\n").split("```")[0] if found is not None else "",
+            )
+        )
+    facts = {
+        "energy model": report["ebm_id"],
+        "weight beta": report["beta"],
+        "champion of the next iteration": promotion["champion"] or "none: the policy alone",
+        "policy": compared.guided.policy_id,
+        **({"training search": report["left_out"]} if report["left_out"] else {}),
+        "environment": compared.guided.environment,
+        "candidates per state": compared.guided.settings["n_candidates"],
+        "held-out theorems digest": compared.guided.theorems,
+        "MLflow run": report["mlflow_run"],
+    }
+    iteration.report.mkdir(parents=True, exist_ok=True)
+    for name, (_, picture) in shown.items():
+        (iteration.report / f"{name}.png").write_bytes(picture.png)
+    page = iteration.report / "index.html"
+    text = render(f"Report of {iteration.key}", verdict, promotion["promoted"], sections, facts)
+    temporary = page.with_suffix(".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(page)
+    return page

@@ -1,0 +1,166 @@
+"""The comparison of guided search with the baseline."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from prover_assets.defs.resources import LeanResource
+from prover_assets.steps.head_seeds import further_heads
+from prover_assets.steps.labels import MOST_STATES, STEP_LIMIT
+from prover_assets.steps.search import Manifest, read_manifest, require_baseline, require_complete
+from prover_assets.store.layout import DataFolder, IterationFolder, SearchFiles, read_json
+from prover_assets.store.policy import PolicyInUse, baseline_files
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from ebm.evaluation import Comparison, Ranking
+
+POLICY, GUIDED, RANDOM = "policy", "guided", "random"
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Guided against policy alone; the random-energy control against policy alone, where it was run; the rankings."""
+
+    main: "Comparison"
+    control: "Comparison | None"
+    ranking: "Ranking | None"
+    energies: dict[str, list[float]]
+    """ENERGY (lower is better) of held-out states, by label."""
+    baseline: Manifest
+    guided: Manifest
+    baseline_files: SearchFiles
+    heads: "list[Comparison]"
+    """Of further heads, trained alike but for the seed, against the policy alone."""
+    noise: list[dict[str, Any]]
+    """Of each label of the held-out states: how many of a sample a decision procedure calls provable."""
+    trials: list[dict[str, Any]]
+    """What validation said of each weight: beta, area, solved."""
+    beta: float | None
+    """The weight that validation chose for the first head; further heads are searched with it too."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for report.json."""
+        return {
+            "comparison": self.main.to_dict(),
+            "control": None if self.control is None else self.control.to_dict(),
+            "ranking": None if self.ranking is None else self.ranking.to_dict(),
+            "heads": [
+                {
+                    "name": found.second.name,
+                    "beta": self.beta,
+                    "area": found.second.area,
+                    "area_gain": found.second.area - found.first.area,
+                    "solved": {str(budget): count for budget, count in found.second.solved.items()},
+                    "faster": found.paired.faster,
+                    "slower": found.paired.slower,
+                    "p_value": found.paired.p_value,
+                    "ratio": found.paired.ratio,
+                }
+                for found in (self.main, *self.heads)
+            ],
+            "label_noise": self.noise,
+            "validation": self.trials,
+            "candidates_from_memo": {
+                name: {"known": manifest.candidates_known, "asked": manifest.candidates_asked}
+                for name, manifest in ((POLICY, self.baseline), (GUIDED, self.guided))
+            },
+        }
+
+
+def compare(
+    data: DataFolder, iteration: IterationFolder, lean: LeanResource, policy: PolicyInUse, budgets: Sequence[int]
+) -> Compared:
+    """Read the held-out searches and compare them at budgets up to theirs. policy: the iteration's.
+
+    Raises ValueError where the two are not comparable, with the name of the one to make again.
+    """
+    import polars as pl
+
+    from ebm.evaluation import compare_runs, rank_states
+    from ebm.inference import load_scorer
+    from prover.trajectory import read_trajectories
+    from prover.trajectory.labels import merge_labels
+
+    files = baseline_files(data, policy)
+    baseline = require_complete(files, "baseline_trajectories")
+    guided = require_complete(iteration.guided, f"guided_trajectories of {iteration.key}")
+    same = ("theorems", "policy_fingerprint", "environment_fingerprint")
+    if any(getattr(guided, name) != getattr(baseline, name) for name in same) or (
+        guided.settings["max_expansions"] != baseline.settings["max_expansions"]
+    ):
+        require_baseline(data, lean, policy)  # raises, where that is the older one of the two
+        raise ValueError(
+            "the baseline and the guided search are not of the same theorems, policy, Lean and budget any more; "
+            f"materialize guided_trajectories of {iteration.key} again"
+        )
+    highest = int(baseline.settings["max_expansions"])
+    asked = sorted({budget for budget in budgets if 0 < budget < highest} | {highest})
+    main = compare_runs(
+        files.nodes,
+        iteration.guided.nodes,
+        asked,
+        names=(POLICY, GUIDED),
+        seconds=(baseline.seconds, guided.seconds),
+    )
+    control_manifest = read_manifest(iteration.control)
+    control = None
+    if control_manifest is not None and control_manifest.complete and control_manifest.ebm_id == guided.ebm_id:
+        control = compare_runs(
+            files.nodes,
+            iteration.control.nodes,
+            asked,
+            names=(POLICY, RANDOM),
+            seconds=(baseline.seconds, control_manifest.seconds),
+        )
+    rows = merge_labels(read_trajectories([files.nodes, iteration.guided.nodes]))
+    labelled = rows.filter((pl.col("label") != "unknown") & ~pl.col("is_proof_complete"))
+    ranking, energies = None, {}
+    scorer = load_scorer(iteration.checkpoint, policy.resource.load(), data.root)
+    if not labelled.is_empty() and scorer.calibration is not None:
+        ranking = rank_states(rows, scorer, scorer.calibration)
+        distinct = labelled.unique("state_key", maintain_order=True)
+        scores = [-float(score) for score in scorer.score_states(distinct["state_pp"].to_list())]
+        energies = {
+            label: [e for e, found in zip(scores, distinct["label"].to_list(), strict=True) if found == label]
+            for label in ("positive", "negative")
+        }
+    heads = [
+        compare_runs(
+            files.nodes,
+            head.search.nodes,
+            asked,
+            names=(POLICY, f"seed +{head.offset}"),
+            seconds=(baseline.seconds, None),
+        )
+        for head in further_heads(iteration)
+    ]
+    calibration = (read_json(iteration.checkpoint / "config.json") or {}).get("calibration") or {}
+    return Compared(
+        main=main,
+        control=control,
+        ranking=ranking,
+        energies=energies,
+        baseline=baseline,
+        guided=guided,
+        baseline_files=files,
+        heads=heads,
+        noise=_label_noise(rows),
+        trials=list(calibration.get("evidence", {}).get("trials", [])),
+        beta=None if scorer.calibration is None else scorer.calibration.beta,
+    )
+
+
+def _label_noise(rows: "pl.DataFrame") -> list[dict[str, Any]]:
+    """Of a sample of the states of each label (labels merged), how many are in fact provable."""
+    import polars as pl
+
+    from prover.logic.g4ip import provable
+    from prover.trajectory import label_noise
+
+    distinct = rows.filter(pl.col("state_pp") != "").unique(["theorem_name", "state_key"], maintain_order=True)
+    parts = [part.sample(min(MOST_STATES, part.height), seed=0) for _, part in distinct.group_by("label")]
+    if not parts:
+        return []
+    return [entry.to_dict() for entry in label_noise(pl.concat(parts), lambda text: provable(text, STEP_LIMIT))]

@@ -1,0 +1,141 @@
+"""Hidden vectors of the states that training needs, into the cache."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from prover_assets.defs.resources import PolicyResource
+from prover_assets.operate.progress import Update
+from prover_assets.store.layout import DataFolder, IterationFolder, digest_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+
+    from ebm.embeddings import EmbeddingCache
+    from prover.policy.base import FingerprintedPolicy
+
+CHUNK = 4096
+SAMPLE = 500
+"""Vectors of a label that are drawn."""
+SHOWN = 4
+"""States of a label in the preview."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """What was done, in states; `zero` and `non_finite` count bad vectors among those that training will read."""
+
+    requested: int
+    cached: int
+    encoded: int
+    zero: int
+    non_finite: int
+    width: int
+    norm_mean: float
+    encoder_fingerprint: str
+    policy_id: str
+    pooling: str
+    folder: str
+    labels: dict[str, int]
+    """Distinct states by merged label."""
+    states_digest: str
+    """Digest of the labelled states, whatever their order."""
+    plane: Mapping[str, Sequence[tuple[float, float]]]
+    """A sample of the vectors by label, on the two directions along which they differ most."""
+    preview: Sequence[tuple[str, str, str, float]]
+    """(theorem, state, label, norm of its vector) of the first states of each label."""
+
+
+def open_cache(data: DataFolder, model: "FingerprintedPolicy") -> "EmbeddingCache":
+    """The embedding cache of a policy's encoder."""
+    from ebm.embeddings import EmbeddingCache
+
+    return EmbeddingCache(data.embeddings, model.encoder_fingerprint, model.encoding_width, pooling=model.pooling)
+
+
+def labelled_states(iterations: Sequence[IterationFolder]) -> "pl.DataFrame":
+    """Distinct unfinished states of the iterations' trajectories, with one label each: theorem, key, text, label."""
+    import polars as pl
+
+    from prover.trajectory import read_trajectories
+    from prover.trajectory.labels import merge_labels
+
+    frame = merge_labels(read_trajectories([iteration.trajectories.nodes for iteration in iterations]))
+    return (
+        frame.filter(~pl.col("is_proof_complete"))
+        .unique(["theorem_name", "state_key"], maintain_order=True)
+        .select("theorem_name", "state_key", "state_pp", "label", "remaining_depth")
+    )
+
+
+def embed_states(
+    iterations: Sequence[IterationFolder], data: DataFolder, policy: PolicyResource, *, batch_size: int, update: Update
+) -> Embedded:
+    """Encode what the cache lacks of the labelled states (training reads no others), and look at every vector."""
+    import numpy as np
+    import polars as pl
+
+    states = labelled_states(iterations)
+    wanted = states.filter(pl.col("label") != "unknown")
+    texts = dict(zip(wanted["state_key"].to_list(), wanted["state_pp"].to_list(), strict=True))
+    model = policy.load()
+    with open_cache(data, model) as cache:
+        counts = cache.encode_missing(
+            model, texts, batch_size, on_progress=lambda done, total: update(done, total, "states encoded")
+        )
+        zero = non_finite = 0
+        norms = 0.0
+        keys = list(texts)
+        for start in range(0, len(keys), CHUNK):
+            vectors = cache.gather(keys[start : start + CHUNK])
+            finite = np.isfinite(vectors).all(axis=1)
+            non_finite += int((~finite).sum())
+            zero += int((~vectors.any(axis=1)).sum())
+            norms += float(np.linalg.norm(vectors[finite], axis=1).sum())
+        sampled = {
+            label: wanted.filter(pl.col("label") == label).unique("state_key", maintain_order=True).head(SAMPLE)
+            for label in ("positive", "negative")
+        }
+        vectors_of = {label: cache.gather(rows["state_key"].to_list()) for label, rows in sampled.items()}
+        folder = str(cache.folder)
+    preview = [
+        (name, text, label, float(np.linalg.norm(vector)))
+        for label, rows in sampled.items()
+        for (name, text), vector in zip(
+            rows.select("theorem_name", "state_pp").head(SHOWN).iter_rows(), vectors_of[label], strict=False
+        )
+    ]
+    return Embedded(
+        requested=counts.requested,
+        cached=counts.cached,
+        encoded=counts.encoded,
+        zero=zero,
+        non_finite=non_finite,
+        width=model.encoding_width,
+        norm_mean=norms / max(len(keys) - non_finite, 1),
+        encoder_fingerprint=model.encoder_fingerprint,
+        policy_id=model.policy_id,
+        pooling=model.pooling,
+        folder=folder,
+        labels={label: states.filter(pl.col("label") == label).height for label in ("positive", "negative", "unknown")},
+        states_digest=digest_of(sorted(texts)),
+        plane=principal_plane(vectors_of),
+        preview=preview,
+    )
+
+
+def principal_plane(groups: Mapping[str, "np.ndarray"]) -> dict[str, list[tuple[float, float]]]:
+    """Each group's vectors on the two principal directions of all of them together; nothing for fewer than three."""
+    import numpy as np
+
+    everything = np.concatenate(list(groups.values())).astype(np.float64)
+    everything = everything[np.isfinite(everything).all(axis=1)]
+    if len(everything) < 3:
+        return {}
+    centre = everything.mean(axis=0)
+    directions = np.linalg.svd(everything - centre, full_matrices=False)[2][:2]
+    return {
+        name: [(float(x), float(y)) for x, y in (np.nan_to_num(vectors.astype(np.float64)) - centre) @ directions.T]
+        for name, vectors in groups.items()
+    }

@@ -1,0 +1,312 @@
+"""Searches: of the training theorems, and of the held-out ones with and without an energy model."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prover_assets.defs.configs import TrajectoriesConfig
+from prover_assets.defs.resources import LeanResource, PolicyResource
+from prover_assets.operate.progress import Update
+from prover_assets.steps.theorem_sets import load_written, training_window
+from prover_assets.store.champion import starting_champion
+from prover_assets.store.layout import (
+    DamagedFile,
+    DataFolder,
+    IterationFolder,
+    SearchFiles,
+    digest_of,
+    read_json,
+    require_parquet,
+    write_json,
+)
+from prover_assets.store.policy import PolicyInUse, baseline_files, fitting
+from prover_assets.store.verdict import require_passed
+
+if TYPE_CHECKING:
+    from prover.search import SearchProgress
+    from prover.theorems import Theorem
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What made a search's files. A search is taken up again only under the same fingerprint."""
+
+    fingerprint: str
+    complete: bool
+    iteration: int
+    settings: Mapping[str, Any]
+    theorems: str
+    """Digest of the theorems searched."""
+    policy_id: str
+    policy_fingerprint: str
+    environment: str
+    environment_fingerprint: str
+    ebm_id: str | None
+    seconds: float
+    candidates_known: int = 0
+    """States whose candidates the memo knew already, so that the model was not asked."""
+    candidates_asked: int = 0
+    note: str = ""
+    """What a person should know about how the search was guided: a champion that was left out, and why."""
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    """What `prover.search.search_to_files` said of the search."""
+
+
+def read_manifest(files: SearchFiles) -> Manifest | None:
+    """The manifest of a search, None where there is none. Raises DamagedFile."""
+    content = read_json(files.manifest)
+    if content is None:
+        return None
+    try:
+        return Manifest(**content)
+    except TypeError as error:
+        raise DamagedFile(files.manifest, f"it is no manifest of a search ({error})") from error
+
+
+def require_complete(files: SearchFiles, maker: str) -> Manifest:
+    """The manifest of a search that ended. Raises FileNotFoundError or DamagedFile, naming the asset to materialize."""
+    manifest = read_manifest(files)
+    if manifest is None or not manifest.complete:
+        state = "is missing" if manifest is None else "is not finished"
+        raise FileNotFoundError(f"the search {files.nodes} {state}; materialize {maker} first")
+    for path in (files.nodes, files.summary):
+        require_parquet(path)
+    return manifest
+
+
+def digest_of_theorems(theorems: Sequence["Theorem"]) -> str:
+    return digest_of([(t.name, t.statement, t.header) for t in theorems])
+
+
+def run_search(
+    theorems: Sequence["Theorem"],
+    files: SearchFiles,
+    data: DataFolder,
+    lean: LeanResource,
+    policy: PolicyResource,
+    settings: Mapping[str, Any],
+    *,
+    iteration: int,
+    update: Update,
+    checkpoint: Path | None = None,
+    ebm_id: str | None = None,
+    remark: str = "",
+) -> Manifest:
+    """Search and write the files; a search of the same inputs that was cut off is taken up where it stopped.
+
+    checkpoint: the energy model that guides it, None for the policy alone.
+    """
+    import time
+
+    from prover.search import SearchConfig, SearchMemo, search_to_files
+
+    config = SearchConfig.from_dict(settings)
+    model = policy.load()
+    with lean.environment() as environment:
+        identity: dict[str, Any] = {
+            "theorems": digest_of_theorems(theorems),
+            "policy_fingerprint": model.fingerprint,
+            "environment_fingerprint": environment.fingerprint,
+            "ebm_id": ebm_id,
+            "iteration": iteration,
+        }
+        before = _manifest_before(files)
+        fingerprint = digest_of([identity, config.result_settings()])
+        resume = before is not None and not before.complete and before.fingerprint == fingerprint
+        if not resume:
+            _remove(files)
+        manifest = Manifest(
+            **identity,
+            settings=config.to_dict(),
+            fingerprint=fingerprint,
+            complete=False,
+            policy_id=model.policy_id,
+            environment=environment.name,
+            note=remark,
+            seconds=before.seconds if resume and before is not None else 0.0,
+        )
+        write_json(files.manifest, asdict(manifest))
+        began = time.monotonic()
+        scorer = None
+        if checkpoint is not None:
+            from ebm.inference import load_scorer
+
+            scorer = load_scorer(checkpoint, model, data.root)
+        with SearchMemo(data.memo) as memo:
+            figures = search_to_files(
+                theorems,
+                files.nodes,
+                environment,
+                model,
+                config,
+                scorer=scorer,
+                memo=memo,
+                iteration=iteration,
+                resume=resume,
+                ebm_id=ebm_id,
+                on_progress=lambda progress: update(progress.done, progress.theorems, note(progress)),
+            )
+            counts = memo.counts
+        finished = {
+            **asdict(manifest),
+            "complete": True,
+            "seconds": manifest.seconds + time.monotonic() - began,
+            "candidates_known": counts.candidate_hits,
+            "candidates_asked": counts.candidate_misses,
+            "figures": figures,
+        }
+        write_json(files.manifest, finished)
+        return Manifest(**finished)
+
+
+def _manifest_before(files: SearchFiles) -> Manifest | None:
+    """Of a search that is made again anyway: one that cannot be read is no reason not to."""
+    try:
+        return read_manifest(files)
+    except DamagedFile:
+        return None
+
+
+def search_training(
+    config: TrajectoriesConfig,
+    data: DataFolder,
+    iteration: IterationFolder,
+    lean: LeanResource,
+    policy: PolicyResource,
+    update: Update,
+) -> Manifest:
+    """The iteration's training theorems, guided by the champion that the iteration starts from, if there is one.
+
+    policy: the iteration's. A champion of another policy's vectors is left out, and the manifest says why.
+    """
+    theorems = training_window(load_written(data, "train"), config.n_theorems, iteration.number, rotate=config.rotate)
+    started_from = starting_champion(iteration)
+    champion = fitting(data, started_from, policy.load().encoder_fingerprint or None)
+    settings = config.model_dump(exclude={"n_theorems", "rotate"})
+    return run_search(
+        theorems,
+        iteration.trajectories,
+        data,
+        lean,
+        policy,
+        settings,
+        iteration=iteration.number,
+        update=update,
+        checkpoint=None if champion.checkpoint is None else data.root / champion.checkpoint,
+        ebm_id=champion.ebm_id,
+        remark=champion.reason if champion != started_from else "",
+    )
+
+
+def search_baseline(
+    settings: Mapping[str, Any], data: DataFolder, lean: LeanResource, policy: PolicyInUse, update: Update
+) -> Manifest:
+    """The held-out theorems, with the policy alone, into the files of that policy's baseline."""
+    theorems = list(load_written(data, "test"))
+    files = baseline_files(data, policy)
+    return run_search(theorems, files, data, lean, policy.resource, settings, iteration=0, update=update)
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """What a search would be made of now: held-out theorems (digest), policy and Lean (name and fingerprint)."""
+
+    theorems: str
+    policy_id: str
+    policy_fingerprint: str
+    environment: str
+    environment_fingerprint: str
+
+    def differs(self, manifest: Manifest, *, held_out: bool = True) -> str:
+        """In what a search was made of something else, to follow its name in a sentence; "" where in nothing.
+
+        held_out: whether it is a search of the held-out theorems.
+        """
+        if held_out and manifest.theorems != self.theorems:
+            return "searched other held-out theorems than there are now"
+        if manifest.policy_fingerprint != self.policy_fingerprint:
+            return f"was searched with the policy {manifest.policy_id}, and the policy is now {self.policy_id}"
+        if manifest.environment_fingerprint != self.environment_fingerprint:
+            before, now = manifest.environment, self.environment
+            if before == now:  # other rules of ours, other limits, or other files of the project
+                before = f"{before} as {manifest.environment_fingerprint[:12]}"
+                now = f"{now} as {self.environment_fingerprint[:12]}"
+            return f"was searched with the Lean {before}, and the Lean is now {now}"
+        return ""
+
+
+def present(data: DataFolder, lean: LeanResource, policy: PolicyResource) -> Present:
+    """Load the policy and open the Lean to say what there is now. Raises FileNotFoundError without theorems."""
+    theorems, model = digest_of_theorems(list(load_written(data, "test"))), policy.load()
+    return Present(theorems, model.policy_id, model.fingerprint, *lean.identity())
+
+
+def require_baseline(
+    data: DataFolder, lean: LeanResource, policy: PolicyInUse, update: Update | None = None
+) -> Manifest:
+    """The baseline of a policy. One of a tuned policy is searched now if it is not there yet, once per policy, Lean and
+    theorem set, under the settings of the baseline before it.
+
+    Raises FileNotFoundError where there is no baseline to go by, ValueError where the one there is of other theorems,
+    of another policy or of another Lean.
+    """
+    now = present(data, lean, policy.resource)
+    if policy.tuned and update is not None:
+        found = read_manifest(baseline_files(data, policy))
+        made = found is not None and found.complete
+        before = found if made and found is not None else require_complete(data.baseline, "baseline_trajectories")
+        if not made or now.differs(before):
+            return search_baseline(before.settings, data, lean, policy, update)
+    baseline = require_complete(baseline_files(data, policy), "baseline_trajectories")
+    difference = now.differs(baseline)
+    if difference:
+        raise ValueError(f"the baseline {difference}; materialize baseline_trajectories again")
+    return baseline
+
+
+def search_guided(
+    data: DataFolder,
+    iteration: IterationFolder,
+    lean: LeanResource,
+    policy: PolicyInUse,
+    update: Update,
+    *,
+    mode: str,
+) -> Manifest:
+    """The held-out theorems with the iteration's own energy model, under the settings that the baseline was run with.
+
+    mode: `calibrated`, or `random-energy` for the control. Raises RefusedCheckpoint for a model that failed its checks,
+    ValueError where theorems, policy or Lean are no longer those of the baseline.
+    """
+    verdict = require_passed(iteration)
+    baseline = require_baseline(data, lean, policy)
+    theorems = list(load_written(data, "test"))
+    files = iteration.control if mode == "random-energy" else iteration.guided
+    settings = {**baseline.settings, "mode": mode}
+    return run_search(
+        theorems,
+        files,
+        data,
+        lean,
+        policy.resource,
+        settings,
+        iteration=iteration.number,
+        update=update,
+        checkpoint=iteration.checkpoint,
+        ebm_id=verdict.ebm_id,
+    )
+
+
+def note(progress: "SearchProgress") -> str:
+    """How a search is going, in a few words."""
+    rate = progress.expansions / progress.elapsed_s if progress.elapsed_s > 0 else 0.0
+    return f"{progress.proved} proved, {rate:.0f} expansions/s"
+
+
+def _remove(files: SearchFiles) -> None:
+    import shutil
+
+    for path in files.all():
+        path.unlink(missing_ok=True)
+    shutil.rmtree(files.parts, ignore_errors=True)

@@ -1,0 +1,78 @@
+"""Theorem sets: from a shipped name or a file into the data folder."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prover_assets.defs.configs import TheoremsConfig
+from prover_assets.store.layout import DataFolder
+
+if TYPE_CHECKING:
+    from prover.theorems import Theorem, TheoremSet
+
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenSets:
+    """The three sets as written, with their digests."""
+
+    sets: Mapping[str, "TheoremSet"]
+    digests: Mapping[str, str]
+
+
+def write_theorem_sets(config: TheoremsConfig, data: DataFolder) -> WrittenSets:
+    """Load the three sets, refuse theorems that are in two of them, and write them as JSONL. Raises ValueError."""
+    limits = {"train": None, "valid": config.valid_limit, "test": config.test_limit}
+    sets = {}
+    for split in SPLITS:
+        loaded, most = load_set(getattr(config, split)), limits[split]
+        sets[split] = loaded if most is None else loaded.limit(most)
+    seen: dict[str, str] = {}
+    for split, theorems in sets.items():
+        for theorem in theorems:
+            other = seen.setdefault(theorem.name, split)
+            if other != split:
+                raise ValueError(f"theorem {theorem.name} is in {other} and in {split}; the sets must not overlap")
+    for split, theorems in sets.items():
+        write_set(theorems, data.theorems(split))
+    return WrittenSets(sets, {split: theorems.digest for split, theorems in sets.items()})
+
+
+def write_set(theorems: "TheoremSet", path: Path) -> None:
+    """As JSONL, whole or not at all."""
+    fields = ("name", "statement", "header", "split", "difficulty")
+    lines = [
+        json.dumps({f: getattr(t, f) for f in fields if getattr(t, f) not in (None, "")}, ensure_ascii=False)
+        for t in theorems
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def load_written(data: DataFolder, split: str) -> "TheoremSet":
+    """A set as the theorems asset wrote it. Raises FileNotFoundError that says so where there is none."""
+    path = data.theorems(split)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing; materialize theorems first")
+    return load_set(str(path))
+
+
+def load_set(name: str) -> "TheoremSet":
+    """A shipped set by its name, or a JSON, JSONL or Parquet file by its path; `SET:SPLIT` is one split of it."""
+    from prover.theorems import TheoremSet
+
+    return TheoremSet.load(name)
+
+
+def training_window(theorems: "TheoremSet", n: int, iteration: int, *, rotate: bool) -> list["Theorem"]:
+    """The theorems an iteration searches: the first `n`, or the next `n` each iteration, round and round."""
+    everything = list(theorems)
+    if n >= len(everything):
+        return everything
+    start = iteration * n % len(everything) if rotate else 0
+    return (everything + everything)[start : start + n]

@@ -1,0 +1,180 @@
+"""The energy model of an iteration: training on the trajectories so far, calibration on validation theorems."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from prover_assets.defs.configs import TrainingConfig
+from prover_assets.defs.resources import LeanResource, PolicyResource
+from prover_assets.operate.progress import Update
+from prover_assets.steps.embed import open_cache
+from prover_assets.steps.search import Manifest, digest_of_theorems, read_manifest
+from prover_assets.steps.theorem_sets import load_written
+from prover_assets.store.champion import Evidence
+from prover_assets.store.layout import DataFolder, IterationFolder, digest_of
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from prover.policy.base import FingerprintedPolicy
+
+HEAD_FIELDS = ("d_hidden1", "d_hidden2", "dropout")
+OWN_FIELDS = (*HEAD_FIELDS, "valid_fraction", "history", "calibration_expansions", "betas")
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A trained head: its last metrics, its curves, and how long it took."""
+
+    ebm_id: str
+    metrics: Mapping[str, float | None]
+    history: "pl.DataFrame"
+    warnings: tuple[str, ...]
+    steps: int
+    best_step: int | None
+    seconds: float
+    data: Mapping[str, Any]
+    """Counts of what it was trained on: rows, positives, negatives, theorems."""
+
+
+def train_head(
+    config: TrainingConfig,
+    data: DataFolder,
+    iteration: IterationFolder,
+    history: Sequence[IterationFolder],
+    policy: PolicyResource,
+    update: Update,
+) -> Trained:
+    """Train on the trajectories of `history`, into the iteration's checkpoint folder."""
+    from ebm.checkpoint import checkpoint_id
+    from ebm.model.energy_head import EnergyHeadConfig
+    from ebm.training.config import EBMTrainingConfig
+    from ebm.training.from_files import train_from_files
+
+    iteration.verdict.unlink(missing_ok=True)  # until it is judged again, nothing may use what is written now
+    values = config.model_dump()
+    model = policy.load()
+    require_same_policy(iteration, model)
+    with open_cache(data, model) as cache, torch_threads(1 if model.encoding_width < 1024 else os.cpu_count() or 1):
+        result = train_from_files(
+            [folder.trajectories.nodes for folder in history],
+            model,
+            iteration.checkpoint,
+            EBMTrainingConfig.from_dict({key: value for key, value in values.items() if key not in OWN_FIELDS}),
+            head_config=EnergyHeadConfig(model.encoding_width, **{name: values[name] for name in HEAD_FIELDS}),
+            cache=cache,
+            valid_fraction=config.valid_fraction,
+            on_metrics=lambda step, metrics: update(step, config.total_steps, metrics.display()),
+        )
+    if result.status == "interrupted":
+        raise KeyboardInterrupt
+    last = {} if result.metrics is None else asdict(result.metrics)
+    return Trained(
+        ebm_id=checkpoint_id(iteration.checkpoint),
+        metrics={name: value for name, value in last.items() if isinstance(value, int | float)},
+        history=result.history.to_frame(),
+        warnings=tuple(result.warnings),
+        steps=result.step,
+        best_step=result.best_step,
+        seconds=result.train_seconds,
+        data=result.summary.to_dict(),
+    )
+
+
+def require_same_policy(iteration: IterationFolder, model: "FingerprintedPolicy") -> None:
+    """Raises ValueError where the iteration was searched with another policy than it has now."""
+    manifest = read_manifest(iteration.trajectories)
+    if manifest is not None and manifest.policy_fingerprint != model.fingerprint:
+        raise ValueError(
+            f"{iteration.key} was searched with the policy {manifest.policy_id}, and its policy is now "
+            f"{model.policy_id}; materialize trajectories of {iteration.key} again"
+        )
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Give torch `count` threads for a while. A step of a small head is too short to share between threads."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def calibrate_head(
+    config: TrainingConfig,
+    data: DataFolder,
+    iteration: IterationFolder,
+    history: Sequence[IterationFolder],
+    lean: LeanResource,
+    policy: PolicyResource,
+    update: Update,
+) -> tuple[Evidence, dict[str, Any]]:
+    """Choose the weight of the energy on validation theorems and store it in the checkpoint, with what it rests on."""
+    from ebm.calibration import calibrate
+    from ebm.checkpoint import checkpoint_id, write_calibration
+    from ebm.inference import load_scorer
+    from prover.search import SearchConfig, SearchMemo
+    from prover.trajectory import read_trajectories
+    from prover.trajectory.labels import merge_labels
+
+    manifest = read_manifest(iteration.trajectories)
+    assert manifest is not None, "training has read these trajectories"
+    theorems = list(load_written(data, "valid"))
+    settings = {**manifest.settings, "max_expansions": config.calibration_expansions, "mode": "calibrated"}
+    model = policy.load()
+    tried = 0
+    beta_now: float | None = None
+
+    def progress(beta: float, state: Any) -> None:
+        nonlocal tried, beta_now
+        if beta != beta_now:
+            tried, beta_now = tried + 1, beta
+        done = (tried - 1) * state.theorems + state.done
+        update(done, len(set(config.betas)) * state.theorems, f"beta {beta:g}: {state.proved} proved")
+
+    with lean.environment() as environment, SearchMemo(data.memo) as memo:
+        found = calibrate(
+            load_scorer(iteration.checkpoint, model, data.root),
+            merge_labels(read_trajectories([folder.trajectories.nodes for folder in _of_policy(history, manifest)])),
+            theorems,
+            environment,
+            model,
+            SearchConfig.from_dict(settings),
+            memo=memo,
+            betas=config.betas,
+            on_progress=progress,
+        )
+        conditions = digest_of(
+            [digest_of_theorems(theorems), settings, model.fingerprint, environment.fingerprint, LOWEST]
+        )
+    facts = found.evidence()
+    write_calibration(iteration.checkpoint, found.mixing, facts)
+    areas = dict(zip(found.betas, found.areas, strict=True))
+    evidence = Evidence(
+        ebm_id=checkpoint_id(iteration.checkpoint),
+        beta=found.mixing.beta,
+        area=areas[found.mixing.beta],
+        policy_area=areas[0.0],
+        conditions=conditions,
+    )
+    return evidence, facts
+
+
+def _of_policy(history: Sequence[IterationFolder], manifest: Manifest) -> list[IterationFolder]:
+    """The iterations searched with the policy of `manifest`: log-probabilities of another one have another scale."""
+    manifests = [(folder, read_manifest(folder.trajectories)) for folder in history]
+    return [
+        folder
+        for folder, other in manifests
+        if other is not None and other.policy_fingerprint == manifest.policy_fingerprint
+    ]
+
+
+LOWEST = "area from 4 expansions"
+"""Part of the conditions under which two areas may be compared."""

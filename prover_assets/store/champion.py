@@ -1,0 +1,117 @@
+"""Whether an iteration's energy model becomes the champion that the next iteration searches with."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from prover_assets.store.layout import DamagedFile, IterationFolder, read_json, write_json
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What validation says of a checkpoint.
+
+    area, policy_area: area under the solve curve of the validation theorems, in [0, 1], with the chosen weight and with
+    weight 0 (the policy alone). conditions: digest of the theorems, budget and policy, so that areas of different
+    checkpoints are compared only where they mean the same.
+    """
+
+    ebm_id: str
+    beta: float
+    area: float
+    policy_area: float
+    conditions: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChampionRecord:
+    """The champion that an iteration starts from. All None: the policy alone."""
+
+    ebm_id: str | None
+    checkpoint: str | None
+    """Path from the data folder."""
+    decided_by: str | None
+    """The iteration whose report decided it."""
+    reason: str
+    evidence: Evidence | None = None
+
+    @property
+    def data_version(self) -> str:
+        return self.ebm_id or "policy-alone"
+
+
+POLICY_ALONE = ChampionRecord(None, None, None, "the first iteration searches with the policy alone")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    promoted: bool
+    reason: str
+    """One sentence for people."""
+
+
+def decide(new: Evidence, champion: ChampionRecord, *, minimum_gain: float, promote: bool = True) -> Decision:
+    """Promote when validation says that guidance helps, and helps no less than the champion's does."""
+    gain = new.area - new.policy_area
+    measured = f"validation area {new.area:.3f} at beta {new.beta:g}, {new.policy_area:.3f} with the policy alone"
+    if not promote:
+        return Decision(False, f"promotion is switched off ({measured})")
+    if new.beta == 0:
+        return Decision(False, f"validation chose beta = 0, the policy alone ({measured})")
+    if gain < minimum_gain:
+        return Decision(
+            False, f"the gain of {gain:+.3f} is below the least that counts, {minimum_gain:.3f} ({measured})"
+        )
+    old = champion.evidence
+    if old is not None and old.conditions == new.conditions and new.area < old.area:
+        return Decision(
+            False, f"the champion of {champion.decided_by} stays: its validation area is {old.area:.3f} ({measured})"
+        )
+    return Decision(True, f"gain of {gain:+.3f} on validation ({measured})")
+
+
+def evidence_of(iteration: IterationFolder) -> Evidence:
+    """What validation said of an iteration's checkpoint. Raises FileNotFoundError before calibration, DamagedFile."""
+    content = read_json(iteration.evidence)
+    if content is None:
+        raise FileNotFoundError(f"{iteration.evidence} is missing; materialize ebm_checkpoint of {iteration.key} first")
+    try:
+        return Evidence(**content)
+    except TypeError as error:
+        raise DamagedFile(iteration.evidence, f"it is no evidence of a validation ({error})") from error
+
+
+def write_champion(iteration: IterationFolder, record: ChampionRecord) -> None:
+    """Say which champion `iteration` searches with."""
+    write_json(iteration.champion, asdict(record))
+
+
+def read_champion_of(iteration: IterationFolder) -> ChampionRecord | None:
+    """The champion that `iteration` searches with, None where nothing was decided. Raises DamagedFile."""
+    content: Mapping[str, Any] | None = read_json(iteration.champion)
+    if content is None:
+        return None
+    evidence = content.get("evidence")
+    try:
+        return ChampionRecord(
+            ebm_id=content["ebm_id"],
+            checkpoint=content["checkpoint"],
+            decided_by=content["decided_by"],
+            reason=content["reason"],
+            evidence=Evidence(**evidence) if evidence is not None else None,
+        )
+    except (KeyError, TypeError) as error:
+        raise DamagedFile(iteration.champion, f"it is no record of a champion ({error!r})") from error
+
+
+def starting_champion(iteration: IterationFolder) -> ChampionRecord:
+    """The champion of an iteration; the policy alone for the first. Raises ValueError where it is undecided."""
+    record = read_champion_of(iteration)
+    if record is not None:
+        return record
+    if iteration.number == 0:
+        return POLICY_ALONE
+    raise ValueError(
+        f"nothing says which champion {iteration.key} searches with: materialize iteration_report of the iteration "
+        "before it first"
+    )

@@ -1,0 +1,312 @@
+"""Where things lie in the data folder, and the small JSON files beside them."""
+
+import fcntl
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prover_assets.defs.partitions import in_order, iteration_key, iteration_number
+
+LEAST_FREE_BYTES = 200 * 1024 * 1024
+
+
+class DataFolderError(RuntimeError):
+    """The data folder cannot be used; the message says why and what to do."""
+
+
+class DamagedFile(ValueError):
+    """A file of the data folder that is not what it should be. The message names it, what is wrong and what to do."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} is damaged: {' '.join(reason.split())}; materialize {maker(path)} again")
+
+
+@dataclass(frozen=True, slots=True)
+class SearchFiles:
+    """The files of one search: nodes, attempts, a summary row per theorem, and a manifest of what made them."""
+
+    nodes: Path
+
+    @property
+    def attempts(self) -> Path:
+        return self.nodes.with_suffix(".attempts.parquet")
+
+    @property
+    def summary(self) -> Path:
+        return self.nodes.with_suffix(".summary.parquet")
+
+    @property
+    def parts(self) -> Path:
+        return self.nodes.with_suffix(".parts")
+
+    @property
+    def manifest(self) -> Path:
+        return self.nodes.with_suffix(".manifest.json")
+
+    def all(self) -> tuple[Path, ...]:
+        return (self.nodes, self.attempts, self.summary, self.manifest)
+
+
+@dataclass(frozen=True, slots=True)
+class IterationFolder:
+    """`data/iterations/iter_000/`."""
+
+    root: Path
+
+    @property
+    def key(self) -> str:
+        return self.root.name
+
+    @property
+    def number(self) -> int:
+        return iteration_number(self.root.name)
+
+    @property
+    def champion(self) -> Path:
+        """The champion that this iteration searches with, as the report of the iteration before decided it."""
+        return self.root / "champion.json"
+
+    @property
+    def policy_record(self) -> Path:
+        """The policy that this iteration searches with, where the tuning of the one before decided it."""
+        return self.root / "policy.json"
+
+    @property
+    def tuned_policy(self) -> Path:
+        """The policy that this iteration tuned; moved to `policies/` when it is adopted."""
+        return self.root / "tuned_policy"
+
+    @property
+    def tuning(self) -> Path:
+        """What tuning the policy came to: numbers and decision; there once it has ended."""
+        return self.root / "policy_tuning.json"
+
+    @property
+    def following(self) -> "IterationFolder":
+        """The next iteration's folder."""
+        return IterationFolder(self.root.parent / iteration_key(self.number + 1))
+
+    @property
+    def trajectories(self) -> SearchFiles:
+        return SearchFiles(self.root / "trajectories.parquet")
+
+    @property
+    def guided(self) -> SearchFiles:
+        return SearchFiles(self.root / "guided.parquet")
+
+    @property
+    def control(self) -> SearchFiles:
+        """The held-out theorems searched with a random energy in the same formula."""
+        return SearchFiles(self.root / "control.parquet")
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.root / "ebm"
+
+    @property
+    def verdict(self) -> Path:
+        return self.checkpoint / "verdict.json"
+
+    @property
+    def evidence(self) -> Path:
+        """What validation said of the checkpoint."""
+        return self.checkpoint / "validation.json"
+
+    @property
+    def heads(self) -> Path:
+        """Further heads, alike but for the seed, with their searches of the held-out theorems."""
+        return self.root / "heads"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report"
+
+    @property
+    def report_file(self) -> Path:
+        """The report's numbers; there once the iteration is finished."""
+        return self.report / "report.json"
+
+
+@dataclass(frozen=True, slots=True)
+class DataFolder:
+    """The folder that a project's runs write to: `./data`, or what PROVER_DATA names."""
+
+    root: Path
+
+    @classmethod
+    def default(cls) -> "DataFolder":
+        return cls(Path(os.environ.get("PROVER_DATA") or "data").resolve())
+
+    @property
+    def memo(self) -> Path:
+        return self.root / "memo.sqlite"
+
+    @property
+    def embeddings(self) -> Path:
+        return self.root / "embeddings"
+
+    @property
+    def baseline(self) -> SearchFiles:
+        return SearchFiles(self.root / "baseline" / "trajectories.parquet")
+
+    @property
+    def champions(self) -> Path:
+        """Promoted checkpoints, copied here by their id: what a champion is does not change under it."""
+        return self.root / "champions"
+
+    @property
+    def policies(self) -> Path:
+        """Adopted policies, by name: what a policy is does not change under those who use it."""
+        return self.root / "policies"
+
+    @property
+    def mlflow(self) -> Path:
+        return self.root / "mlflow"
+
+    def theorems(self, split: str) -> Path:
+        return self.root / "theorems" / f"{split}.jsonl"
+
+    def iteration(self, key_or_number: str | int) -> IterationFolder:
+        key = key_or_number if isinstance(key_or_number, str) else iteration_key(key_or_number)
+        iteration_number(key)
+        return IterationFolder(self.root / "iterations" / key)
+
+    def iterations(self) -> list[IterationFolder]:
+        """The iterations that have a folder, in order."""
+        folder = self.root / "iterations"
+        names = [p.name for p in folder.iterdir() if p.is_dir()] if folder.is_dir() else []
+        return [self.iteration(name) for name in in_order(names)]
+
+    def prepare(self) -> None:
+        """Make the folder and prove that it can be written to. Raises DataFolderError, before any work is done."""
+        remedy = "free some space, or set PROVER_DATA to a folder that can be written to"
+        try:
+            for path in (self.root, *self.root.parents):
+                if path.exists() and not path.is_dir():
+                    raise DataFolderError(
+                        f"the data folder {self.root} cannot be made: {path} is a file, and should be a folder; set "
+                        "PROVER_DATA to a folder, or move the file away"
+                    )
+            self.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self.root, prefix=".write-test-") as probe:
+                probe.write(b"\0" * 4096)
+                probe.flush()
+                os.fsync(probe.fileno())
+        except OSError as error:
+            raise DataFolderError(f"cannot write to the data folder {self.root}: {error.strerror}; {remedy}") from error
+        free = shutil.disk_usage(self.root).free
+        if free < LEAST_FREE_BYTES:
+            raise DataFolderError(
+                f"the data folder {self.root} has {free / 1e6:.0f} MB free; a run wants at least "
+                f"{LEAST_FREE_BYTES / 1e6:.0f} MB; {remedy}"
+            )
+
+    @contextmanager
+    def held(self, what: str) -> Iterator[None]:
+        """Hold `what` (e.g. `iter_000`) against other processes. Refuses at once when another one holds it."""
+        folder = self.root / ".locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / f"{what}.lock", "a+", encoding="utf-8") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                handle.seek(0)
+                raise DataFolderError(
+                    f"another process ({handle.read().strip() or 'unknown'}) is writing {what} in {self.root}; "
+                    "wait for it to end, or stop it, and run this again"
+                ) from None
+            handle.truncate(0)
+            handle.write(f"process {os.getpid()}")
+            handle.flush()
+            yield
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write atomically: a reader sees the old file or the new one, never half of one. NaN and infinity become null."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with open(temporary, "w", encoding="utf-8") as handle:
+        json.dump(_finite(content), handle, indent=2, ensure_ascii=False, allow_nan=False)
+        handle.write("\n")
+        handle.flush()
+        os.fsync(handle.fileno())
+    temporary.replace(path)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The content of a JSON file, or None where there is none. Raises DamagedFile for one that is not an object."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise DamagedFile(path, f"it should hold a JSON object, and is no JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise DamagedFile(path, f"it should hold a JSON object, and holds a {type(content).__name__}")
+    return content
+
+
+def require_parquet(path: Path) -> None:
+    """Look at the end of a Parquet file, where its columns are described. Raises DamagedFile if there is none."""
+    import polars as pl
+
+    try:
+        pl.read_parquet_schema(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DamagedFile(path, f"it should be a Parquet file, and cannot be read ({error})") from error
+
+
+MAKERS = (
+    (r"ITERATION/champion\.json", "iteration_report", -1),
+    (r"ITERATION/policy\.json", "policy_checkpoint", -1),
+    (r"ITERATION/(policy_tuning\.json|tuned_policy/.*)", "policy_checkpoint", 0),
+    (r"ITERATION/trajectories\..*", "trajectories", 0),
+    (r"ITERATION/ebm/.*", "ebm_checkpoint", 0),
+    (r"ITERATION/(guided\.|control\.|heads/).*", "guided_trajectories", 0),
+    (r"ITERATION/report/.*", "iteration_report", 0),
+    (r"theorems/[^/]+", "theorems", 0),
+    (r"baseline/([^/]+/)?[^/]+", "baseline_trajectories", 0),
+    (r"champion\.json", "iteration_report of the newest iteration", 0),
+)
+"""(the end of a path, the asset that writes it, how many iterations after the one that it lies in); first counts."""
+
+
+def maker(path: Path) -> str:
+    """The asset that writes a file of the data folder, with its iteration: `ebm_checkpoint of iter_003`."""
+    for pattern, asset, later in MAKERS:
+        found = re.search("(?:^|/)" + pattern.replace("ITERATION", r"(?P<key>iter_\d{3,})") + "$", path.as_posix())
+        if found is not None:
+            key = found.groupdict().get("key")
+            return asset if key is None else f"{asset} of {iteration_key(max(0, iteration_number(key) + later))}"
+    return "the asset that writes it"
+
+
+def digest_of(content: Any) -> str:
+    """Hex digest of anything JSON can write, whatever the order of its keys."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
