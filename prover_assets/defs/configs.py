@@ -1,8 +1,8 @@
 """What can be set in the Launchpad: one Config a asset; every field has a default, a unit and bounds.
 
 Dagster refuses unknown keys and wrong types before a run starts; `prover_assets.operate.preflight` looks at bounds, and
-at what settings say together, in the first step of a run. No `from __future__ import annotations` here: Dagster reads the types
-at import.
+at what settings say together, in the first step of a run. No `from __future__ import annotations` here: Dagster reads
+the types at import.
 """
 
 from collections.abc import Mapping
