@@ -155,9 +155,10 @@ def iterate(config: str, output: Path) -> None:
     import prover.policy
     from prover_assets.definitions import defs
     from prover_assets.defs.assets import ebm_checkpoint, iteration_report
-    from prover_assets.defs.partitions import FIRST_ITERATION, ITERATION
+    from prover_assets.defs.partitions import ITERATION
     from prover_assets.operate.presets import load_run_config
     from prover_assets.operate.progress import using
+    from prover_assets.store.iterations import FIRST_ITERATION
     from prover_assets.tracking.mlflow import Store, TrackedRun
 
     watch = Stopwatch()

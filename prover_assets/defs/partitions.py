@@ -1,38 +1,7 @@
-"""The partitions of the loop: one a iteration, `iter_000`, `iter_001`, ..."""
-
-import re
-from collections.abc import Iterable
+"""The partitions of the loop: one per iteration, named as `prover_assets.store.iterations` says."""
 
 import dagster as dg
 
 ITERATION = "iteration"
-FIRST_ITERATION = "iter_000"
 
 iteration_partitions = dg.DynamicPartitionsDefinition(name=ITERATION)
-
-_KEY = re.compile(r"iter_(\d{3,})")
-
-
-def iteration_key(number: int) -> str:
-    """`iter_007` for 7."""
-    if number < 0:
-        raise ValueError(f"an iteration number is 0 or more; got {number}")
-    return f"iter_{number:03d}"
-
-
-def iteration_number(key: str) -> int:
-    """7 for `iter_007`. Raises ValueError for anything else."""
-    match = _KEY.fullmatch(key)
-    if match is None or iteration_key(int(match[1])) != key:
-        raise ValueError(f"an iteration is named iter_000, iter_001, ...; got {key!r}")
-    return int(match[1])
-
-
-def following(key: str) -> str:
-    """The key of the next iteration: `iter_008` for `iter_007`."""
-    return iteration_key(iteration_number(key) + 1)
-
-
-def in_order(keys: Iterable[str]) -> list[str]:
-    """Keys sorted by their number (iter_1000 after iter_999); keys of another form are left out."""
-    return sorted((key for key in keys if _KEY.fullmatch(key)), key=iteration_number)

@@ -12,10 +12,11 @@ from prover_assets.defs.jobs import (
     iteration_job,
     policy_iteration_job,
 )
-from prover_assets.defs.partitions import ITERATION, iteration_number
+from prover_assets.defs.partitions import ITERATION
 from prover_assets.defs.resources import DataResource
 from prover_assets.defs.schedules import request
 from prover_assets.operate.next import next_iteration, runs_in_progress
+from prover_assets.store.iterations import iteration_number
 from prover_assets.tracking.mlflow import MlflowResource
 
 

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from prover_assets.store.champion import read_champion_of
-from prover_assets.store.layout import DataFolder, IterationFolder, read_json
+from prover_assets.store.files import read_json
+from prover_assets.store.layout import DataFolder, IterationFolder
 from prover_assets.store.policy import record_in_force
 
 Plan = list[tuple[Path, int]]

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import dagster as dg
 
 from prover_assets.defs.jobs import BASELINE_ASSETS, ITERATION_ASSETS, TUNING_ASSET
-from prover_assets.defs.partitions import FIRST_ITERATION, ITERATION, following, in_order
+from prover_assets.defs.partitions import ITERATION
+from prover_assets.store.iterations import FIRST_ITERATION, following, in_order
 from prover_assets.store.layout import DataFolder
 
 IN_PROGRESS = (

@@ -7,8 +7,10 @@ from typing import Any, TypeVar
 import dagster as dg
 
 from prover_assets.defs.resources import LeanResource, PolicyResource
-from prover_assets.steps.search import Present, present, read_manifest
-from prover_assets.store.layout import DamagedFile, DataFolder, IterationFolder, SearchFiles
+from prover_assets.steps.search import Present, present
+from prover_assets.store.files import DamagedFile
+from prover_assets.store.layout import DataFolder, IterationFolder, SearchFiles
+from prover_assets.store.manifest import read_manifest
 from prover_assets.store.policy import baseline_files, policy_of
 
 Resource = TypeVar("Resource", bound=dg.ConfigurableResource[Any])

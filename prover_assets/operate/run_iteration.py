@@ -15,7 +15,8 @@ from prover_assets.operate.preflight import SettingsError, config_of, require_kn
 from prover_assets.operate.presets import PRESETS, PresetError, load_run_config
 from prover_assets.operate.progress import TerminalReporter, using
 from prover_assets.report.tables import memo_line, paired_lines, terminal_table
-from prover_assets.store.layout import DataFolder, DataFolderError, IterationFolder, read_json
+from prover_assets.store.files import read_json
+from prover_assets.store.layout import DataFolder, DataFolderError, IterationFolder
 from prover_assets.tracking.relocation import relocate
 from prover_assets.ui import dagster_home
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prover_assets.defs.partitions import in_order
-from prover_assets.store.layout import DataFolder, IterationFolder, read_json
+from prover_assets.store.files import read_json
+from prover_assets.store.iterations import in_order
+from prover_assets.store.layout import DataFolder, IterationFolder
 
 
 class CompareError(ValueError):

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from prover_assets.report.plots import TreeNode
-from prover_assets.store.layout import DamagedFile, SearchFiles, digest_of, maker
+from prover_assets.store.files import DamagedFile, digest_of, maker
+from prover_assets.store.layout import SearchFiles
 
 if TYPE_CHECKING:
     import polars as pl

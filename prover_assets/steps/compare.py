@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 from prover_assets.defs.resources import LeanResource
 from prover_assets.steps.head_seeds import further_heads
 from prover_assets.steps.labels import MOST_STATES, STEP_LIMIT
-from prover_assets.steps.search import Manifest, read_manifest, require_baseline, require_complete
-from prover_assets.store.layout import DataFolder, IterationFolder, SearchFiles, read_json
+from prover_assets.steps.search import require_baseline
+from prover_assets.store.files import read_json
+from prover_assets.store.layout import DataFolder, IterationFolder, SearchFiles
+from prover_assets.store.manifest import Manifest, read_manifest, require_complete
 from prover_assets.store.policy import PolicyInUse, baseline_files
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from prover_assets.defs.resources import PolicyResource
 from prover_assets.operate.progress import Update
-from prover_assets.store.layout import DataFolder, IterationFolder, digest_of
+from prover_assets.store.files import digest_of
+from prover_assets.store.layout import DataFolder, IterationFolder
 
 if TYPE_CHECKING:
     import numpy as np

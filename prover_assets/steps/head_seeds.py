@@ -7,10 +7,11 @@ from typing import Any
 from prover_assets.defs.resources import LeanResource
 from prover_assets.operate.progress import Update
 from prover_assets.steps.embed import open_cache
-from prover_assets.steps.search import Manifest, read_manifest, require_baseline, run_search
+from prover_assets.steps.search import require_baseline, run_search
 from prover_assets.steps.theorem_sets import load_written
 from prover_assets.steps.train import torch_threads
 from prover_assets.store.layout import DataFolder, IterationFolder, SearchFiles
+from prover_assets.store.manifest import Manifest, read_manifest
 from prover_assets.store.policy import PolicyInUse
 
 

@@ -1,7 +1,8 @@
 """Which iterations' trajectories a step reads."""
 
-from prover_assets.steps.search import require_complete
-from prover_assets.store.layout import DataFolder, IterationFolder, require_parquet
+from prover_assets.store.files import require_parquet
+from prover_assets.store.layout import DataFolder, IterationFolder
+from prover_assets.store.manifest import require_complete
 
 
 def iterations_until(data: DataFolder, iteration: IterationFolder, latest: int = 0) -> list[IterationFolder]:

@@ -1,12 +1,39 @@
-"""Carrying out a promotion: the checkpoint copied to where it does not change, and the records that point to it."""
+"""Promotion: the rule that decides whether a new energy model becomes the champion, and carrying the decision out."""
 
 import os
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from prover_assets.store.champion import ChampionRecord, Decision, Evidence, write_champion
+from prover_assets.store.champion import ChampionRecord, Evidence, write_champion
 from prover_assets.store.layout import DataFolder, IterationFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    promoted: bool
+    reason: str
+    """One sentence for people."""
+
+
+def decide(new: Evidence, champion: ChampionRecord, *, minimum_gain: float, promote: bool = True) -> Decision:
+    """Promote when validation says that guidance helps, and helps no less than the champion's does."""
+    gain = new.area - new.policy_area
+    measured = f"validation area {new.area:.3f} at beta {new.beta:g}, {new.policy_area:.3f} with the policy alone"
+    if not promote:
+        return Decision(False, f"promotion is switched off ({measured})")
+    if new.beta == 0:
+        return Decision(False, f"validation chose beta = 0, the policy alone ({measured})")
+    if gain < minimum_gain:
+        return Decision(
+            False, f"the gain of {gain:+.3f} is below the least that counts, {minimum_gain:.3f} ({measured})"
+        )
+    old = champion.evidence
+    if old is not None and old.conditions == new.conditions and new.area < old.area:
+        return Decision(
+            False, f"the champion of {champion.decided_by} stays: its validation area is {old.area:.3f} ({measured})"
+        )
+    return Decision(True, f"gain of {gain:+.3f} on validation ({measured})")
 
 
 def crown(

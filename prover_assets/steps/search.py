@@ -1,7 +1,7 @@
 """Searches: of the training theorems, and of the held-out ones with and without an energy model."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,73 +10,15 @@ from prover_assets.defs.resources import LeanResource, PolicyResource
 from prover_assets.operate.progress import Update
 from prover_assets.steps.theorem_sets import load_written, training_window
 from prover_assets.store.champion import starting_champion
-from prover_assets.store.layout import (
-    DamagedFile,
-    DataFolder,
-    IterationFolder,
-    SearchFiles,
-    digest_of,
-    read_json,
-    require_parquet,
-    write_json,
-)
+from prover_assets.store.files import DamagedFile, digest_of, write_json
+from prover_assets.store.layout import DataFolder, IterationFolder, SearchFiles
+from prover_assets.store.manifest import Manifest, digest_of_theorems, read_manifest, require_complete
 from prover_assets.store.policy import PolicyInUse, baseline_files, fitting
 from prover_assets.store.verdict import require_passed
 
 if TYPE_CHECKING:
     from prover.search import SearchProgress
     from prover.theorems import Theorem
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """What made a search's files. A search is taken up again only under the same fingerprint."""
-
-    fingerprint: str
-    complete: bool
-    iteration: int
-    settings: Mapping[str, Any]
-    theorems: str
-    """Digest of the theorems searched."""
-    policy_id: str
-    policy_fingerprint: str
-    environment: str
-    environment_fingerprint: str
-    ebm_id: str | None
-    seconds: float
-    candidates_known: int = 0
-    """States whose candidates the memo knew already, so that the model was not asked."""
-    candidates_asked: int = 0
-    note: str = ""
-    """What a person should know about how the search was guided: a champion that was left out, and why."""
-    figures: Mapping[str, Any] = field(default_factory=dict)
-    """What `prover.search.search_to_files` said of the search."""
-
-
-def read_manifest(files: SearchFiles) -> Manifest | None:
-    """The manifest of a search, None where there is none. Raises DamagedFile."""
-    content = read_json(files.manifest)
-    if content is None:
-        return None
-    try:
-        return Manifest(**content)
-    except TypeError as error:
-        raise DamagedFile(files.manifest, f"it is no manifest of a search ({error})") from error
-
-
-def require_complete(files: SearchFiles, maker: str) -> Manifest:
-    """The manifest of a search that ended. Raises FileNotFoundError or DamagedFile, naming the asset to materialize."""
-    manifest = read_manifest(files)
-    if manifest is None or not manifest.complete:
-        state = "is missing" if manifest is None else "is not finished"
-        raise FileNotFoundError(f"the search {files.nodes} {state}; materialize {maker} first")
-    for path in (files.nodes, files.summary):
-        require_parquet(path)
-    return manifest
-
-
-def digest_of_theorems(theorems: Sequence["Theorem"]) -> str:
-    return digest_of([(t.name, t.statement, t.header) for t in theorems])
 
 
 def run_search(

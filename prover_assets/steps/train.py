@@ -10,10 +10,11 @@ from prover_assets.defs.configs import TrainingConfig
 from prover_assets.defs.resources import LeanResource, PolicyResource
 from prover_assets.operate.progress import Update
 from prover_assets.steps.embed import open_cache
-from prover_assets.steps.search import Manifest, digest_of_theorems, read_manifest
 from prover_assets.steps.theorem_sets import load_written
 from prover_assets.store.champion import Evidence
-from prover_assets.store.layout import DataFolder, IterationFolder, digest_of
+from prover_assets.store.files import digest_of
+from prover_assets.store.layout import DataFolder, IterationFolder
+from prover_assets.store.manifest import Manifest, digest_of_theorems, read_manifest
 
 if TYPE_CHECKING:
     import polars as pl

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from prover_assets.defs.configs import PolicyTuningConfig
 from prover_assets.defs.resources import LeanResource, PolicyResource
 from prover_assets.operate.progress import Update
-from prover_assets.steps.search import note, require_complete
+from prover_assets.steps.search import note
 from prover_assets.steps.theorem_sets import load_written
 from prover_assets.steps.train import require_same_policy
-from prover_assets.store.layout import DataFolder, IterationFolder, write_json
+from prover_assets.store.files import write_json
+from prover_assets.store.layout import DataFolder, IterationFolder
+from prover_assets.store.manifest import require_complete
 from prover_assets.store.policy import (
     PolicyDecision,
     PolicyInUse,

@@ -1,10 +1,11 @@
-"""Whether an iteration's energy model becomes the champion that the next iteration searches with."""
+"""The champion: the energy model that an iteration searches with, and what validation said of a checkpoint."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from prover_assets.store.layout import DamagedFile, IterationFolder, read_json, write_json
+from prover_assets.store.files import DamagedFile, read_json, write_json
+from prover_assets.store.layout import IterationFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,33 +42,6 @@ class ChampionRecord:
 
 
 POLICY_ALONE = ChampionRecord(None, None, None, "the first iteration searches with the policy alone")
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    promoted: bool
-    reason: str
-    """One sentence for people."""
-
-
-def decide(new: Evidence, champion: ChampionRecord, *, minimum_gain: float, promote: bool = True) -> Decision:
-    """Promote when validation says that guidance helps, and helps no less than the champion's does."""
-    gain = new.area - new.policy_area
-    measured = f"validation area {new.area:.3f} at beta {new.beta:g}, {new.policy_area:.3f} with the policy alone"
-    if not promote:
-        return Decision(False, f"promotion is switched off ({measured})")
-    if new.beta == 0:
-        return Decision(False, f"validation chose beta = 0, the policy alone ({measured})")
-    if gain < minimum_gain:
-        return Decision(
-            False, f"the gain of {gain:+.3f} is below the least that counts, {minimum_gain:.3f} ({measured})"
-        )
-    old = champion.evidence
-    if old is not None and old.conditions == new.conditions and new.area < old.area:
-        return Decision(
-            False, f"the champion of {champion.decided_by} stays: its validation area is {old.area:.3f} ({measured})"
-        )
-    return Decision(True, f"gain of {gain:+.3f} on validation ({measured})")
 
 
 def evidence_of(iteration: IterationFolder) -> Evidence:

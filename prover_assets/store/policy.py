@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prover_assets.store.champion import ChampionRecord
-from prover_assets.store.layout import DataFolder, IterationFolder, SearchFiles, read_json, write_json
+from prover_assets.store.files import read_json, write_json
+from prover_assets.store.layout import DataFolder, IterationFolder, SearchFiles
 
 if TYPE_CHECKING:
     from prover_assets.defs.resources import PolicyResource

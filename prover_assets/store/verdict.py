@@ -7,7 +7,8 @@ from typing import Any
 
 import dagster as dg
 
-from prover_assets.store.layout import IterationFolder, read_json, write_json
+from prover_assets.store.files import read_json, write_json
+from prover_assets.store.layout import IterationFolder
 
 
 class RefusedCheckpoint(ValueError):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
-from prover_assets.defs.partitions import iteration_number
+from prover_assets.store.iterations import iteration_number
 from prover_assets.store.layout import DataFolder
 from prover_assets.tracking.relocation import relocate
 

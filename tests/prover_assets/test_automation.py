@@ -7,11 +7,12 @@ import pytest
 
 from prover_assets.definitions import defs
 from prover_assets.defs.jobs import ITERATION_ASSETS
-from prover_assets.defs.partitions import following, in_order, iteration_key, iteration_number
 from prover_assets.defs.resources import DataResource
 from prover_assets.defs.schedules import nightly_iteration
 from prover_assets.defs.sensors import chain_iterations
-from prover_assets.store.layout import DataFolder, write_json
+from prover_assets.store.files import write_json
+from prover_assets.store.iterations import following, in_order, iteration_key, iteration_number
+from prover_assets.store.layout import DataFolder
 
 REPORT = dg.AssetKey("iteration_report")
 

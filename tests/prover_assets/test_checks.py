@@ -10,7 +10,8 @@ import polars as pl
 from prover_assets.defs.assets import ebm_checkpoint, iteration_report, state_embeddings, trajectories
 from prover_assets.steps.labels import Noise, length_drift
 from prover_assets.steps.train import Trained
-from prover_assets.store.layout import DataFolder, read_json, write_json
+from prover_assets.store.files import read_json, write_json
+from prover_assets.store.layout import DataFolder
 
 
 def by_name(checks) -> dict[str, dg.AssetCheckResult]:

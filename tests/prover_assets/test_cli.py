@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from prover_assets.cli import register
 from prover_assets.operate.housekeeping import plan
-from prover_assets.store.layout import DataFolder, read_json, write_json
+from prover_assets.store.files import read_json, write_json
+from prover_assets.store.layout import DataFolder
 
 runner = CliRunner()
 app = typer.Typer()

@@ -7,7 +7,8 @@ import pytest
 from prover_assets.defs.jobs import ITERATION_ASSETS
 from prover_assets.operate.next import next_iteration, remaining_assets
 from prover_assets.store.champion import read_champion_of
-from prover_assets.store.layout import DataFolder, read_json, write_json
+from prover_assets.store.files import read_json, write_json
+from prover_assets.store.layout import DataFolder
 from prover_assets.store.verdict import read_verdict
 
 

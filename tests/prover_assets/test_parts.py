@@ -26,24 +26,11 @@ from prover_assets.report.plots import (
     search_tree,
     solve_curves,
 )
+from prover_assets.steps.promote import decide
 from prover_assets.steps.theorem_sets import training_window
-from prover_assets.store.champion import (
-    POLICY_ALONE,
-    ChampionRecord,
-    Evidence,
-    decide,
-    read_champion_of,
-    write_champion,
-)
-from prover_assets.store.layout import (
-    DamagedFile,
-    DataFolder,
-    DataFolderError,
-    digest_of,
-    read_json,
-    require_parquet,
-    write_json,
-)
+from prover_assets.store.champion import POLICY_ALONE, ChampionRecord, Evidence, read_champion_of, write_champion
+from prover_assets.store.files import DamagedFile, digest_of, read_json, require_parquet, write_json
+from prover_assets.store.layout import DataFolder, DataFolderError
 from prover_assets.store.verdict import RefusedCheckpoint, Verdict, require_passed, write_verdict
 from prover_assets.ui import free_port
 

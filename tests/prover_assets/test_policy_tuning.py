@@ -20,9 +20,10 @@ from prover_assets.defs.jobs import ITERATION_ASSETS, TUNING_ASSET
 from prover_assets.operate.housekeeping import carry_out, plan
 from prover_assets.operate.next import next_iteration
 from prover_assets.steps.promote import keep_checkpoint
-from prover_assets.steps.search import read_manifest
 from prover_assets.store.champion import starting_champion
-from prover_assets.store.layout import DataFolder, read_json, write_json
+from prover_assets.store.files import read_json, write_json
+from prover_assets.store.layout import DataFolder
+from prover_assets.store.manifest import read_manifest
 from prover_assets.store.policy import (
     baseline_files,
     decide_policy,

@@ -13,7 +13,8 @@ from prover.cli import run
 from prover.theorems import TheoremSet
 from prover_assets.defs.jobs import ITERATION_ASSETS, TUNING_ASSET
 from prover_assets.defs.resources import PolicyResource
-from prover_assets.store.layout import DataFolder, read_json
+from prover_assets.store.files import read_json
+from prover_assets.store.layout import DataFolder
 from prover_assets.store.policy import read_policy
 
 pytestmark = pytest.mark.slow

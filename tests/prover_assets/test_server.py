@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 from server import ALL, ROOT
 
-from prover_assets.store.layout import DataFolder, read_json
+from prover_assets.store.files import read_json
+from prover_assets.store.layout import DataFolder
 
 pytestmark = [pytest.mark.ui, pytest.mark.xdist_group("servers")]
 

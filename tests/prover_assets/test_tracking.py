@@ -10,7 +10,8 @@ import pytest
 
 from prover_assets.defs.resources import DataResource, PolicyResource
 from prover_assets.defs.sensors import close_cancelled_mlflow_runs, close_failed_mlflow_runs
-from prover_assets.store.layout import DataFolder, DataFolderError, read_json
+from prover_assets.store.files import read_json
+from prover_assets.store.layout import DataFolder, DataFolderError
 from prover_assets.tracking.mlflow import (
     DAGSTER_RUN_TAG,
     KIND_TAG,

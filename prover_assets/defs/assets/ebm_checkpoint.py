@@ -13,9 +13,9 @@ from prover_assets.operate.versions import step_version
 from prover_assets.report import plots
 from prover_assets.report.facts import markdown_table
 from prover_assets.steps.history import iterations_until
-from prover_assets.steps.search import read_manifest
 from prover_assets.steps.train import Trained, calibrate_head, train_head
-from prover_assets.store.layout import digest_of, write_json
+from prover_assets.store.files import digest_of, write_json
+from prover_assets.store.manifest import read_manifest
 from prover_assets.store.verdict import judge, write_verdict
 from prover_assets.tracking.mlflow import MlflowResource
 from prover_assets.tracking.registry import register_version

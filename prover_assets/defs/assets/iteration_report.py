@@ -28,10 +28,10 @@ from prover_assets.report.tables import (
 )
 from prover_assets.report.write import pictures_of, write_page
 from prover_assets.steps.compare import GUIDED, POLICY, Compared, compare
-from prover_assets.steps.promote import crown
-from prover_assets.steps.search import read_manifest
-from prover_assets.store.champion import ChampionRecord, decide, evidence_of, starting_champion
-from prover_assets.store.layout import digest_of, read_json, write_json
+from prover_assets.steps.promote import crown, decide
+from prover_assets.store.champion import ChampionRecord, evidence_of, starting_champion
+from prover_assets.store.files import digest_of, read_json, write_json
+from prover_assets.store.manifest import read_manifest
 from prover_assets.tracking.mlflow import MlflowResource
 from prover_assets.tracking.registry import promote_version
 

@@ -15,7 +15,7 @@ from prover_assets.report.facts import markdown_table
 from prover_assets.report.tables import paired_lines, solved_table, transposed, tuning_table
 from prover_assets.steps.history import iterations_until
 from prover_assets.steps.tune_policy import adopt, judge, tune, write_tuning
-from prover_assets.store.layout import digest_of
+from prover_assets.store.files import digest_of
 from prover_assets.tracking.mlflow import MlflowResource
 
 SEPARATION, UNSEEN = "vectors_keep_apart", "unseen_proofs_likelier"

@@ -19,8 +19,9 @@ from prover_assets.report.facts import (
     search_counts,
     tree_of,
 )
-from prover_assets.steps.search import Manifest
-from prover_assets.store.layout import SearchFiles, digest_of
+from prover_assets.store.files import digest_of
+from prover_assets.store.layout import SearchFiles
+from prover_assets.store.manifest import Manifest
 
 CERTIFIED = "proofs_certified"
 CLAIMS = "claims_hold"

@@ -11,7 +11,7 @@ from prover_assets.report import plots
 from prover_assets.report.facts import inline_table
 from prover_assets.steps.embed import embed_states
 from prover_assets.steps.history import iterations_until
-from prover_assets.store.layout import digest_of
+from prover_assets.store.files import digest_of
 from prover_assets.tracking.mlflow import MlflowResource
 
 SOUND = "vectors_sound"

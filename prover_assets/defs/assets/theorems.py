@@ -3,13 +3,14 @@
 import dagster as dg
 
 from prover_assets.defs.configs import TheoremsConfig
-from prover_assets.defs.partitions import FIRST_ITERATION, ITERATION
+from prover_assets.defs.partitions import ITERATION
 from prover_assets.defs.resources import DataResource
 from prover_assets.defs.step import GROUP, OWNERS, check, step
 from prover_assets.operate.versions import step_version
 from prover_assets.report.facts import inline_table
 from prover_assets.steps.theorem_sets import SPLITS, write_theorem_sets
-from prover_assets.store.layout import digest_of
+from prover_assets.store.files import digest_of
+from prover_assets.store.iterations import FIRST_ITERATION
 from prover_assets.tracking.mlflow import MlflowResource
 
 COLUMNS = {
