@@ -84,7 +84,7 @@ def test_a_retry_closes_its_first_attempt_and_reopens_the_parent(new_project, fa
 
 
 def test_runs_are_started_again_only_when_their_process_is_gone():
-    path = Path(__file__).resolve().parents[2] / "dagster_home" / "dagster.yaml"
+    path = Path(__file__).resolve().parents[3] / "dagster_home" / "dagster.yaml"
     settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert settings["run_retries"] == {"enabled": True, "max_retries": 1, "retry_on_asset_or_op_failure": False}
     assert settings["run_monitoring"]["enabled"]
