@@ -11,6 +11,7 @@ import polars as pl
 from torch import Tensor
 
 from ebm.files import write_atomic
+from prover.parquet import ParquetDamaged, read_table, write_sealed
 
 Split = Literal["train", "valid"]
 
@@ -160,12 +161,17 @@ class MetricsHistory:
         return pl.DataFrame([{"step": step, **asdict(metrics)} for step, metrics in self.history], schema=schema)
 
     def write_parquet(self, path: str | Path) -> None:
-        write_atomic(Path(path), lambda temporary: self.to_frame().write_parquet(temporary))
+        table = self.to_frame().to_arrow()
+        write_atomic(Path(path), lambda temporary: write_sealed(temporary, [table], table.schema))
 
     @classmethod
     def read_parquet(cls, path: str | Path) -> "MetricsHistory":
-        rows = pl.read_parquet(path).iter_rows(named=True)
-        return cls([(row.pop("step"), EBMMetrics(**row)) for row in rows])
+        """The history in a file. Raises ValueError that names a damaged one, FileNotFoundError for a missing one."""
+        try:
+            rows = read_table(Path(path)).to_pylist()
+            return cls([(row.pop("step"), EBMMetrics(**row)) for row in rows])
+        except (ParquetDamaged, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is damaged: {error}; train again without resuming") from error
 
     def __len__(self) -> int:
         return len(self.history)

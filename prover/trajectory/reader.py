@@ -8,6 +8,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from prover.parquet import UNREADABLE, ParquetDamaged, read_table
 from prover.states import count_goals, state_key
 from prover.trajectory.schema import (
     ATTEMPT_SCHEMA,
@@ -62,7 +63,7 @@ def _is_of_something_else(file: Path) -> bool:
     """Whether a table has none of a trajectory's columns. A file that cannot be read is not passed over in silence."""
     try:
         return not set(INTERCHANGE_COLUMNS) & set(pq.read_schema(file).names)
-    except (pa.ArrowInvalid, OSError):
+    except UNREADABLE:
         return False
 
 
@@ -135,9 +136,11 @@ def _filled(frame: pl.DataFrame, file: Path) -> list[pl.Series | pl.Expr]:
 
 def _open(file: Path) -> pa.Table:
     try:
-        return pq.read_table(file)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise TrajectoryError(f"{file}: not a Parquet file that can be read: {error}") from error
+        return read_table(file)
+    except (ParquetDamaged, OSError) as error:
+        raise TrajectoryError(
+            f"{file}: {error}; restore the file from a copy, or leave it out and search its theorems again"
+        ) from error
 
 
 def _cast(table: pa.Table, schema: pa.Schema, file: Path) -> pa.Table:

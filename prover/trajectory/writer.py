@@ -10,6 +10,7 @@ up each other's parts.
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,8 +20,8 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from prover.parquet import ParquetDamaged, check, read_table, write_sealed
 from prover.trajectory.schema import (
     KINDS,
     SCHEMA_VERSION,
@@ -31,6 +32,8 @@ from prover.trajectory.schema import (
     sibling_path,
     to_table,
 )
+
+logger = logging.getLogger(__name__)
 
 MIN_FREE_BYTES = 64 * 2**20
 _PROBE_BYTES = 4096
@@ -186,7 +189,7 @@ class TrajectoryWriter:
             if place.base not in held:
                 while held and sum(len(table) for table in held.values()) > _ROWS_HELD:
                     del held[next(iter(held))]
-                held[place.base] = pq.read_table(sibling_path(place.base, kind))
+                held[place.base] = _read_part(sibling_path(place.base, kind))
             yield held[place.base].slice(*place.spans[kind])
 
     def _take_up(self) -> None:
@@ -201,6 +204,8 @@ class TrajectoryWriter:
             summary = sibling_path(nodes, "summary")
             if not summary.exists():
                 continue  # killed between the files of a part: its theorems are searched again
+            if not _is_sound(nodes):
+                continue
             table = self._own(summary)
             next_row = dict.fromkeys(KINDS, 0)
             columns = [table["theorem_name"].to_pylist(), table["nodes"].to_pylist(), table["tactics"].to_pylist()]
@@ -217,9 +222,7 @@ class TrajectoryWriter:
         if not (self.output.exists() and summary_path.exists()) or any(self._parts.glob("part-*.summary.parquet")):
             return
         summary = self._own(summary_path)
-        tables = {
-            kind: summary if kind == "summary" else pq.read_table(sibling_path(self.output, kind)) for kind in KINDS
-        }
+        tables = {kind: summary if kind == "summary" else _read_part(sibling_path(self.output, kind)) for kind in KINDS}
         self._parts.mkdir(parents=True, exist_ok=True)
         base = self._parts / "part-00000.parquet"
         for kind, schema in KINDS.items():
@@ -228,9 +231,9 @@ class TrajectoryWriter:
     def _own(self, summary: Path) -> pa.Table:
         """The summary of an earlier run, which must be of the same search."""
         try:
-            table = pq.read_table(summary)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise OutputError(f"cannot read {summary} to resume from it: {error}; start anew without resume") from error
+            table = read_table(summary)
+        except (ParquetDamaged, OSError) as error:
+            raise OutputError(f"cannot resume from {summary}: {error}; start anew without resume") from error
         if not set(SUMMARY_SCHEMA.names) <= set(table.column_names):
             raise OutputError(f"{summary} is not a summary of this version; start anew without resume")
         others = set(table["search_id"].to_pylist()) - {self._search_id}
@@ -302,14 +305,10 @@ def _hold(parts: Path, output: Path) -> TextIO:
 
 
 def write_parquet(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> None:
-    """Write tables, a row group each, under a temporary name; fsync, rename, fsync the folder."""
+    """Write tables, a row group each, with a digest, under a temporary name; fsync, rename, fsync the folder."""
     temporary = path.with_name(path.name + ".tmp")
     try:
-        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-            for table in tables:
-                writer.write_table(table.replace_schema_metadata(schema.metadata), row_group_size=max(1, len(table)))
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        write_sealed(temporary, tables, schema)
         os.replace(temporary, path)
     except OSError as error:
         raise WriteFailed(
@@ -323,6 +322,28 @@ def write_parquet(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> 
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _is_sound(nodes: Path) -> bool:
+    """Whether the files of a part are as they were written. One that is not counts as never written, with a warning."""
+    for kind in KINDS:
+        path = sibling_path(nodes, kind)
+        try:
+            check(path)
+        except (ParquetDamaged, FileNotFoundError) as error:
+            logger.warning("%s: %s; the theorems of this part are searched again", path, error)
+            return False
+    return True
+
+
+def _read_part(path: Path) -> pa.Table:
+    """A file of finished theorems. Raises OutputError for a damaged one, which must not be merged."""
+    try:
+        return read_table(path)
+    except (ParquetDamaged, OSError) as error:
+        raise OutputError(
+            f"cannot use {path}: {error}; delete it, and with resume its theorems are searched again"
+        ) from error
 
 
 def _regroup(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
