@@ -1,9 +1,11 @@
 """Remembered candidates and outcomes, so that a second search of the same theorems is cheap and comparisons are paired.
 
 What is remembered can never change a result, only its cost: keys cover all that the answer depends on, crashes and
-timeouts are never stored, and expansions are counted the same whether the answer was known or not.
+timeouts are never stored, and expansions are counted the same whether the answer was known or not. Each answer is
+stored with a digest; a damaged one is asked for again.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -12,11 +14,12 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from prover.environments.base import Complete, Outcome, Progress, ProofState, Rejected
 from prover.policy.base import TacticCandidate
 from prover.search.node import MESSAGE_LIMIT
+from prover.sqlite_faults import SqliteFault, fault_of
 from prover.theorems import Theorem
 
 logger = logging.getLogger(__name__)
@@ -25,6 +28,8 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS candidates_1 (key BLOB PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS outcomes_1 (key BLOB PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
+_VERSION = 1  # PRAGMA user_version; a file with a larger one was made by a later program
+_DIGEST_DIGITS = 16  # of an answer's digest, after a line break: JSON as written here has none
 _LOCK_TIMEOUT_S = 30.0
 _QUERY_KEYS = 500  # keys in one SELECT; SQLite's own limit on variables is 999 in old builds
 
@@ -47,27 +52,39 @@ class SearchMemo:
     """A SQLite file (WAL mode) that several processes may open, or memory when `path` is None.
 
     Used from one thread. Values are never changed once written. If writing fails half way through a search (a full
-    disk), that is logged once and the search goes on without remembering.
+    disk), or reading (a damaged file), that is logged once and the search goes on without it.
+
+    Raises MemoError where it cannot be opened: what is wrong, and what to do.
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
         self.path = None if path is None else Path(path)
         self.counts = MemoCounts()
-        self._writable = True
+        self._writable = self._readable = True
+        self._damaged = 0
         if self.path is not None:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise MemoError(f"cannot make the folder of the memo {self.path}: {error}") from error
+                raise MemoError(
+                    f"cannot make the folder of the memo {self.path}: {error.strerror or error}; {_ELSEWHERE}"
+                ) from error
         try:
             self._db = sqlite3.connect(str(self.path or ":memory:"), timeout=_LOCK_TIMEOUT_S, isolation_level=None)
             self._enter_wal()
             self._db.execute("PRAGMA synchronous = NORMAL")
+            (version,) = self._db.execute("PRAGMA user_version").fetchone()
+            if version > _VERSION:
+                raise MemoError(
+                    f"the memo {self.path} was made by a newer version of this program (format {version}, this one "
+                    f"writes {_VERSION}): update this program, or {_ELSEWHERE}"
+                )
             self._db.executescript(_TABLES)
+            if version < _VERSION:
+                self._db.execute(f"PRAGMA user_version = {_VERSION}")
         except sqlite3.Error as error:
-            raise MemoError(
-                f"cannot use the memo {self.path}: {error}. It only saves time: move it away, and it is made anew"
-            ) from error
+            fault = fault_of(error, self.path)
+            raise MemoError(f"the memo {self.path} {fault} ({error}). {_REMEDIES[fault]}") from error
 
     def _enter_wal(self) -> None:
         """Switch to write-ahead logging. SQLite refuses this at once, without waiting for its time-out, while another
@@ -91,7 +108,7 @@ class SearchMemo:
         hits = {prompt: found[key] for prompt, key in keys.items() if key in found}
         self.counts.candidate_hits += len(hits)
         self.counts.candidate_misses += len(keys) - len(hits)
-        return {prompt: [TacticCandidate(*row) for row in json.loads(value)] for prompt, value in hits.items()}
+        return {prompt: [TacticCandidate(*row) for row in value] for prompt, value in hits.items()}
 
     def store_candidates(self, policy: str, k: int, candidates: Mapping[str, Sequence[TacticCandidate]]) -> None:
         """candidates: by prompt key."""
@@ -129,9 +146,7 @@ class SearchMemo:
         """Root states of those theorems that have been started before."""
         keys = {theorem: _outcome_key(environment, ProofState(theorem, (), ""), "") for theorem in theorems}
         found = self._read("outcomes_1", keys.values())
-        return {
-            theorem: ProofState(theorem, (), json.loads(found[key])[1]) for theorem, key in keys.items() if key in found
-        }
+        return {theorem: ProofState(theorem, (), found[key][1]) for theorem, key in keys.items() if key in found}
 
     def store_roots(self, environment: str, roots: Iterable[ProofState]) -> None:
         rows = []
@@ -149,19 +164,40 @@ class SearchMemo:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def _read(self, table: str, keys: Iterable[bytes]) -> dict[bytes, str]:
-        distinct = list(dict.fromkeys(keys))
-        found: dict[bytes, str] = {}
+    def _read(self, table: str, keys: Iterable[bytes]) -> dict[bytes, Any]:
+        """The answers, as JSON values, of those keys that have one."""
+        distinct = list(dict.fromkeys(keys)) if self._readable else []
+        found: dict[bytes, Any] = {}
         for start in range(0, len(distinct), _QUERY_KEYS):
             some = distinct[start : start + _QUERY_KEYS]
             marks = ",".join("?" * len(some))
             try:
-                found.update(self._db.execute(f"SELECT key, value FROM {table} WHERE key IN ({marks})", some))
+                rows = self._db.execute(f"SELECT key, value FROM {table} WHERE key IN ({marks})", some).fetchall()
             except sqlite3.Error as error:
-                raise MemoError(
-                    f"cannot read the memo {self.path}: {error}. It only saves time: move it away, and it is made anew"
-                ) from error
+                self._readable = False
+                fault = fault_of(error, self.path)
+                logger.warning(
+                    "The memo %s %s (%s); the search goes on without it. %s", self.path, fault, error, _REMEDIES[fault]
+                )
+                return {}
+            for key, stored in rows:
+                try:
+                    found[key] = json.loads(_unsealed(key, stored))
+                except (ValueError, TypeError):
+                    self._pass_over(table, key)
         return found
+
+    def _pass_over(self, table: str, key: bytes) -> None:
+        """A damaged answer is as good as none: it is removed, asked for again and stored anew."""
+        with contextlib.suppress(sqlite3.Error):  # where nothing can be written, it is passed over every time
+            self._db.execute(f"DELETE FROM {table} WHERE key = ?", (key,))
+        self._damaged += 1
+        if self._damaged == 1:
+            logger.warning(
+                "The memo %s holds a damaged answer: it is passed over and asked for again. %s",
+                self.path,
+                _REMEDIES[SqliteFault.DAMAGED],
+            )
 
     def _write(self, table: str, rows: Iterable[tuple[bytes, str]]) -> None:
         rows = list(rows)
@@ -169,13 +205,50 @@ class SearchMemo:
             return
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany(f"INSERT OR IGNORE INTO {table} VALUES (?, ?)", rows)
+            sealed = [(key, _sealed(key, value)) for key, value in rows]
+            self._db.executemany(f"INSERT OR IGNORE INTO {table} VALUES (?, ?)", sealed)
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             self._writable = False
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            logger.warning("The memo %s cannot be written (%s); the search goes on without it.", self.path, error)
+            fault = fault_of(error, self.path)
+            logger.warning(
+                "The memo %s cannot be written (%s); the search goes on without it. %s",
+                self.path,
+                error,
+                _REMEDIES[fault],
+            )
+
+
+_ELSEWHERE = "on the command line, choose another file with --memo or none with --no-memo"
+_REMEDIES = {
+    SqliteFault.LOCKED: f"Wait for that process to end, or stop it; or, {_ELSEWHERE}",
+    SqliteFault.FULL: f"Make room on that disk; or, {_ELSEWHERE}",
+    SqliteFault.READ_ONLY: f"Make the folder writable; or, {_ELSEWHERE}",
+    SqliteFault.DAMAGED: "It only saves time: move it away, and it is made anew",
+    SqliteFault.UNREADABLE: f"Look at the disk; or, {_ELSEWHERE}",
+    SqliteFault.OTHER: f"To go on without it: {_ELSEWHERE}",
+}
+
+
+def _sealed(key: bytes, value: str) -> str:
+    return f"{value}\n{_value_digest(key, value)}"
+
+
+def _unsealed(key: bytes, stored: str) -> str:
+    """The answer without its digest. Raises ValueError if they do not fit; older answers have none."""
+    value, line_break, digest = stored.rpartition("\n")
+    if not line_break:
+        return stored
+    if digest != _value_digest(key, value):
+        raise ValueError("the digest does not fit")
+    return value
+
+
+def _value_digest(key: bytes, value: str) -> str:
+    raw = value.encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(raw, key=key, digest_size=_DIGEST_DIGITS // 2).hexdigest()
 
 
 def _digest(*parts: str) -> bytes:
@@ -210,8 +283,8 @@ def _dump_outcome(outcome: Outcome) -> str | None:
             return None
 
 
-def _load_outcome(value: str, state: ProofState, tactic: str) -> Outcome:
-    kind, *rest = json.loads(value)
+def _load_outcome(value: Sequence[Any], state: ProofState, tactic: str) -> Outcome:
+    kind, *rest = value
     path = (*state.tactics, tactic)
     match kind:
         case "progress":

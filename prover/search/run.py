@@ -28,7 +28,6 @@ logger = logging.getLogger(__name__)
 
 _BYTES_A_TACTIC = 60
 """Rough disk use of one tried tactic in all three files, compressed."""
-_FLUSH_EVERY_S = 15.0
 
 
 def search_to_files(
@@ -84,18 +83,19 @@ def search_to_files(
         expected_bytes=expected,
     ) as writer:
         left = [theorem for theorem in theorems if theorem.name not in writer.finished]
-        flushed = time.perf_counter()
 
         def keep(result: TheoremResult) -> None:
-            nonlocal flushed
             if result.ended in (Ended.INVALID, Ended.CRASHED):
                 logger.warning("%s: %s: %s", result.theorem.name, result.ended, result.reason)
             labels = label_search(result)
             rules.update(count_rules(labels))
             writer.add(rows_of(result, labels, identity, config))
-            if time.perf_counter() - flushed > _FLUSH_EVERY_S:
-                writer.flush()
-                flushed = time.perf_counter()
+
+        def look_up(progress: SearchProgress) -> None:
+            """Several times a second, also while one long theorem is all that is left."""
+            writer.flush_if_due()
+            if on_progress is not None:
+                on_progress(progress)
 
         report = search(
             left,
@@ -106,7 +106,7 @@ def search_to_files(
             calibration=calibration,
             memo=memo,
             on_result=keep,
-            on_progress=on_progress,
+            on_progress=look_up,
             stop=stop,
             keep_results=False,
         )

@@ -1,6 +1,7 @@
 """Writes trajectories: a killed run loses at most the theorems not yet flushed, and never tears or doubles a row.
 
-While a search runs, finished theorems are flushed in batches to part files in `X.parts/`. A part is three files (nodes,
+While a search runs, finished theorems are flushed to part files in `X.parts/`: a batch of them, or those of the last
+seconds, whichever comes first. A part is three files (nodes,
 attempts, summary), each written under a temporary name, fsynced and renamed; the summary comes last, so a part without
 its summary does not count. `finish` merges the parts into `X.parquet` and its two companions, theorem by theorem in the
 order the theorems were given, and removes them. `X.parts/lock` is locked meanwhile: two writers of one output would mix
@@ -13,6 +14,7 @@ import json
 import logging
 import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +40,10 @@ logger = logging.getLogger(__name__)
 MIN_FREE_BYTES = 64 * 2**20
 _PROBE_BYTES = 4096
 _LOCK_NAME = "lock"
+FLUSH_EVERY_S = 10.0
+"""A finished theorem waits at most this long (seconds) for its batch to fill, as long as `flush_if_due` is called."""
+_FLUSH_FIRST_S = 2.0  # after a start the wait is shorter: a run that is killed early keeps what it finished
+_FLUSH_SHARE = 30  # the wait grows with the run's age to FLUSH_EVERY_S, so that parts stay few
 _ROWS_A_GROUP = 50_000  # of the merged files
 _ROWS_HELD = 1_000_000  # of part files, while merging
 
@@ -90,6 +96,7 @@ class TrajectoryWriter:
         }
         self._batch = batch
         self._pending: list[TheoremRows] = []
+        self._opened = self._pending_since = time.monotonic()
         self._places: dict[str, _Place] = {}
         probe_output(self.output, expected_bytes)
         self._parts = parts_folder(self.output)
@@ -114,9 +121,19 @@ class TrajectoryWriter:
         name = rows.summary.theorem_name
         if name in self._places or any(other.summary.theorem_name == name for other in self._pending):
             raise OutputError(f"theorem {name} is in {self.output} already; names must be distinct within a search")
+        if not self._pending:
+            self._pending_since = time.monotonic()
         self._pending.append(rows)
         if len(self._pending) >= self._batch:
             self.flush()
+
+    def flush_if_due(self) -> None:
+        """Write what is pending if its oldest theorem has waited long enough. Cheap: call it often."""
+        if self._pending:
+            now = time.monotonic()
+            wait = min(FLUSH_EVERY_S, max(_FLUSH_FIRST_S, (now - self._opened) / _FLUSH_SHARE))
+            if now - self._pending_since >= wait:
+                self.flush()
 
     def flush(self) -> None:
         """Write what is pending as one part."""
