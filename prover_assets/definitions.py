@@ -22,7 +22,7 @@ from prover_assets.defs.jobs import (
 from prover_assets.defs.resources import DataResource, LeanResource, PolicyResource
 from prover_assets.defs.schedules import nightly_iteration
 from prover_assets.defs.sensors import chain_iterations, close_cancelled_mlflow_runs, close_failed_mlflow_runs
-from prover_assets.tracking.mlflow import MlflowResource
+from prover_assets.defs.tracking import MlflowResource
 
 ASSETS = (
     theorems,

@@ -15,9 +15,9 @@ from prover_assets.defs.jobs import (
 from prover_assets.defs.partitions import ITERATION
 from prover_assets.defs.resources import DataResource
 from prover_assets.defs.schedules import request
+from prover_assets.defs.tracking import MlflowResource
 from prover_assets.operate.next import next_iteration, runs_in_progress
 from prover_assets.store.iterations import iteration_number
-from prover_assets.tracking.mlflow import MlflowResource
 
 
 def chain_limit() -> int:

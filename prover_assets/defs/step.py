@@ -9,12 +9,13 @@ from typing import Any
 import dagster as dg
 
 from prover_assets.defs.resources import DataResource, LeanResource, PolicyResource
+from prover_assets.defs.tracking import MlflowResource, selected_assets
 from prover_assets.operate.preflight import require_valid
 from prover_assets.operate.progress import Reporter, reporter_for
 from prover_assets.steps.search import require_baseline
 from prover_assets.store.layout import DataFolder, IterationFolder
 from prover_assets.store.policy import PolicyInUse, policy_of
-from prover_assets.tracking.mlflow import MlflowResource, TrackedRun, selected_assets
+from prover_assets.tracking.mlflow import TrackedRun
 
 OWNERS = ["team:provers"]
 GROUP = "expert_iteration"
@@ -66,6 +67,9 @@ class Step:
         if self.data.baseline.manifest.exists():
             require_baseline(self.data, lean, policy)
 
+    def _mlflow_link(self) -> dict[str, dg.MetadataValue]:
+        return {"mlflow_run": dg.MetadataValue.url(self.run.url)} if self.run.tracked else {}
+
     def result(
         self,
         *,
@@ -81,7 +85,7 @@ class Step:
             if check.check_name in blocking:
                 self.run.mark_failed(f"{check.check_name}: {check.description}")
         return dg.MaterializeResult(
-            metadata={**{name: shown(value) for name, value in metadata.items()}, **self.run.link()},
+            metadata={**{name: shown(value) for name, value in metadata.items()}, **self._mlflow_link()},
             check_results=list(checks),
             data_version=dg.DataVersion(data_version),
         )
@@ -108,7 +112,7 @@ def step(
             run.params(settings.model_dump(mode="json"), parent_prefix=context.asset_key.to_user_string())
             for name, resource in borrowed.items():
                 run.params({name: resource.model_dump(mode="json")}, parent_prefix="")
-            yield Step(context, folder, run, reporter_for(context))
+            yield Step(context, folder, run, reporter_for(context.log))
     except transient_errors() as error:
         raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=RETRY_AFTER_S) from error
 

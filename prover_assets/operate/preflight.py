@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 from prover_assets.defs.configs import BY_ASSET
 from prover_assets.defs.resources import DataResource, LeanResource, PolicyResource
-from prover_assets.tracking.mlflow import USER_INFO, MlflowResource
+from prover_assets.defs.tracking import MlflowResource
+from prover_assets.tracking.mlflow import USER_INFO
 
 PROJECT_KINDS = ("project", "repl")
 SECTIONS = ("ops", "resources", "execution", "loggers")

@@ -1,15 +1,13 @@
 """Progress of long steps: bars on a terminal under `make run`, a log line now and then in Dagster."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
+from logging import Logger
 from typing import Protocol
 
-import dagster as dg
-
-Update = Callable[[int, int, str], None]
-"""(done, total, note): `note` says in a few words how it is going; total 0 = not known."""
+from prover_assets.protocols import Update
 
 LOG_EVERY_S = 15.0
 
@@ -35,16 +33,16 @@ def using(reporter: Reporter) -> Iterator[None]:
         _current.reset(token)
 
 
-def reporter_for(context: dg.AssetExecutionContext) -> Reporter:
-    """The reporter of this process, or Dagster's log."""
-    return _current.get() or LogReporter(context)
+def reporter_for(log: Logger) -> Reporter:
+    """The reporter of this process, or else one that writes to `log`, the run's log in Dagster."""
+    return _current.get() or LogReporter(log)
 
 
 class LogReporter:
     """A line in the run's log at the start, every `LOG_EVERY_S` seconds, and at the end."""
 
-    def __init__(self, context: dg.AssetExecutionContext) -> None:
-        self._log = context.log
+    def __init__(self, log: Logger) -> None:
+        self._log = log
 
     @contextmanager
     def stage(self, title: str) -> Iterator[Update]:
@@ -64,7 +62,7 @@ class LogReporter:
 
 
 class TerminalReporter:
-    """A rich progress bar a step; on something that is no terminal, one line a finished step."""
+    """One progress bar per step on a terminal; elsewhere one line per finished step."""
 
     def __init__(self) -> None:
         from rich.console import Console

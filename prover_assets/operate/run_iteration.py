@@ -205,7 +205,7 @@ def close_abandoned(instance: "dg.DagsterInstance", data: DataFolder) -> None:
 
 
 def _close_mlflow(data: DataFolder, dagster_run_id: str, status: str) -> None:
-    from prover_assets.tracking.mlflow import MlflowResource
+    from prover_assets.defs.tracking import MlflowResource
 
     MlflowResource().close_dagster_run(data, dagster_run_id, status)
 

@@ -1,10 +1,8 @@
-"""Numbers, tables and drawings out of the files of a search. polars is imported inside: loading assets needs none."""
+"""Numbers, tables and drawings from the files of a search. polars is imported inside: loading the assets needs none."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import dagster as dg
 
 from prover_assets.report.plots import TreeNode
 from prover_assets.store.files import DamagedFile, digest_of, maker
@@ -12,8 +10,6 @@ from prover_assets.store.layout import SearchFiles
 
 if TYPE_CHECKING:
     import polars as pl
-
-DAGSTER_TYPES = {"String": "string", "Boolean": "bool", "Float64": "float", "Float32": "float"}
 
 
 def read(path: Path) -> "pl.DataFrame":
@@ -106,41 +102,9 @@ def _cell(value: Any) -> str:
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", "<br>")
 
 
-INLINE = 1000
-"""Characters of Markdown from which on Dagster hides it behind a link."""
-
-
-def inline_table(header: Sequence[str], rows: Sequence[Sequence[Any]], widest: int = 44) -> dg.MetadataValue:
-    """As many of the rows, from the first on, as a page shows at once; long texts are cut to `widest` characters."""
-    flat = [[" ⏎ ".join(value.split("\n")) if isinstance(value, str) else value for value in row] for row in rows]
-    cut = [[clip(value, widest) for value in row] for row in flat]
-    while cut and len(markdown_table(header, cut)) >= INLINE:
-        cut.pop()
-    return dg.MetadataValue.md(markdown_table(header, cut))
-
-
-def preview(frame: "pl.DataFrame", columns: Sequence[str], most: int = 8) -> dg.MetadataValue:
-    """The first rows of some columns, as a Markdown table. A column with nothing in these rows is left out: a page is
-    narrow, and the text of states needs its room."""
-    shown = frame.select(columns).head(most)
-    filled = [name for name in columns if shown[name].null_count() < shown.height]
-    return inline_table(filled, list(shown.select(filled).iter_rows()))
-
-
 def clip(value: Any, most: int = 160) -> Any:
     """A text that fits into a table's cell; other values as they are."""
     return value if not isinstance(value, str) or len(value) <= most else value[: most - 1] + "…"
-
-
-def column_schema(frame: "pl.DataFrame", descriptions: Mapping[str, str] | None = None) -> dg.TableSchema:
-    """The columns for Dagster's own schema view."""
-    described = descriptions or {}
-    return dg.TableSchema(
-        [
-            dg.TableColumn(name, DAGSTER_TYPES.get(str(kind), str(kind).lower()), description=described.get(name))
-            for name, kind in frame.schema.items()
-        ]
-    )
 
 
 def a_proof(files: SearchFiles, name: str | None = None) -> tuple[str, str] | None:

@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ParamSpec
 
-import dagster as dg
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -31,9 +29,9 @@ class Picture:
     def data_uri(self) -> str:
         return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
 
-    def markdown(self, title: str) -> dg.MetadataValue:
-        """As Markdown metadata: Dagster shows it behind "Show Markdown"."""
-        return dg.MetadataValue.md(f"![{title}]({self.data_uri})")
+    def markdown(self, title: str) -> str:
+        """As an image in Markdown, the picture inside it."""
+        return f"![{title}]({self.data_uri})"
 
 
 P = ParamSpec("P")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from prover_assets.defs.resources import LeanResource
+from prover_assets.protocols import LeanSource
 from prover_assets.steps.head_seeds import further_heads
 from prover_assets.steps.labels import MOST_STATES, STEP_LIMIT
 from prover_assets.steps.search import require_baseline
@@ -72,7 +72,7 @@ class Compared:
 
 
 def compare(
-    data: DataFolder, iteration: IterationFolder, lean: LeanResource, policy: PolicyInUse, budgets: Sequence[int]
+    data: DataFolder, iteration: IterationFolder, lean: LeanSource, policy: PolicyInUse, budgets: Sequence[int]
 ) -> Compared:
     """Read the held-out searches and compare them at budgets up to theirs. policy: the iteration's.
 

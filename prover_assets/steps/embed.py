@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prover_assets.defs.resources import PolicyResource
-from prover_assets.operate.progress import Update
+from prover_assets.protocols import PolicySource, Update
 from prover_assets.store.files import digest_of
 from prover_assets.store.layout import DataFolder, IterationFolder
 
@@ -71,7 +70,7 @@ def labelled_states(iterations: Sequence[IterationFolder]) -> "pl.DataFrame":
 
 
 def embed_states(
-    iterations: Sequence[IterationFolder], data: DataFolder, policy: PolicyResource, *, batch_size: int, update: Update
+    iterations: Sequence[IterationFolder], data: DataFolder, policy: PolicySource, *, batch_size: int, update: Update
 ) -> Embedded:
     """Encode what the cache lacks of the labelled states (training reads no others), and look at every vector."""
     import numpy as np

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prover_assets.defs.resources import LeanResource
-from prover_assets.operate.progress import Update
+from prover_assets.protocols import LeanSource, Update
 from prover_assets.steps.embed import open_cache
 from prover_assets.steps.search import require_baseline, run_search
 from prover_assets.steps.theorem_sets import load_written
@@ -50,7 +49,7 @@ def search_with_further_heads(
     data: DataFolder,
     iteration: IterationFolder,
     history: Sequence[IterationFolder],
-    lean: LeanResource,
+    lean: LeanSource,
     policy: PolicyInUse,
     update: Update,
 ) -> list[Manifest]:

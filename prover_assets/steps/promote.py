@@ -1,4 +1,4 @@
-"""Promotion: the rule that decides whether a new energy model becomes the champion, and carrying the decision out."""
+"""Promotion: the rules that decide which energy model and which policy the next iteration gets, and what follows."""
 
 import os
 import shutil
@@ -11,6 +11,8 @@ from prover_assets.store.layout import DataFolder, IterationFolder
 
 @dataclass(frozen=True, slots=True)
 class Decision:
+    """Whether an energy model becomes the champion."""
+
     promoted: bool
     reason: str
     """One sentence for people."""
@@ -34,6 +36,53 @@ def decide(new: Evidence, champion: ChampionRecord, *, minimum_gain: float, prom
             False, f"the champion of {champion.decided_by} stays: its validation area is {old.area:.3f} ({measured})"
         )
     return Decision(True, f"gain of {gain:+.3f} on validation ({measured})")
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyDecision:
+    """Whether a tuned policy is used by the next iterations."""
+
+    adopted: bool
+    reason: str
+    """One sentence for people."""
+
+
+def decide_policy(
+    *,
+    area: float,
+    old_area: float,
+    faster: int,
+    slower: int,
+    p_value: float,
+    collapsed: bool,
+    minimum_gain: float,
+    largest_p: float,
+    adopt: bool = True,
+) -> PolicyDecision:
+    """Adopt when validation says that the tuned policy searches better on its own, beyond chance.
+
+    area, old_area: under the solve curve of the validation theorems, in [0, 1]. faster, slower: theorems that the tuned
+    policy proves in fewer or more expansions; p_value: of the sign test on them. collapsed: whether tuning has cost
+    half of the separation of the hidden vectors.
+    """
+    gain = area - old_area
+    measured = (
+        f"validation area {area:.3f}, {old_area:.3f} before tuning; {faster} theorems in fewer expansions, {slower} in "
+        f"more, sign test p = {p_value:.3g}"
+    )
+    if not adopt:
+        return PolicyDecision(False, f"adoption is switched off ({measured})")
+    if collapsed:
+        return PolicyDecision(
+            False, f"tuning cost half of what tells positive from negative states in its vectors ({measured})"
+        )
+    if gain < minimum_gain:
+        return PolicyDecision(
+            False, f"the gain of {gain:+.3f} is below the least that counts, {minimum_gain:.3f} ({measured})"
+        )
+    if faster <= slower or p_value > largest_p:
+        return PolicyDecision(False, f"the gain of {gain:+.3f} may be chance: p is above {largest_p:g} ({measured})")
+    return PolicyDecision(True, f"gain of {gain:+.3f} on validation ({measured})")
 
 
 def crown(

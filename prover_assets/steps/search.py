@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prover_assets.defs.configs import TrajectoriesConfig
-from prover_assets.defs.resources import LeanResource, PolicyResource
-from prover_assets.operate.progress import Update
+from prover_assets.protocols import LeanSource, PolicySource, Update
 from prover_assets.steps.theorem_sets import load_written, training_window
 from prover_assets.store.champion import starting_champion
 from prover_assets.store.files import DamagedFile, digest_of, write_json
@@ -25,8 +24,8 @@ def run_search(
     theorems: Sequence["Theorem"],
     files: SearchFiles,
     data: DataFolder,
-    lean: LeanResource,
-    policy: PolicyResource,
+    lean: LeanSource,
+    policy: PolicySource,
     settings: Mapping[str, Any],
     *,
     iteration: int,
@@ -114,8 +113,8 @@ def search_training(
     config: TrajectoriesConfig,
     data: DataFolder,
     iteration: IterationFolder,
-    lean: LeanResource,
-    policy: PolicyResource,
+    lean: LeanSource,
+    policy: PolicySource,
     update: Update,
 ) -> Manifest:
     """The iteration's training theorems, guided by the champion that the iteration starts from, if there is one.
@@ -142,7 +141,7 @@ def search_training(
 
 
 def search_baseline(
-    settings: Mapping[str, Any], data: DataFolder, lean: LeanResource, policy: PolicyInUse, update: Update
+    settings: Mapping[str, Any], data: DataFolder, lean: LeanSource, policy: PolicyInUse, update: Update
 ) -> Manifest:
     """The held-out theorems, with the policy alone, into the files of that policy's baseline."""
     theorems = list(load_written(data, "test"))
@@ -178,15 +177,13 @@ class Present:
         return ""
 
 
-def present(data: DataFolder, lean: LeanResource, policy: PolicyResource) -> Present:
+def present(data: DataFolder, lean: LeanSource, policy: PolicySource) -> Present:
     """Load the policy and open the Lean to say what there is now. Raises FileNotFoundError without theorems."""
     theorems, model = digest_of_theorems(list(load_written(data, "test"))), policy.load()
     return Present(theorems, model.policy_id, model.fingerprint, *lean.identity())
 
 
-def require_baseline(
-    data: DataFolder, lean: LeanResource, policy: PolicyInUse, update: Update | None = None
-) -> Manifest:
+def require_baseline(data: DataFolder, lean: LeanSource, policy: PolicyInUse, update: Update | None = None) -> Manifest:
     """The baseline of a policy. One of a tuned policy is searched now if it is not there yet, once per policy, Lean and
     theorem set, under the settings of the baseline before it.
 
@@ -210,7 +207,7 @@ def require_baseline(
 def search_guided(
     data: DataFolder,
     iteration: IterationFolder,
-    lean: LeanResource,
+    lean: LeanSource,
     policy: PolicyInUse,
     update: Update,
     *,

@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from prover_assets.defs.configs import TrainingConfig
-from prover_assets.defs.resources import LeanResource, PolicyResource
-from prover_assets.operate.progress import Update
+from prover_assets.protocols import LeanSource, PolicySource, Update
 from prover_assets.steps.embed import open_cache
 from prover_assets.steps.theorem_sets import load_written
 from prover_assets.store.champion import Evidence
@@ -45,7 +44,7 @@ def train_head(
     data: DataFolder,
     iteration: IterationFolder,
     history: Sequence[IterationFolder],
-    policy: PolicyResource,
+    policy: PolicySource,
     update: Update,
 ) -> Trained:
     """Train on the trajectories of `history`, into the iteration's checkpoint folder."""
@@ -112,8 +111,8 @@ def calibrate_head(
     data: DataFolder,
     iteration: IterationFolder,
     history: Sequence[IterationFolder],
-    lean: LeanResource,
-    policy: PolicyResource,
+    lean: LeanSource,
+    policy: PolicySource,
     update: Update,
 ) -> tuple[Evidence, dict[str, Any]]:
     """Choose the weight of the energy on validation theorems and store it in the checkpoint, with what it rests on."""

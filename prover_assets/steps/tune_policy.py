@@ -9,22 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prover_assets.defs.configs import PolicyTuningConfig
-from prover_assets.defs.resources import LeanResource, PolicyResource
-from prover_assets.operate.progress import Update
+from prover_assets.protocols import LeanSource, PolicySource, Update
+from prover_assets.steps.promote import PolicyDecision, decide_policy
 from prover_assets.steps.search import note
 from prover_assets.steps.theorem_sets import load_written
 from prover_assets.steps.train import require_same_policy
 from prover_assets.store.files import write_json
 from prover_assets.store.layout import DataFolder, IterationFolder
 from prover_assets.store.manifest import require_complete
-from prover_assets.store.policy import (
-    PolicyDecision,
-    PolicyInUse,
-    PolicyRecord,
-    decide_policy,
-    policy_of,
-    write_policy,
-)
+from prover_assets.store.policy import PolicyInUse, PolicyRecord, policy_of, write_policy
 
 if TYPE_CHECKING:
     import polars as pl
@@ -71,7 +64,7 @@ def tune(
     data: DataFolder,
     iteration: IterationFolder,
     history: Sequence[IterationFolder],
-    policy: PolicyResource,
+    policy: PolicySource,
     update: Update,
 ) -> Tuned:
     """Fine-tune on the certified proofs of `history`, into the iteration's folder. policy: as configured.
@@ -106,7 +99,7 @@ def tune(
         curve.append((step, metrics))
         update(step, config.steps, ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
 
-    PolicyResource.forget()
+    policy.forget()
     settings = config.model_dump(include=set(FineTuneConfig.__dataclass_fields__))
     result = fine_tune(
         steps,
@@ -141,8 +134,8 @@ def judge(
     config: PolicyTuningConfig,
     data: DataFolder,
     iteration: IterationFolder,
-    lean: LeanResource,
-    policy: PolicyResource,
+    lean: LeanSource,
+    policy: PolicySource,
     collapsed: bool,
     update: Update,
 ) -> Judged:
@@ -164,7 +157,7 @@ def judge(
         files = {name: Path(folder) / f"{name}.parquet" for name in (BEFORE, AFTER)}
         with lean.environment() as environment, SearchMemo(data.memo) as memo:
             for turn, (name, resource) in enumerate(((BEFORE, now), (AFTER, policy.at(iteration.tuned_policy)))):
-                PolicyResource.forget()  # two large models do not fit beside each other
+                policy.forget()  # two large models do not fit beside each other
                 search_to_files(
                     theorems,
                     files[name],
@@ -205,9 +198,7 @@ def _accepted(nodes: Path) -> tuple[float, int]:
     return (float(outcomes.is_in(ACCEPTED).sum() / outcomes.len()) if outcomes.len() else 0.0), outcomes.len()
 
 
-def adopt(
-    data: DataFolder, iteration: IterationFolder, decision: PolicyDecision, policy: PolicyResource
-) -> PolicyRecord:
+def adopt(data: DataFolder, iteration: IterationFolder, decision: PolicyDecision, policy: PolicySource) -> PolicyRecord:
     """Record the policy of the next iteration: the tuned one if it was adopted, else the one that this iteration has.
 
     An adopted policy is moved to `policies/`, where nothing writes to it again.
@@ -221,7 +212,7 @@ def adopt(
             shutil.rmtree(iteration.tuned_policy)
         else:
             iteration.tuned_policy.rename(target)
-        PolicyResource.forget()
+        policy.forget()
         record = PolicyRecord(
             policy=target.relative_to(data.root).as_posix(),
             encoder_fingerprint=model.encoder_fingerprint,
@@ -237,7 +228,7 @@ def adopt(
 
 
 def _carried_on(
-    now: PolicyInUse, iteration: IterationFolder, decision: PolicyDecision, policy: PolicyResource
+    now: PolicyInUse, iteration: IterationFolder, decision: PolicyDecision, policy: PolicySource
 ) -> PolicyRecord:
     tuned = now.record if now.tuned else None
     return PolicyRecord(

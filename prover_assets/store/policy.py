@@ -15,7 +15,7 @@ from prover_assets.store.files import read_json, write_json
 from prover_assets.store.layout import DataFolder, IterationFolder, SearchFiles
 
 if TYPE_CHECKING:
-    from prover_assets.defs.resources import PolicyResource
+    from prover_assets.protocols import PolicySource
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class PolicyRecord:
     encoder_fingerprint: str
     """Of its hidden vectors, with the pooling in use: what an energy model must have been trained on."""
     configured: str
-    """Identity of the configured policy that it was tuned from (`PolicyResource.identity`)."""
+    """Identity of the configured policy that it was tuned from (`PolicySource.identity`)."""
     tuned_by: str | None
     """The iteration that tuned it."""
     decided_by: str
@@ -39,7 +39,7 @@ class PolicyRecord:
 class PolicyInUse:
     """The policy of an iteration: the resource to load it with, the record behind it, and what a person should know."""
 
-    resource: "PolicyResource"
+    resource: "PolicySource"
     record: PolicyRecord | None
     note: str = ""
 
@@ -81,7 +81,7 @@ def record_in_force(data: DataFolder, iteration: IterationFolder) -> PolicyRecor
     return None
 
 
-def policy_of(data: DataFolder, iteration: IterationFolder, configured: "PolicyResource") -> PolicyInUse:
+def policy_of(data: DataFolder, iteration: IterationFolder, configured: "PolicySource") -> PolicyInUse:
     """The policy of an iteration.
 
     A tuned policy is used only while the one it was tuned from is still the one configured: whoever configures another
@@ -105,7 +105,7 @@ def policy_of(data: DataFolder, iteration: IterationFolder, configured: "PolicyR
     return PolicyInUse(configured.at(folder), record)
 
 
-def newest_policy(data: DataFolder, configured: "PolicyResource") -> PolicyInUse:
+def newest_policy(data: DataFolder, configured: "PolicySource") -> PolicyInUse:
     """The policy of the newest iteration that there is."""
     known = data.iterations()
     return policy_of(data, known[-1] if known else data.iteration(0), configured)
@@ -135,48 +135,3 @@ def fitting(data: DataFolder, champion: ChampionRecord, encoder_fingerprint: str
         f"{encoder_fingerprint[:12]}. The policy searches alone until an energy model is trained on its own vectors"
     )
     return replace(champion, ebm_id=None, checkpoint=None, evidence=None, reason=reason)
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyDecision:
-    adopted: bool
-    reason: str
-    """One sentence for people."""
-
-
-def decide_policy(
-    *,
-    area: float,
-    old_area: float,
-    faster: int,
-    slower: int,
-    p_value: float,
-    collapsed: bool,
-    minimum_gain: float,
-    largest_p: float,
-    adopt: bool = True,
-) -> PolicyDecision:
-    """Adopt when validation says that the tuned policy searches better on its own, beyond chance.
-
-    area, old_area: under the solve curve of the validation theorems, in [0, 1]. faster, slower: theorems that the tuned
-    policy proves in fewer or more expansions; p_value: of the sign test on them. collapsed: whether tuning has cost
-    half of the separation of the hidden vectors.
-    """
-    gain = area - old_area
-    measured = (
-        f"validation area {area:.3f}, {old_area:.3f} before tuning; {faster} theorems in fewer expansions, {slower} in "
-        f"more, sign test p = {p_value:.3g}"
-    )
-    if not adopt:
-        return PolicyDecision(False, f"adoption is switched off ({measured})")
-    if collapsed:
-        return PolicyDecision(
-            False, f"tuning cost half of what tells positive from negative states in its vectors ({measured})"
-        )
-    if gain < minimum_gain:
-        return PolicyDecision(
-            False, f"the gain of {gain:+.3f} is below the least that counts, {minimum_gain:.3f} ({measured})"
-        )
-    if faster <= slower or p_value > largest_p:
-        return PolicyDecision(False, f"the gain of {gain:+.3f} may be chance: p is above {largest_p:g} ({measured})")
-    return PolicyDecision(True, f"gain of {gain:+.3f} on validation ({measured})")

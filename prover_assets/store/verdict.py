@@ -3,9 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-import dagster as dg
+from typing import Any, Protocol
 
 from prover_assets.store.files import read_json, write_json
 from prover_assets.store.layout import IterationFolder
@@ -13,6 +11,19 @@ from prover_assets.store.layout import IterationFolder
 
 class RefusedCheckpoint(ValueError):
     """A checkpoint without a verdict, or with a bad one. The message says which check failed, and what to do."""
+
+
+class CheckOutcome(Protocol):
+    """How a check of a checkpoint ended. Dagster's check results fit."""
+
+    @property
+    def check_name(self) -> str | None: ...
+
+    @property
+    def passed(self) -> bool: ...
+
+    @property
+    def description(self) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +36,7 @@ class Verdict:
     warnings: tuple[str, ...]
 
 
-def judge(ebm_id: str, checks: Sequence[dg.AssetCheckResult], blocking: frozenset[str]) -> Verdict:
+def judge(ebm_id: str, checks: Sequence[CheckOutcome], blocking: frozenset[str]) -> Verdict:
     """The verdict that check results amount to; `blocking`: the names of the checks that must pass."""
     failed = [check for check in checks if not check.passed]
     return Verdict(

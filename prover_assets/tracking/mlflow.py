@@ -1,4 +1,4 @@
-"""MLflow, directly: a parent run for each iteration (and each Dagster run of it), a child run for each asset.
+"""MLflow, directly: one parent run per iteration (and per Dagster run of it), one child run per asset.
 
 Only explicit run ids are used (`MlflowClient`), never MLflow's global active run, so that several processes and several
 runs in one process do not disturb each other. mlflow is imported inside the functions: it takes seconds.
@@ -11,17 +11,12 @@ import re
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import dagster as dg
-from pydantic import Field
-
 from prover_assets.store.iterations import iteration_number
-from prover_assets.store.layout import DataFolder
 from prover_assets.tracking.relocation import relocate
 
 if TYPE_CHECKING:
@@ -33,12 +28,10 @@ DAGSTER_RUN_TAG = "dagster.run_id"
 PARTITION_TAG = "dagster.partition"
 GROUP_TAG = "prover.group"
 """What shares a parent: a Dagster run, or all runs that a backfill makes of one iteration."""
-BACKFILL_TAG = "dagster/backfill"
 KIND_TAG = "prover.kind"
 """`iteration` on parents (`baseline` where a run has no partition), `asset` on children."""
 SOURCE_TAG = "mlflow.source.name"
 """What MLflow shows as a run's source."""
-DEFAULT_UI = "http://127.0.0.1:5000"
 STATUS_OPEN = "RUNNING"
 BATCH = 1000
 """MLflow's own limit of metrics a request."""
@@ -64,106 +57,20 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-class MlflowResource(dg.ConfigurableResource):
-    """Where runs are tracked. Off: nothing is logged, and nothing of MLflow is imported."""
-
-    enabled: bool = Field(default=True, description="Whether runs are tracked in MLflow.")
-    tracking_uri: str = Field(
-        default="",
-        description="Tracking store (URI). Empty: $MLFLOW_TRACKING_URI, else a SQLite file in the data folder.",
-    )
-    experiment: str = Field(default="expert-iteration", description="Experiment (name).")
-    registered_model: str = Field(
-        default="energy-model", description="Model that versions are registered under (name)."
-    )
-    ui_url: str = Field(
-        default="",
-        description="Address of MLflow's UI, for links (URL). Empty: $PROVER_MLFLOW_UI, else http://127.0.0.1:5000.",
-    )
-
-    @contextmanager
-    def child(self, context: dg.AssetExecutionContext, data: DataFolder) -> Iterator["TrackedRun"]:
-        """The child run of the asset in `context`, under the parent of its Dagster run, which is made if need be.
-
-        An error closes both as FAILED, Ctrl-C and a request to terminate as KILLED. The last asset of a Dagster run
-        closes the parent as FINISHED.
-        """
-        if not self.enabled:
-            yield TrackedRun(None, "", "", 0, "")
-            return
-        store = Store(self.resolved_uri(data), self.experiment, data.mlflow / "artifacts")
-        partition = context.run.tags.get("dagster/partition")
-        name = context.asset_key.to_user_string()
-        parent = store.parent(context.run.run_id, partition, context.run.tags.get(BACKFILL_TAG))
-        child = store.client.create_run(
-            store.experiment_id,
-            run_name=f"{partition}/{name}" if partition else name,
-            tags={
-                "mlflow.parentRunId": parent,
-                DAGSTER_RUN_TAG: context.run.run_id,
-                SOURCE_TAG: f"dagster job {context.run.job_name}",
-                KIND_TAG: "asset",
-                "prover.asset": name,
-                **({PARTITION_TAG: partition} if partition else {}),
-            },
-        ).info.run_id
-        step = iteration_number(partition) if partition else 0
-        server = self.ui_url or os.environ.get("PROVER_MLFLOW_UI") or DEFAULT_UI
-        link = f"{server}/#/experiments/{store.experiment_id}/runs/{child}"
-        run = TrackedRun(store.client, child, parent, step, link)
-        try:
-            yield run
-        except BaseException as error:
-            # What interrupts, Dagster's own interruption as well, is no Exception.
-            status = "FAILED" if isinstance(error, Exception) else "KILLED"
-            store.close(child, status)
-            store.close(parent, status)
-            raise
-        store.close(child, "FAILED" if run.failed else "FINISHED")
-        if run.failed:
-            store.close(parent, "FAILED")
-        elif name == last_asset(context):
-            store.close(parent, "FINISHED")
-
-    def resolved_uri(self, data: DataFolder) -> str:
-        """The store's address: as configured, from the environment, or the SQLite file of the data folder."""
-        uri = self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or own_uri(data.mlflow)
-        if uri.startswith(("postgresql://", "postgres://")):  # not shown: it may hold a password
-            raise ValueError(
-                "the MLflow tracking URI names no database driver: write postgresql+psycopg2:// instead of "
-                f"{uri.partition('//')[0]}//"
-            )
-        return uri
-
-    def close_dagster_run(self, data: DataFolder, dagster_run_id: str, status: str) -> list[str]:
-        """Close as `status` whatever a Dagster run left open in MLflow; returns the ids of the MLflow runs closed."""
-        if not self.enabled or (self.resolved_uri(data).startswith("sqlite:///") and not data.mlflow.exists()):
-            return []
-        store = Store(self.resolved_uri(data), self.experiment, data.mlflow / "artifacts")
-        found = store.client.search_runs(
-            [store.experiment_id], f"tags.`{DAGSTER_RUN_TAG}` = '{dagster_run_id}' and attributes.status = 'RUNNING'"
-        )
-        for run in found:
-            store.close(run.info.run_id, status)
-        return [run.info.run_id for run in found]
-
-
 def own_uri(folder: Path) -> str:
     """Address of the tracking store that lies in a data folder's `mlflow`."""
     return f"sqlite:///{folder / 'mlflow.db'}"
 
 
-def selected_assets(context: dg.AssetExecutionContext) -> AbstractSet[dg.AssetKey]:
-    """The assets that this Dagster run makes."""
-    return context.run.asset_selection or context.job_def.asset_layer.asset_graph.executable_asset_keys
-
-
-def last_asset(context: dg.AssetExecutionContext) -> str:
-    """Name of the asset that runs last in this Dagster run."""
-    graph = context.job_def.asset_layer.asset_graph
-    selected = selected_assets(context)
-    in_order = [key for level in graph.toposorted_asset_keys_by_level for key in sorted(level)]
-    return [key for key in in_order if key in selected][-1].to_user_string()
+def resolved_uri(configured: str, folder: Path) -> str:
+    """A store's address: as configured, else from the environment, else the SQLite file in a data folder's `mlflow`."""
+    uri = configured or os.environ.get("MLFLOW_TRACKING_URI") or own_uri(folder)
+    if uri.startswith(("postgresql://", "postgres://")):  # not shown: it may hold a password
+        raise ValueError(
+            "the MLflow tracking URI names no database driver: write postgresql+psycopg2:// instead of "
+            f"{uri.partition('//')[0]}//"
+        )
+    return uri
 
 
 @contextmanager
@@ -239,6 +146,63 @@ class Store:
             _log_params(self.client, run_id, facts)
             return run_id
 
+    @contextmanager
+    def child(
+        self,
+        asset: str,
+        dagster_run_id: str,
+        *,
+        job: str,
+        partition: str | None,
+        backfill: str | None,
+        server: str,
+        last: bool,
+    ) -> Iterator["TrackedRun"]:
+        """The child run of an asset, under the parent of its Dagster run, which is made where there is none yet.
+
+        job: name of the Dagster job. server: address of MLflow's UI, for the link. last: whether this is the last asset
+        of the Dagster run, which closes the parent as FINISHED. An error closes both as FAILED; Ctrl-C and a request to
+        terminate close both as KILLED.
+        """
+        parent = self.parent(dagster_run_id, partition, backfill)
+        child = self.client.create_run(
+            self.experiment_id,
+            run_name=f"{partition}/{asset}" if partition else asset,
+            tags={
+                "mlflow.parentRunId": parent,
+                DAGSTER_RUN_TAG: dagster_run_id,
+                SOURCE_TAG: f"dagster job {job}",
+                KIND_TAG: "asset",
+                "prover.asset": asset,
+                **({PARTITION_TAG: partition} if partition else {}),
+            },
+        ).info.run_id
+        step = iteration_number(partition) if partition else 0
+        link = f"{server}/#/experiments/{self.experiment_id}/runs/{child}"
+        run = TrackedRun(self.client, child, parent, step, link, self.uri)
+        try:
+            yield run
+        except BaseException as error:
+            # What interrupts, Dagster's own interruption as well, is no Exception.
+            status = "FAILED" if isinstance(error, Exception) else "KILLED"
+            self.close(child, status)
+            self.close(parent, status)
+            raise
+        self.close(child, "FAILED" if run.failed else "FINISHED")
+        if run.failed:
+            self.close(parent, "FAILED")
+        elif last:
+            self.close(parent, "FINISHED")
+
+    def close_dagster_run(self, dagster_run_id: str, status: str) -> list[str]:
+        """Close as `status` whatever a Dagster run left open; returns the ids of the runs closed."""
+        found = self.client.search_runs(
+            [self.experiment_id], f"tags.`{DAGSTER_RUN_TAG}` = '{dagster_run_id}' and attributes.status = 'RUNNING'"
+        )
+        for run in found:
+            self.close(run.info.run_id, status)
+        return [run.info.run_id for run in found]
+
     def close(self, run_id: str, status: str) -> None:
         """Close a run, unless it is closed already."""
         if self.client.get_run(run_id).info.status == STATUS_OPEN:
@@ -254,6 +218,8 @@ class TrackedRun:
     parent_id: str
     iteration: int
     url: str
+    uri: str = ""
+    """Address of the store."""
     failed: bool = field(default=False)
 
     def params(self, settings: Mapping[str, Any], *, parent_prefix: str | None = None) -> None:
@@ -321,9 +287,10 @@ class TrackedRun:
         self.tags({"prover.failure": reason})
         self.tags({"prover.failure": reason}, on_parent=True)
 
-    def link(self) -> dict[str, dg.MetadataValue]:
-        """Metadata that leads to the run, or nothing where tracking is off."""
-        return {"mlflow_run": dg.MetadataValue.url(self.url)} if self.client is not None else {}
+    @property
+    def tracked(self) -> bool:
+        """Whether there is a run at all."""
+        return self.client is not None
 
 
 def _described(name: str, digest: str, path: Path) -> dict[str, Any]:

@@ -160,7 +160,7 @@ class Project:
     def job(self) -> dg.JobDefinition:
         from prover_assets.definitions import definitions_with
         from prover_assets.defs.resources import DataResource
-        from prover_assets.tracking.mlflow import MlflowResource
+        from prover_assets.defs.tracking import MlflowResource
 
         project = definitions_with(
             data=DataResource(root=str(self.data)),
@@ -280,8 +280,8 @@ class MakeRun:
 
         import prover_assets.definitions as definitions
         from prover_assets.defs.jobs import BASELINE_ASSETS, ITERATION_ASSETS
+        from prover_assets.defs.tracking import MlflowResource
         from prover_assets.run import main
-        from prover_assets.tracking.mlflow import MlflowResource
 
         project = self.project
         maze = definitions.definitions_with(

@@ -10,8 +10,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from prover_assets.defs.tracking import MlflowResource
 from prover_assets.store.layout import DataFolder
-from prover_assets.tracking.mlflow import MlflowResource, Store
+from prover_assets.tracking.mlflow import Store
 
 PASSWORD = "s3cret-of-the-test"
 

@@ -12,11 +12,11 @@ from prover_assets.defs.assets.searches import (
 from prover_assets.defs.configs import HeldOutConfig
 from prover_assets.defs.resources import DataResource, LeanResource, PolicyResource
 from prover_assets.defs.step import GROUP, LEAN_POOL, OWNERS, step
+from prover_assets.defs.tracking import MlflowResource
 from prover_assets.operate.versions import step_version
 from prover_assets.report.facts import invalid_theorems, read, search_counts
 from prover_assets.steps.search import search_baseline
 from prover_assets.store.policy import baseline_files, newest_policy
-from prover_assets.tracking.mlflow import MlflowResource
 
 
 @dg.asset(

@@ -6,9 +6,11 @@ from dataclasses import asdict
 import dagster as dg
 
 from prover_assets.defs.configs import TrainingConfig
+from prover_assets.defs.metadata import figure
 from prover_assets.defs.partitions import iteration_partitions
 from prover_assets.defs.resources import DataResource, LeanResource, PolicyResource
 from prover_assets.defs.step import GPU_POOL, GROUP, OWNERS, check, step
+from prover_assets.defs.tracking import MlflowResource
 from prover_assets.operate.versions import step_version
 from prover_assets.report import plots
 from prover_assets.report.facts import markdown_table
@@ -17,7 +19,6 @@ from prover_assets.steps.train import Trained, calibrate_head, train_head
 from prover_assets.store.files import digest_of, write_json
 from prover_assets.store.manifest import read_manifest
 from prover_assets.store.verdict import judge, write_verdict
-from prover_assets.tracking.mlflow import MlflowResource
 from prover_assets.tracking.registry import register_version
 
 FINITE, GAP, HEALTH = "loss_finite", "energy_gap", "healthy"
@@ -61,16 +62,16 @@ def ebm_checkpoint(
     with step(context, data, mlflow, config, lean=lean, policy=policy) as work:
         in_use = work.policy_of(policy)
         work.require_baseline_to_measure_against(lean, in_use)
-        policy = in_use.resource
+        model = in_use.resource
         history = iterations_until(work.data, work.iteration, config.history)
         with work.reporter.stage("train the energy model") as update:
-            trained = train_head(config, work.data, work.iteration, history, policy, update)
+            trained = train_head(config, work.data, work.iteration, history, model, update)
         checks = _checks(trained)
         passed = all(found.passed for found in checks if found.check_name in BLOCKING)
         evidence = None
         if passed:  # a model that is not sound is not worth a search
             with work.reporter.stage("choose its weight on validation") as update:
-                evidence = calibrate_head(config, work.data, work.iteration, history, lean, policy, update)
+                evidence = calibrate_head(config, work.data, work.iteration, history, lean, model, update)
             write_json(work.iteration.evidence, asdict(evidence[0]))
         for folder in history:
             manifest = read_manifest(folder.trajectories)
@@ -106,7 +107,7 @@ def ebm_checkpoint(
             **{name: value for name, value in trained.metrics.items() if value is not None and math.isfinite(value)},
             **{f"trained_on_{name}": value for name, value in trained.data.items() if isinstance(value, int)},
             "warnings": dg.MetadataValue.md("\n".join(f"- {text}" for text in trained.warnings) or "none"),
-            "curves": curves.markdown("training curves"),
+            "curves": figure(curves, "training curves"),
             "path": dg.MetadataValue.path(str(work.iteration.checkpoint)),
         }
         if evidence is not None:
@@ -124,7 +125,10 @@ def ebm_checkpoint(
                     )
                 ),
             }
-            metadata |= register_version(mlflow, work, work.iteration.checkpoint, trained.ebm_id)
+            name = mlflow.registered_model
+            version = register_version(work.run, name, work.iteration.checkpoint, trained.ebm_id)
+            if version is not None:
+                metadata["registered_model"] = dg.MetadataValue.text(f"{name}, version {version}")
         return work.result(
             data_version=digest_of([trained.ebm_id, evidence[0].beta if evidence else None]),
             metadata=metadata,

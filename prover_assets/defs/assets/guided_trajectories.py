@@ -13,12 +13,12 @@ from prover_assets.defs.configs import GuidedConfig
 from prover_assets.defs.partitions import iteration_partitions
 from prover_assets.defs.resources import DataResource, LeanResource, PolicyResource
 from prover_assets.defs.step import GROUP, LEAN_POOL, OWNERS, step
+from prover_assets.defs.tracking import MlflowResource
 from prover_assets.operate.versions import step_version
 from prover_assets.report.facts import invalid_theorems, read, search_counts
 from prover_assets.steps.head_seeds import search_with_further_heads
 from prover_assets.steps.history import iterations_until
 from prover_assets.steps.search import require_baseline, search_guided
-from prover_assets.tracking.mlflow import MlflowResource
 
 
 @dg.asset(

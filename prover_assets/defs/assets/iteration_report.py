@@ -8,10 +8,12 @@ from typing import Any
 import dagster as dg
 
 from prover_assets.defs.configs import ReportConfig
+from prover_assets.defs.metadata import figure
 from prover_assets.defs.opening import open_iteration
 from prover_assets.defs.partitions import iteration_partitions
 from prover_assets.defs.resources import DataResource, LeanResource, PolicyResource
 from prover_assets.defs.step import GROUP, OWNERS, Step, check, step
+from prover_assets.defs.tracking import MlflowResource
 from prover_assets.operate.versions import step_version
 from prover_assets.report import plots
 from prover_assets.report.facts import markdown_table
@@ -32,7 +34,6 @@ from prover_assets.steps.promote import crown, decide
 from prover_assets.store.champion import ChampionRecord, evidence_of, starting_champion
 from prover_assets.store.files import digest_of, read_json, write_json
 from prover_assets.store.manifest import read_manifest
-from prover_assets.tracking.mlflow import MlflowResource
 from prover_assets.tracking.registry import promote_version
 
 NOT_WORSE, ABOVE_NOISE, HOLDS = "not_below_policy", "above_random_energy", "not_below_champion"
@@ -87,8 +88,8 @@ def iteration_report(
         evidence = evidence_of(work.iteration)
         decision = decide(evidence, old, minimum_gain=config.minimum_gain, promote=config.promote)
         champion = crown(work.data, work.iteration, decision, evidence, old)
-        if decision.promoted:
-            promote_version(mlflow, work, evidence.ebm_id)
+        if decision.promoted and work.run.client is not None:
+            promote_version(work.run.client, mlflow.registered_model, evidence.ebm_id)
         open_iteration(context, work.data, work.iteration.following.key)
         report = {
             "iteration": work.iteration.key,
@@ -212,7 +213,7 @@ def _metadata(
     return {
         "promotion": ("promoted: " if report["promotion"]["promoted"] else "not promoted: ") + reason,
         "solved": dg.MetadataValue.md(f"{solved}\n\n{lines}"),
-        **{name: picture.markdown(name.replace("_", " ")) for name, picture in pictures.items()},
+        **{name: figure(picture, name.replace("_", " ")) for name, picture in pictures.items()},
         **(
             {"rank1_by_depth": dg.MetadataValue.md(markdown_table(*transposed(rank1_table(report["ranking"]))))}
             if report["ranking"] is not None

@@ -5,10 +5,12 @@ from typing import Any
 import dagster as dg
 
 from prover_assets.defs.configs import PolicyTuningConfig
+from prover_assets.defs.metadata import figure
 from prover_assets.defs.opening import open_iteration
 from prover_assets.defs.partitions import iteration_partitions
 from prover_assets.defs.resources import DataResource, LeanResource, PolicyResource
 from prover_assets.defs.step import GPU_POOL, GROUP, OWNERS, check, step
+from prover_assets.defs.tracking import MlflowResource
 from prover_assets.operate.versions import step_version
 from prover_assets.report import plots
 from prover_assets.report.facts import markdown_table
@@ -16,7 +18,6 @@ from prover_assets.report.tables import paired_lines, solved_table, transposed, 
 from prover_assets.steps.history import iterations_until
 from prover_assets.steps.tune_policy import adopt, judge, tune, write_tuning
 from prover_assets.store.files import digest_of
-from prover_assets.tracking.mlflow import MlflowResource
 
 SEPARATION, UNSEEN = "vectors_keep_apart", "unseen_proofs_likelier"
 
@@ -134,8 +135,8 @@ def policy_checkpoint(
                     markdown_table(["iteration", "theorems proved", "steps of their proofs"], tuned.learnt_from)
                 ),
                 "tactics": dg.MetadataValue.md(markdown_table(["tactic", "steps"], tuned.tactics)),
-                "curves": curves.markdown("fine-tuning"),
-                "solve_curve": solved.markdown("validation theorems proved, before and after tuning"),
+                "curves": figure(curves, "fine-tuning"),
+                "solve_curve": figure(solved, "validation theorems proved, before and after tuning"),
                 "method": result.method,
                 **numbers,
                 "path": dg.MetadataValue.path(

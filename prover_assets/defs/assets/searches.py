@@ -5,15 +5,14 @@ from typing import Any
 
 import dagster as dg
 
+from prover_assets.defs.metadata import column_schema, figure, preview
 from prover_assets.defs.step import Step, check
 from prover_assets.report import plots
 from prover_assets.report.facts import (
     a_proof,
-    column_schema,
     expansions_to_proof,
     invalid_theorems,
     markdown_table,
-    preview,
     read,
     results_digest,
     search_counts,
@@ -133,8 +132,8 @@ def describe_search(work: Step, files: SearchFiles, manifest: Manifest, *, title
     metadata: dict[str, Any] = {
         **{key: counts[key] for key in ("theorems", "proved", "solve_rate", "expansions")},
         "seconds": round(manifest.seconds, 2),
-        "solve_curve": curve.markdown("theorems proved against budget"),
-        "time": spent.markdown("where the time went"),
+        "solve_curve": figure(curve, "theorems proved against budget"),
+        "time": figure(spent, "where the time went"),
         "preview": preview(nodes, NODE_COLUMNS),
         **_one_proof(work, files),
         **{key: counts[key] for key in ("claimed", "uncertified", "invalid", "frontier_exhausted", "tactics", "nodes")},
@@ -162,7 +161,7 @@ def _one_proof(work: Step, files: SearchFiles) -> dict[str, dg.MetadataValue]:
     name, proof = found
     tree = plots.search_tree(tree_of(files, name), title=f"search of {name}")
     work.run.picture(tree, "search_tree")
-    return {"a_proof": dg.MetadataValue.md(proof), "a_search_tree": tree.markdown(f"search of {name}")}
+    return {"a_proof": dg.MetadataValue.md(proof), "a_search_tree": figure(tree, f"search of {name}")}
 
 
 def search_data_version(files: SearchFiles, manifest: Manifest) -> str:

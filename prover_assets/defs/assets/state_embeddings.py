@@ -3,16 +3,16 @@
 import dagster as dg
 
 from prover_assets.defs.configs import EmbeddingsConfig
+from prover_assets.defs.metadata import figure, inline_table
 from prover_assets.defs.partitions import iteration_partitions
 from prover_assets.defs.resources import DataResource, PolicyResource
 from prover_assets.defs.step import GPU_POOL, GROUP, OWNERS, check, step
+from prover_assets.defs.tracking import MlflowResource
 from prover_assets.operate.versions import step_version
 from prover_assets.report import plots
-from prover_assets.report.facts import inline_table
 from prover_assets.steps.embed import embed_states
 from prover_assets.steps.history import iterations_until
 from prover_assets.store.files import digest_of
-from prover_assets.tracking.mlflow import MlflowResource
 
 SOUND = "vectors_sound"
 
@@ -46,12 +46,12 @@ def state_embeddings(
     tells positive from negative states.
     """
     with step(context, data, mlflow, config, policy=policy) as work:
-        policy = work.policy_of(policy).resource
+        model = work.policy_of(policy).resource
         with work.reporter.stage("embed states") as update:
             done = embed_states(
                 iterations_until(work.data, work.iteration),
                 work.data,
-                policy,
+                model,
                 batch_size=config.batch_size,
                 update=update,
             )
@@ -81,7 +81,7 @@ def state_embeddings(
                 "pooling": done.pooling,
                 "encoder": done.encoder_fingerprint,
                 "done": unchanged or f"{done.encoded} states encoded, {done.cached} were in the cache",
-                "vectors": plane.markdown("vectors of labelled states"),
+                "vectors": figure(plane, "vectors of labelled states"),
                 "preview": inline_table(["theorem", "state", "label", "norm"], done.preview),
                 "dagster/row_count": done.requested,
                 "path": dg.MetadataValue.path(done.folder),

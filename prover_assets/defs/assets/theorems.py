@@ -3,15 +3,15 @@
 import dagster as dg
 
 from prover_assets.defs.configs import TheoremsConfig
+from prover_assets.defs.metadata import inline_table
 from prover_assets.defs.partitions import ITERATION
 from prover_assets.defs.resources import DataResource
 from prover_assets.defs.step import GROUP, OWNERS, check, step
+from prover_assets.defs.tracking import MlflowResource
 from prover_assets.operate.versions import step_version
-from prover_assets.report.facts import inline_table
 from prover_assets.steps.theorem_sets import SPLITS, write_theorem_sets
 from prover_assets.store.files import digest_of
 from prover_assets.store.iterations import FIRST_ITERATION
-from prover_assets.tracking.mlflow import MlflowResource
 
 COLUMNS = {
     "name": "distinct over all three sets",

@@ -13,6 +13,7 @@ from prover_assets.defs.configs import TrajectoriesConfig
 from prover_assets.defs.partitions import iteration_partitions
 from prover_assets.defs.resources import DataResource, LeanResource, PolicyResource
 from prover_assets.defs.step import GROUP, LEAN_POOL, OWNERS, check, step
+from prover_assets.defs.tracking import MlflowResource
 from prover_assets.operate.versions import step_version
 from prover_assets.report.facts import (
     invalid_theorems,
@@ -25,7 +26,6 @@ from prover_assets.report.facts import (
 from prover_assets.steps.history import iterations_before
 from prover_assets.steps.labels import length_drift, negative_noise
 from prover_assets.steps.search import search_training
-from prover_assets.tracking.mlflow import MlflowResource
 
 LABELS, NOISE, DRIFT = "both_labels", "label_noise", "states_as_before"
 MOST_NOISE, MOST_DRIFT = 0.9, 0.5
@@ -76,10 +76,10 @@ def trajectories(
     with step(context, data, mlflow, config, lean=lean, policy=policy) as work:
         in_use = work.policy_of(policy)
         work.require_baseline_to_measure_against(lean, in_use)
-        policy = in_use.resource
+        model = in_use.resource
         iterations_before(work.data, work.iteration)  # what this iteration will learn from: damage is said before work
         with work.reporter.stage("search training theorems") as update:
-            manifest = search_training(config, work.data, work.iteration, lean, policy, update)
+            manifest = search_training(config, work.data, work.iteration, lean, model, update)
         files = work.iteration.trajectories
         nodes, summary = read(files.nodes), read(files.summary)
         labels = label_counts(nodes)

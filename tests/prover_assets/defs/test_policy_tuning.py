@@ -19,20 +19,12 @@ from prover.policy.separation import Separation, separation_warnings
 from prover_assets.defs.jobs import ITERATION_ASSETS, TUNING_ASSET
 from prover_assets.operate.housekeeping import carry_out, plan
 from prover_assets.operate.next import next_iteration
-from prover_assets.steps.promote import keep_checkpoint
+from prover_assets.steps.promote import decide_policy, keep_checkpoint
 from prover_assets.store.champion import starting_champion
 from prover_assets.store.files import read_json, write_json
 from prover_assets.store.layout import DataFolder
 from prover_assets.store.manifest import read_manifest
-from prover_assets.store.policy import (
-    baseline_files,
-    decide_policy,
-    fitting,
-    policy_of,
-    read_policy,
-    record_in_force,
-    write_policy,
-)
+from prover_assets.store.policy import baseline_files, fitting, policy_of, read_policy, record_in_force, write_policy
 
 
 def data_of(project) -> DataFolder:

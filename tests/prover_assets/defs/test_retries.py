@@ -9,8 +9,9 @@ import yaml
 from prover.environments.script.embedded import HostDied
 from prover.policy.server import ServerUnavailableError
 from prover_assets.defs import step as common
+from prover_assets.defs.tracking import MlflowResource
 from prover_assets.store.layout import DataFolder
-from prover_assets.tracking.mlflow import KIND_TAG, MlflowResource, Store
+from prover_assets.tracking.mlflow import KIND_TAG, Store
 
 
 @pytest.fixture

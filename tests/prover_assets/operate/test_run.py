@@ -10,11 +10,12 @@ import dagster as dg
 import pytest
 
 from prover_assets.defs.jobs import BASELINE_ASSETS, ITERATION_ASSETS
+from prover_assets.defs.tracking import MlflowResource
 from prover_assets.operate.run_iteration import failure_words
 from prover_assets.store.champion import POLICY_ALONE, write_champion
 from prover_assets.store.files import read_json, write_json
 from prover_assets.store.layout import DataFolder
-from prover_assets.tracking.mlflow import MlflowResource, Store
+from prover_assets.tracking.mlflow import Store
 
 
 def test_a_failure_is_said_without_the_class_of_its_error(make_run, capsys):

@@ -2,7 +2,8 @@
 
 import polars as pl
 
-from prover_assets.report.facts import INLINE, inline_table, markdown_table, preview
+from prover_assets.defs.metadata import INLINE, inline_table, preview
+from prover_assets.report.facts import markdown_table
 
 
 def test_table_cells_cannot_break_a_table():

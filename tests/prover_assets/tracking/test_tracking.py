@@ -10,17 +10,10 @@ import pytest
 
 from prover_assets.defs.resources import DataResource, PolicyResource
 from prover_assets.defs.sensors import close_cancelled_mlflow_runs, close_failed_mlflow_runs
+from prover_assets.defs.tracking import MlflowResource
 from prover_assets.store.files import read_json
 from prover_assets.store.layout import DataFolder, DataFolderError
-from prover_assets.tracking.mlflow import (
-    DAGSTER_RUN_TAG,
-    KIND_TAG,
-    PARTITION_TAG,
-    MlflowResource,
-    Store,
-    flatten,
-    fluent_uri,
-)
+from prover_assets.tracking.mlflow import DAGSTER_RUN_TAG, KIND_TAG, PARTITION_TAG, Store, flatten, fluent_uri
 from prover_assets.tracking.relocation import relocate
 
 

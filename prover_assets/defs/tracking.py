@@ -1,0 +1,77 @@
+"""Tracking of runs in MLflow as a Dagster resource: which run of MLflow belongs to which run of Dagster."""
+
+import os
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
+
+import dagster as dg
+from pydantic import Field
+
+from prover_assets.store.layout import DataFolder
+from prover_assets.tracking.mlflow import Store, TrackedRun, resolved_uri
+
+BACKFILL_TAG = "dagster/backfill"
+DEFAULT_UI = "http://127.0.0.1:5000"
+
+
+class MlflowResource(dg.ConfigurableResource):
+    """Where runs are tracked. Off: nothing is logged, and nothing of MLflow is imported."""
+
+    enabled: bool = Field(default=True, description="Whether runs are tracked in MLflow.")
+    tracking_uri: str = Field(
+        default="",
+        description="Tracking store (URI). Empty: $MLFLOW_TRACKING_URI, else a SQLite file in the data folder.",
+    )
+    experiment: str = Field(default="expert-iteration", description="Experiment (name).")
+    registered_model: str = Field(
+        default="energy-model", description="Model that versions are registered under (name)."
+    )
+    ui_url: str = Field(
+        default="",
+        description="Address of MLflow's UI, for links (URL). Empty: $PROVER_MLFLOW_UI, else http://127.0.0.1:5000.",
+    )
+
+    @contextmanager
+    def child(self, context: dg.AssetExecutionContext, data: DataFolder) -> Iterator[TrackedRun]:
+        """The child run of the asset in `context`, as `Store.child` makes it."""
+        if not self.enabled:
+            yield TrackedRun(None, "", "", 0, "")
+            return
+        name = context.asset_key.to_user_string()
+        with self._store(data).child(
+            name,
+            context.run.run_id,
+            job=context.run.job_name,
+            partition=context.run.tags.get("dagster/partition"),
+            backfill=context.run.tags.get(BACKFILL_TAG),
+            server=self.ui_url or os.environ.get("PROVER_MLFLOW_UI") or DEFAULT_UI,
+            last=name == last_asset(context),
+        ) as run:
+            yield run
+
+    def _store(self, data: DataFolder) -> Store:
+        return Store(self.resolved_uri(data), self.experiment, data.mlflow / "artifacts")
+
+    def resolved_uri(self, data: DataFolder) -> str:
+        """The store's address: as configured, from the environment, or the SQLite file of the data folder."""
+        return resolved_uri(self.tracking_uri, data.mlflow)
+
+    def close_dagster_run(self, data: DataFolder, dagster_run_id: str, status: str) -> list[str]:
+        """Close as `status` whatever a Dagster run left open in MLflow; returns the ids of the MLflow runs closed."""
+        if not self.enabled or (self.resolved_uri(data).startswith("sqlite:///") and not data.mlflow.exists()):
+            return []
+        return self._store(data).close_dagster_run(dagster_run_id, status)
+
+
+def selected_assets(context: dg.AssetExecutionContext) -> AbstractSet[dg.AssetKey]:
+    """The assets that this Dagster run makes."""
+    return context.run.asset_selection or context.job_def.asset_layer.asset_graph.executable_asset_keys
+
+
+def last_asset(context: dg.AssetExecutionContext) -> str:
+    """Name of the asset that runs last in this Dagster run."""
+    graph = context.job_def.asset_layer.asset_graph
+    selected = selected_assets(context)
+    in_order = [key for level in graph.toposorted_asset_keys_by_level for key in sorted(level)]
+    return [key for key in in_order if key in selected][-1].to_user_string()
