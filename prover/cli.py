@@ -354,7 +354,7 @@ def export(
 # -- plugins and the way out --------------------------------------------------------------------------------------
 
 _GROUP = "prover.commands"
-_OWN = ("prover.doctor",)
+_OWN = ("prover.doctor", "prover.traces.cli")
 """Modules of this package that register commands as a plugin does."""
 
 
