@@ -29,6 +29,10 @@ OPTIMIZER_FILE = "optimizer.safetensors"
 BEST_FILE = "best.safetensors"
 METRICS_FILE = "metrics.parquet"
 CONFIG_FILE = "config.json"
+KEPT = "kept"
+"""Status of a checkpoint of a step that stays after its run has ended."""
+SAMPLER = 2
+"""Version of the order in which examples are drawn: a run can be resumed only by the version it began with."""
 
 
 class CheckpointError(ValueError):
@@ -226,10 +230,23 @@ def step_folder(output: Path, step: int) -> Path:
 
 
 def step_folders(output: Path) -> list[Path]:
-    """Whole checkpoints of a training run, earliest first."""
+    """Whole checkpoints of steps of a training run, earliest first."""
     return sorted(path.parent for path in (output / "checkpoints").glob(f"step-*/{CONFIG_FILE}"))
 
 
+def unfinished_step_folders(output: Path) -> list[Path]:
+    """Those of a run that has not ended, earliest first: a run that ended marks what it keeps."""
+    return [folder for folder in step_folders(output) if read_config(folder)["training"].get("status") != KEPT]
+
+
 def latest_step_folder(output: Path) -> Path | None:
-    folders = step_folders(output)
+    """The last checkpoint of a run that has not ended; None where there is no such run."""
+    folders = unfinished_step_folders(output)
     return folders[-1] if folders else None
+
+
+def mark_kept(folder: Path) -> None:
+    """Say in a checkpoint of a step that its run has ended, and that it stays because it was asked for."""
+    config = read_config(folder)
+    config["training"]["status"] = KEPT
+    write_json_atomic(folder / CONFIG_FILE, config)

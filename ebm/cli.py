@@ -46,7 +46,14 @@ def train_ebm(
         str | None, typer.Option(help="How hidden states become one vector. [default: mean+max+early]")
     ] = None,
     resume_from: Annotated[
-        Path | None, typer.Option(help="Go on with the unfinished run in this folder, with its settings.")
+        Path | None,
+        typer.Option(help="Go on with the interrupted run in this folder: same trajectories, same settings."),
+    ] = None,
+    init_from: Annotated[
+        str | None,
+        typer.Option(
+            help="Begin with the weights of the head in this folder, or of `champion`: a new run, on any trajectories."
+        ),
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Gradient steps. [default: 50000]")] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate. [default: 0.0001]")] = None,
@@ -55,8 +62,9 @@ def train_ebm(
     k_negatives: Annotated[int | None, typer.Option(min=1, help="Negatives of each positive. [default: 4]")] = None,
     depth_loss_weight: Annotated[float | None, typer.Option(min=0, help="Of the depth loss. [default: 0.3]")] = None,
     valid_fraction: Annotated[
-        float, typer.Option(min=0, max=0.9, help="Share of theorems held out for early stopping; 0 for none.")
-    ] = 0.1,
+        float | None,
+        typer.Option(min=0, max=0.9, help="Share of theorems held out for early stopping; 0 for none. [default: 0.1]"),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Of initialisation, sampling and dropout. [default: 0]")
     ] = None,
@@ -76,6 +84,7 @@ def train_ebm(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
 ) -> None:
     """Train the energy model on trajectories, and write its checkpoint."""
+    from ebm.champion import resolve_checkpoint
     from prover.cli import INTERRUPTED, TROUBLE, data_folder
 
     options = {
@@ -85,11 +94,18 @@ def train_ebm(
         "batch_size": batch_size,
         "k_negatives": k_negatives,
         "depth_loss_weight": depth_loss_weight,
+        "valid_fraction": valid_fraction,
         "seed": seed,
         "checkpoint_interval": checkpoint_interval,
     }
     files = [name.strip() for given in trajectories for name in given.split(",") if name.strip()]
     with _as_usage_problems(OSError, ValueError):
+        if resume_from is not None and init_from is not None:
+            raise ValueError(
+                "--resume-from goes on with an interrupted run, --init-from begins a new one from a head's weights: "
+                "give one of them"
+            )
+        warm = None if init_from is None else resolve_checkpoint(init_from, data_folder())
         settings = _settings(config, options, resume_from)
         _probe(output, overwrite=overwrite or resume_from is not None)
 
@@ -97,7 +113,14 @@ def train_ebm(
 
     from ebm.checkpoint import CheckpointError, checkpoint_id
     from ebm.embeddings import EmbeddingCache, EmbeddingError
-    from ebm.training import TrainingDataError, TrainingDivergedError, WidthMismatchError, train_from_files
+    from ebm.inference import EncoderMismatchError
+    from ebm.training import (
+        ResumeError,
+        TrainingDataError,
+        TrainingDivergedError,
+        WidthMismatchError,
+        train_from_files,
+    )
     from ebm.training.from_files import TrainingData
     from prover.policy import DEFAULT_POOLING, load_policy
     from prover.policy.weights import PolicyLoadError, checked_device
@@ -114,7 +137,9 @@ def train_ebm(
         )
     try:
         with (
-            _as_usage_problems(OSError, WidthMismatchError, CheckpointError, EmbeddingError),
+            _as_usage_problems(
+                OSError, WidthMismatchError, EncoderMismatchError, ResumeError, CheckpointError, EmbeddingError
+            ),
             cache,
             _TrainingView(settings.total_steps) as view,
         ):
@@ -124,9 +149,9 @@ def train_ebm(
                 output,
                 settings,
                 cache=cache,
-                valid_fraction=valid_fraction,
                 device=chosen_device,
                 resume_from=resume_from,
+                init_from=warm,
                 on_summary=view.summary,
                 on_encode=view.encode,
                 on_metrics=view.metrics,
@@ -136,15 +161,23 @@ def train_ebm(
         raise typer.Exit(TROUBLE) from error
     _show(result, as_json)
     if result.status == "interrupted":
-        again = [part for part in sys.argv[1:] if part != "--overwrite"]
-        if resume_from is None:
-            again += ["--resume-from", str(output)]
-        _err.print(
-            f"Interrupted at step {result.step}, which is saved; go on with\n    {shlex.join(['prover', *again])}"
-        )
+        again = shlex.join(["prover", *_resuming(sys.argv[1:], output)])
+        _err.print(f"Interrupted at step {result.step}, which is saved; go on with\n    {again}")
         raise typer.Exit(INTERRUPTED)
     if not as_json:
         _out.print(f"{checkpoint_id(result.checkpoint)} is in {result.checkpoint}")
+
+
+def _resuming(arguments: list[str], output: Path) -> list[str]:
+    """The command line that goes on with a run that these arguments began, or went on with."""
+    kept: list[str] = []
+    rest = iter(arguments)
+    for part in rest:
+        if part in ("--resume-from", "--init-from"):
+            next(rest, None)
+        elif part != "--overwrite" and not part.startswith(("--resume-from=", "--init-from=")):
+            kept.append(part)
+    return [*kept, "--resume-from", str(output)]
 
 
 def _threads_for(width: int) -> int:
@@ -157,12 +190,10 @@ def _settings(config: Path | None, options: dict[str, Any], resume_from: Path | 
     from ebm.training.config import EBMTrainingConfig
 
     values: dict[str, Any] = {}
-    steps_taken = 0
     if resume_from is not None:
         from ebm.training.resume import resume_from_checkpoint
 
-        resumed = resume_from_checkpoint(resume_from)
-        values, steps_taken = resumed.config.to_dict(), resumed.step
+        values = resume_from_checkpoint(resume_from).config.to_dict()
     if config is not None:
         try:
             given = json.loads(config.read_text(encoding="utf-8"))
@@ -172,13 +203,7 @@ def _settings(config: Path | None, options: dict[str, Any], resume_from: Path | 
             raise ValueError(f"{config} must hold an object of training settings, got {type(given).__name__}")
         values |= given
     values |= {name: value for name, value in options.items() if value is not None}
-    settings = EBMTrainingConfig.from_dict(values)
-    if settings.total_steps < steps_taken:
-        raise ValueError(
-            f"{resume_from} has {steps_taken} steps behind it, more than the {settings.total_steps} asked for: give "
-            "--steps above that, or train anew without --resume-from"
-        )
-    return settings
+    return EBMTrainingConfig.from_dict(values)
 
 
 def _probe(output: Path, *, overwrite: bool) -> None:

@@ -28,6 +28,32 @@ class EncoderMismatchError(ValueError):
     """The head was trained on another encoder's vectors: its energies would mean nothing."""
 
 
+def require_same_encoder(path: str | Path, encoder: Any) -> None:
+    """Raise unless the vectors of `encoder` are those that the head of a checkpoint was trained on.
+
+    encoder: a policy, or an `EncoderBackend` over one. A side without a fingerprint is only compared in width.
+
+    Raises:
+        WidthMismatchError: the widths differ.
+        EncoderMismatchError: the fingerprints differ.
+        FileNotFoundError, CheckpointError: as `ebm.checkpoint.read_encoder`.
+    """
+    trained_on = read_encoder(path)
+    given = EncoderDescription.of(encoder)
+    if trained_on.width != given.width:
+        raise WidthMismatchError(
+            f"the head of {path} takes vectors of width {trained_on.width} (pooling {trained_on.pooling}), "
+            f"the encoder's have width {given.width} (pooling {given.pooling}): use the policy and pooling that "
+            "it was trained with"
+        )
+    if trained_on.fingerprint and given.fingerprint and trained_on.fingerprint != given.fingerprint:
+        raise EncoderMismatchError(
+            f"the head of {path} was trained on vectors of encoder {trained_on.fingerprint[:16]} "
+            f"({trained_on.policy_id}, {trained_on.pooling}), not of {given.fingerprint[:16]} "
+            f"({given.policy_id}, {given.pooling}): load that policy, or train a head on this one"
+        )
+
+
 class EBMScorer:
     """Scores proof states; a `prover.search.ValueScorer`. May be called from several threads.
 
@@ -84,20 +110,7 @@ class EBMScorer:
             EncoderMismatchError: it was trained on another encoder's vectors.
             WidthMismatchError: the widths differ.
         """
-        trained_on = read_encoder(path)
-        given = EncoderDescription.of(encoder)
-        if trained_on.width != given.width:
-            raise WidthMismatchError(
-                f"the head of {path} takes vectors of width {trained_on.width} (pooling {trained_on.pooling}), "
-                f"the encoder's have width {given.width} (pooling {given.pooling}): use the policy and pooling that "
-                "it was trained with"
-            )
-        if trained_on.fingerprint and given.fingerprint and trained_on.fingerprint != given.fingerprint:
-            raise EncoderMismatchError(
-                f"the head of {path} was trained on vectors of encoder {trained_on.fingerprint[:16]} "
-                f"({trained_on.policy_id}, {trained_on.pooling}), not of {given.fingerprint[:16]} "
-                f"({given.policy_id}, {given.pooling}): load that policy, or train a head on this one"
-            )
+        require_same_encoder(path, encoder)
         return cls(
             load_head(path, device),
             encoder,

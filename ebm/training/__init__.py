@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         load_records_from_parquet,
     )
     from ebm.training.resume import ResumeState, resume_from_checkpoint
+    from ebm.training.starting import ResumeError
     from ebm.training.trainer import TrainingDivergedError, TrainingResult, train
 
 _MODULE_OF = {
@@ -31,6 +32,7 @@ _MODULE_OF = {
     "EBMTrainingConfig": "config",
     "MetricsHistory": "metrics",
     "ProofStateRecord": "records",
+    "ResumeError": "starting",
     "ResumeState": "resume",
     "TrainResult": "from_files",
     "TrainingDataError": "records",
@@ -56,6 +58,7 @@ __all__ = [
     "EBMTrainingConfig",
     "MetricsHistory",
     "ProofStateRecord",
+    "ResumeError",
     "ResumeState",
     "TrainResult",
     "TrainingDataError",

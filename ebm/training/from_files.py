@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,7 +16,7 @@ from ebm.calibration import CalibrationError, uncalibrated
 from ebm.checkpoint import EncoderDescription, write_calibration
 from ebm.embeddings import EmbeddingCache, EncodeCounts
 from ebm.files import file_digest
-from ebm.inference import EBMScorer
+from ebm.inference import EBMScorer, require_same_encoder
 from ebm.model.encoder import EncoderBackend
 from ebm.model.energy_head import EnergyHead, EnergyHeadConfig
 from ebm.training.config import EBMTrainingConfig
@@ -24,7 +24,8 @@ from ebm.training.data import ContrastiveIndex, ContrastiveSampler, no_examples_
 from ebm.training.features import WidthMismatchError, features_of
 from ebm.training.metrics import EBMMetrics, MetricsHistory
 from ebm.training.records import UNKNOWN, load_states, merge_labels
-from ebm.training.resume import ResumeState, resume_from_checkpoint
+from ebm.training.resume import resume_from_checkpoint
+from ebm.training.starting import WarmStart, check_resumable
 from ebm.training.step import seeded
 from ebm.training.trainer import MetricsCallback, Status, TrainingResult, train
 
@@ -131,11 +132,12 @@ def train_from_files(
     *,
     head_config: EnergyHeadConfig | None = None,
     cache: EmbeddingCache | None = None,
-    valid_fraction: float = 0.1,
+    valid_fraction: float | None = None,
     valid_theorems: Collection[str] | None = None,
     device: torch.device | str = "cpu",
     encode_batch_size: int = 16,
     resume_from: str | Path | None = None,
+    init_from: str | Path | None = None,
     on_summary: Callable[[DatasetSummary], None] | None = None,
     on_encode: Callable[[int, int], None] | None = None,
     on_metrics: MetricsCallback | None = None,
@@ -149,32 +151,49 @@ def train_from_files(
     Args:
         encoder: the policy (or an `EncoderBackend` over it) whose vectors the head reads.
         config: training settings; with `resume_from`, None means those of the checkpoint.
-        head_config: shape of the head; default `EnergyHeadConfig(width of the encoder)`. Not used when resuming.
+        head_config: shape of the head; default `EnergyHeadConfig(width of the encoder)`, or that of `init_from`. Not
+            used when resuming.
         cache: embedding cache of this encoder; None encodes into a temporary one.
-        valid_fraction: share of the eligible theorems that are held out for evaluation and early stopping; 0 for none.
-        valid_theorems: hold out these instead. A resumed run goes on with those it had.
-        resume_from: folder of an earlier, unfinished run on the same files.
+        valid_fraction: share of the eligible theorems that are held out for evaluation and early stopping, instead of
+            the config's; 0 for none.
+        valid_theorems: hold out these instead. A resumed run goes on with those it had; a warm start holds out the ones
+            that its head was not trained on before others.
+        resume_from: folder of an interrupted run, which goes on: same files, same settings.
+        init_from: folder of a trained head to begin with: its weights and feature statistics, a new optimizer and
+            schedule, any files.
         on_summary, on_encode(done, total), on_metrics(step, metrics): for progress displays and tracking.
 
     Raises:
         as `TrainingData.load`, and
-        WidthMismatchError: the head resumed from, or `head_config`, has another width than the encoder.
+        WidthMismatchError: the head resumed or begun from, or `head_config`, has another width than the encoder.
+        EncoderMismatchError: the head resumed or begun from reads another encoder's vectors.
+        ResumeError: the run in `resume_from` has ended, or has other files or settings.
         TrainingDivergedError: the loss became NaN or infinite.
     """
     data = trajectories if isinstance(trajectories, TrainingData) else TrainingData.load(trajectories)
     index = data.index
     backend = encoder if isinstance(encoder, EncoderBackend) else EncoderBackend(encoder)
+    if resume_from is not None and init_from is not None:
+        raise ValueError("give resume_from, to go on with a run, or init_from, to begin one from its weights; not both")
     resume = None if resume_from is None else resume_from_checkpoint(resume_from)
+    warm = None if init_from is None else WarmStart.load(init_from, head_config)
     if config is None:
         config = EBMTrainingConfig() if resume is None else resume.config
-    _check_width(backend, head_config, resume, resume_from)
-    if resume is not None and valid_theorems is None:
-        valid_theorems = resume.data.get("valid_theorems")
-
+    if valid_fraction is not None and resume is None:
+        config = replace(config, valid_fraction=valid_fraction)
+    given = resume.head if resume is not None else None if warm is None else warm.head
+    _check_width(backend, head_config, given, resume_from or init_from)
     digests = data.digests()
-    if resume is not None and resume.data and resume.data["trajectories"] != digests:
-        logger.warning("the trajectories are not those of the run resumed from: it goes on with the new ones")
-    held_out = _held_out(index, valid_fraction, valid_theorems, config.seed)
+    if resume is not None:
+        assert resume_from is not None
+        check_resumable(resume, resume_from, config, digests)
+        require_same_encoder(resume.folder, backend)
+        if valid_theorems is None:
+            valid_theorems = resume.data.get("valid_theorems")
+    if warm is not None:
+        require_same_encoder(warm.folder, backend)
+    start = resume.start if resume is not None else {"kind": "fresh"} if warm is None else warm.to_dict()
+    held_out = _held_out(index, config, valid_theorems, () if warm is None else warm.held_out)
     summary = data.summary(held_out)
     if on_summary is not None:
         on_summary(summary)
@@ -191,7 +210,7 @@ def train_from_files(
         train_index = index.restricted_to(set(index.theorem_names) - set(held_out)) if held_out else index
         features = features_of(cache, index).in_memory(index.used_rows, config.memory_limit_gib * 2**30)
         new_head_config = head_config or EnergyHeadConfig(backend.hidden_dim)
-        head = _new_head(new_head_config, config) if resume is None else resume.head
+        head = _new_head(new_head_config, config) if given is None else given
         result = train(
             config,
             head,
@@ -205,6 +224,7 @@ def train_from_files(
             should_stop=should_stop,
             description={
                 "encoder": EncoderDescription.of(backend).to_dict(),
+                "start": start,
                 "data": {"trajectories": digests, "summary": summary.to_dict(), "valid_theorems": held_out},
             },
         )
@@ -227,29 +247,34 @@ def _store_scales(
 
 
 def _check_width(
-    backend: EncoderBackend, head_config: EnergyHeadConfig | None, resume: ResumeState | None, resume_from: Any
+    backend: EncoderBackend, head_config: EnergyHeadConfig | None, head: EnergyHead | None, folder: str | Path | None
 ) -> None:
-    given = resume.head.config if resume is not None else head_config
+    """Raise WidthMismatchError unless the head of `folder`, or else `head_config`, fits the encoder."""
+    given = head.config if head is not None else head_config
     if given is not None and given.d_encoder != backend.hidden_dim:
-        what = f"the head of {resume_from}" if resume is not None else "head_config"
+        what = f"the head of {folder}" if head is not None else "head_config"
         raise WidthMismatchError(
             f"{what} takes vectors of width {given.d_encoder}, the encoder's have width {backend.hidden_dim}: use the "
             "policy and pooling that the head was made for, or train a new head"
         )
 
 
-def _held_out(index: ContrastiveIndex, fraction: float, named: Collection[str] | None, seed: int) -> list[str]:
-    """Eligible theorems to hold out, such that eligible ones remain to train on."""
+def _held_out(
+    index: ContrastiveIndex, config: EBMTrainingConfig, named: Collection[str] | None, first: Collection[str]
+) -> list[str]:
+    """Eligible theorems to hold out, such that eligible ones remain to train on.
+
+    named: these instead of a share of all. first: taken before others.
+    """
     eligible = index.eligible_theorems
     if named is not None:
         chosen = [name for name in eligible if name in set(named)]
     else:
-        if not 0.0 <= fraction < 1.0:
-            raise ValueError(f"valid_fraction must be in [0, 1), got {fraction}")
-        order = np.random.default_rng([seed, len(eligible)]).permutation(len(eligible))
-        chosen = sorted(eligible[i] for i in order[: round(fraction * len(eligible))])
+        order = np.random.default_rng([config.seed, len(eligible)]).permutation(len(eligible)).tolist()
+        order.sort(key=lambda i: eligible[i] not in set(first))  # stable: random among equals
+        chosen = sorted(eligible[i] for i in order[: round(config.valid_fraction * len(eligible))])
     if len(chosen) < MIN_VALID_THEOREMS or len(chosen) == len(eligible):
-        if named or (named is None and fraction):
+        if named or (named is None and config.valid_fraction):
             logger.warning(
                 "%d of %d eligible theorems would be held out: too few or too many, so none is and nothing stops early",
                 len(chosen),
@@ -266,7 +291,13 @@ def _texts(index: ContrastiveIndex) -> dict[str, str]:
 
 def _sampler(index: ContrastiveIndex, config: EBMTrainingConfig) -> ContrastiveSampler:
     return ContrastiveSampler(
-        index, config.k_negatives, config.hard_ratio, config.medium_ratio, config.easy_ratio, config.seed
+        index,
+        config.k_negatives,
+        config.hard_ratio,
+        config.medium_ratio,
+        config.easy_ratio,
+        config.seed,
+        config.balance,
     )
 
 

@@ -10,6 +10,7 @@ from ebm.checkpoint import (
     BEST_FILE,
     METRICS_FILE,
     OPTIMIZER_FILE,
+    SAMPLER,
     CheckpointError,
     latest_step_folder,
     load_head,
@@ -40,6 +41,8 @@ class ResumeState:
     config: EBMTrainingConfig
     data: dict[str, Any]
     """What config.json says of the data; empty where the run was not made from files."""
+    start: dict[str, Any]
+    """What config.json says the run began with."""
     folder: Path
 
 
@@ -48,7 +51,7 @@ def resume_from_checkpoint(folder: str | Path) -> ResumeState:
 
     Raises:
         FileNotFoundError: there is no checkpoint.
-        CheckpointError: its files do not belong together.
+        CheckpointError: its files do not belong together, or an earlier version of this package began the run.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -60,6 +63,11 @@ def resume_from_checkpoint(folder: str | Path) -> ResumeState:
     if not path.is_file():
         raise CheckpointError(f"{folder} has no {OPTIMIZER_FILE}: it can be searched with, but not resumed from")
     progress = stored["training"]
+    if progress.get("sampler") != SAMPLER and progress.get("status") not in ("finished", "early_stopped"):
+        raise CheckpointError(
+            f"the run in {folder} was begun by an earlier version of this package, which drew other examples, so it "
+            f"cannot be resumed bit for bit: begin a new run from its weights instead (--init-from {folder})"
+        )
     if read_metadata(path).get("step") != str(progress["step"]):
         raise CheckpointError(
             f"{path} is of step {read_metadata(path).get('step')}, the checkpoint of step {progress['step']}: "
@@ -76,5 +84,6 @@ def resume_from_checkpoint(folder: str | Path) -> ResumeState:
         progress=progress,
         config=EBMTrainingConfig.from_dict(progress["config"]),
         data=stored.get("data", {}),
+        start=stored.get("start", {"kind": "fresh"}),
         folder=folder,
     )

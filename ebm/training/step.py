@@ -32,11 +32,15 @@ class TrainingStep:
         self._graph_wanted = config.cuda_graph and device.type == "cuda"
         self._graph: torch.cuda.CUDAGraph | None = None
         self._eager_steps = 0
-        # The temperature is a scale, not a weight: it moves faster and is not decayed towards 1.
+        # The temperature is a scale, not a weight: it has a learning rate and a decay of its own.
         weights = [p for p in head.parameters() if p is not head.log_temperature]
         groups = [
             {"params": weights, "lr_scale": 1.0, "weight_decay": config.weight_decay},
-            {"params": [head.log_temperature], "lr_scale": config.temperature_lr_scale, "weight_decay": 0.0},
+            {
+                "params": [head.log_temperature],
+                "lr_scale": config.temperature_lr_scale,
+                "weight_decay": config.temperature_weight_decay,
+            },
         ]
         for group in groups:  # a captured step reads its learning rate from device memory
             group["lr"] = torch.tensor(config.lr, device=device) if self._graph_wanted else config.lr

@@ -1,8 +1,6 @@
 """The training loop of the energy head. It never encodes: vectors come from a table or the embedding cache."""
 
 import logging
-import math
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,35 +11,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ebm.checkpoint import (
-    BEST_FILE,
-    METRICS_FILE,
-    OPTIMIZER_FILE,
-    EncoderDescription,
-    step_folder,
-    step_folders,
-    write_checkpoint,
-)
 from ebm.model.energy_head import EnergyHead
 from ebm.training.config import EBMTrainingConfig, learning_rate_at
-from ebm.training.data import ContrastiveSampler, Draw
-from ebm.training.features import BatchFeeder, StateFeatures, WidthMismatchError, feature_statistics, features_of
+from ebm.training.data import ContrastiveSampler
+from ebm.training.examples import ExampleFeeder
+from ebm.training.features import WidthMismatchError, feature_statistics, features_of
+from ebm.training.held_out import BestState, HeldOut
 from ebm.training.interrupt import interruptible
-from ebm.training.loss import depth_regression_loss, info_nce_loss
 from ebm.training.metrics import EBMMetrics, MetricsHistory
 from ebm.training.resume import ResumeState
 from ebm.training.step import TrainingStep, random_state, restore_random_state, seeded
+from ebm.training.window import MetricsWindow
+from ebm.training.writer import CheckpointWriter
 
 logger = logging.getLogger(__name__)
 
 Status = Literal["finished", "early_stopped", "interrupted"]
 MetricsCallback = Callable[[int, EBMMetrics], None]
-
-_BLOCK_STEPS = 64
-"""Steps whose examples are drawn in one call. Resuming relies on it: step s draws from stream s // _BLOCK_STEPS."""
-_KEPT_CHECKPOINTS = 2
-_VALID_STREAM = 2**40
-"""Stream of the held-out examples, out of the way of those of training."""
 
 
 class TrainingDivergedError(RuntimeError):
@@ -103,7 +89,9 @@ def train(
     The number and mix of negatives are the sampler's. On a CPU the result is a function of the arguments alone,
     interrupted and resumed or not, bit for bit.
 
-    A head without feature statistics gets those of the sampler's states, unless `standardise_inputs` is off.
+    A head without feature statistics gets those of the sampler's states, unless `standardise_inputs` is off. One that
+    has them, such as the head of a checkpoint, keeps them: training goes on from its weights (a warm start) with a new
+    optimizer and schedule.
 
     Args:
         embeddings: what `ebm.training.features.features_of` takes: an `EmbeddingCache`, a table with a row for each
@@ -137,258 +125,142 @@ def train(
         mean, std, _ = feature_statistics(features, sampler.index.used_rows)
         head.set_feature_statistics(torch.from_numpy(mean), torch.from_numpy(std))
     head = head.to(device)
+    writer = CheckpointWriter(
+        None if output is None else Path(output),
+        config,
+        head.config,
+        description or {},
+        last=None if resume is None else resume.folder,
+    )
+    if resume is None or (writer.output is not None and not resume.folder.is_relative_to(writer.output)):
+        writer.start_anew()
     with seeded(config.seed, device), interruptible() as interrupted:
-        loop = _Loop(config, head, features, sampler, device, valid_sampler, on_metrics)
-        loop.output = None if output is None else Path(output)
-        loop.description = dict(description or {})
-        if resume is not None:
-            loop.restore(resume)
-        elif loop.output is not None and step_folders(loop.output):
-            logger.warning("an unfinished run in %s is given up: this one starts anew", loop.output)
-            shutil.rmtree(loop.output / "checkpoints")
+        feeder = ExampleFeeder(sampler, features, config.batch_size, device)
+        held_out = None if valid_sampler is None else HeldOut(valid_sampler, features, config, device)
+        loop = _Loop(config, head, feeder, held_out, writer, on_metrics, resume)
         return loop.run(lambda: interrupted.is_set() or (should_stop is not None and should_stop()))
 
 
 class _Loop:
-    """State of a training run."""
+    """A training run: takes the steps, reports, evaluates, and has checkpoints written."""
 
     def __init__(
         self,
         config: EBMTrainingConfig,
         head: EnergyHead,
-        features: StateFeatures,
-        sampler: ContrastiveSampler,
-        device: torch.device,
-        valid_sampler: ContrastiveSampler | None,
+        feeder: ExampleFeeder,
+        held_out: HeldOut | None,
+        writer: CheckpointWriter,
         on_metrics: MetricsCallback | None,
+        resume: ResumeState | None,
     ) -> None:
-        self.config, self.head, self.features, self.sampler, self.device = config, head, features, sampler, device
-        self.on_metrics = on_metrics
-        self.output: Path | None = None
-        self.description: dict[str, Any] = {}
-        self.step = 0
-        self.history = MetricsHistory()
-        self.training_step = TrainingStep(head, config, sampler.k_negatives, device)
-        self.feeder = BatchFeeder(features, device)
-        self.block: Draw | None = None
-        self.block_depth = torch.empty(0)
-        self.block_number = -1
-        # What the metrics of the running window are computed from, read once a window.
-        shape = (config.log_interval, *self.training_step.shape)
-        self.window_energies = torch.zeros(shape, device=device)
-        self.window_grad_norm = torch.zeros(config.log_interval, device=device)
-        self.window_depth = np.zeros(shape[:2], dtype=np.int32)
-        self.window_size = 0
-        self.valid_draw = None if valid_sampler is None else valid_sampler.draw(config.valid_examples, _VALID_STREAM)
-        self.best: dict[str, Tensor] | None = None
-        self.best_step: int | None = None
-        self.best_loss = math.inf
-        self.evaluations_without_gain = 0
-        self.last_checkpoint: Path | None = None
-        self.warned: set[tuple[str, str]] = set()
+        self._config, self._head, self._feeder, self._held_out = config, head, feeder, held_out
+        self._writer, self._on_metrics = writer, on_metrics
+        device = feeder.device
+        self._training_step = TrainingStep(head, config, feeder.sampler.k_negatives, device)
+        self._window = MetricsWindow(config, self._training_step.shape, device)
+        self._warned: set[tuple[str, str]] = set()
+        self._steps = 0
+        self._history = MetricsHistory()
+        self._best = BestState()
+        if resume is not None:  # go on as if the run had not been cut
+            self._steps, self._history = resume.step, resume.history
+            self._best = BestState.restored(resume.best, resume.progress, device)
+            self._training_step.load_state(resume.tensors)
+            restore_random_state(resume.tensors, device)
 
     def run(self, should_stop: Callable[[], bool]) -> TrainingResult:
-        config, started = self.config, time.perf_counter()
-        self.head.train()
+        config, started = self._config, time.perf_counter()
+        self._head.train()
         status: Status = "finished"
-        while self.step < config.total_steps:
+        while self._steps < config.total_steps:
             self._take_step()
-            if self.step % config.log_interval == 0 or self.step == config.total_steps:
+            last = self._steps == config.total_steps
+            if self._steps % config.log_interval == 0 or last:
                 self._log()
-            if self.valid_draw is not None and (
-                self.step % config.steps_between_evaluations == 0 or self.step == config.total_steps
-            ):
-                self._evaluate()
-                if config.early_stop_patience and self.evaluations_without_gain >= config.early_stop_patience:
+            if self._held_out is not None and (self._steps % config.steps_between_evaluations == 0 or last):
+                self._evaluate(self._held_out)
+                if config.early_stop_patience and self._best.evaluations_without_gain >= config.early_stop_patience:
                     status = "early_stopped"
                     break
-            if self.step < config.total_steps and should_stop():
+            if not last and should_stop():
                 status = "interrupted"
                 break
-            if self.step % config.checkpoint_interval == 0 and self.step < config.total_steps:
+            if not last and self._steps % config.checkpoint_interval == 0:
                 self._checkpoint("running")
         self._log()
         return self._finish(status, time.perf_counter() - started)
 
     def _take_step(self) -> None:
-        place = self.step % _BLOCK_STEPS
-        if self.block_number != self.step // _BLOCK_STEPS:
-            self.block_number = self.step // _BLOCK_STEPS
-            self.block = self.sampler.draw(_BLOCK_STEPS * self.config.batch_size, self.block_number)
-            self.feeder.load(self.block.rows.reshape(_BLOCK_STEPS, -1))
-            depth = self.block.remaining_depth.reshape(_BLOCK_STEPS, -1)
-            self.block_depth = torch.from_numpy(depth).to(self.device)
-        assert self.block is not None
-        step, window = self.training_step, self.window_size
-        self.feeder.batch(place, step.inputs)
-        step.remaining_depth.copy_(self.block_depth[place])
-        step.run(learning_rate_at(self.step, self.config))
-        self.window_energies[window].copy_(step.energies)
-        self.window_grad_norm[window].copy_(step.grad_norm)
-        examples = slice(place * self.config.batch_size, (place + 1) * self.config.batch_size)
-        self.window_depth[window] = self.block.remaining_depth[examples]
-        self.window_size += 1
-        self.step += 1
+        depth = self._feeder.fill(self._steps, self._training_step)
+        self._training_step.run(learning_rate_at(self._steps, self._config))
+        self._window.add(self._training_step, depth)
+        self._steps += 1
 
     def _log(self) -> None:
         """Metrics over all examples since the last call; raises if one of those steps had no finite loss."""
-        n = self.window_size
-        if not n:
+        size = self._window.size
+        if not size:
             return
-        self.window_size = 0
-        energies = self.window_energies[:n].double().cpu()  # (n, B, 1 + K)
-        finite = torch.isfinite(energies).all(dim=2).all(dim=1)
-        if not bool(finite.all()):
-            self._diverged(self.step - n + int(torch.argmin(finite.int())))
-        depth = torch.from_numpy(self.window_depth[:n])
-        contrastive = float(info_nce_loss(energies[..., 0].flatten(), energies[..., 1:].flatten(0, 1)))
-        by_step = [float(depth_regression_loss(e[:, 0], d)) for e, d in zip(energies, depth, strict=True)]
-        depth_loss = float(np.mean(by_step))
-        metrics = EBMMetrics.compute(
-            energies[..., 0].flatten(),
-            energies[..., 1:].flatten(0, 1),
-            contrastive,
-            depth_loss,
-            contrastive + self.config.depth_loss_weight * depth_loss,
-            remaining_depth=depth.flatten(),
-            learning_rate=learning_rate_at(self.step - 1, self.config),
-            grad_norm=float(self.window_grad_norm[:n].mean()),
-            temperature=float(self.head.log_temperature.detach().exp()),
-        )
-        self._report(metrics)
+        bad = self._window.first_not_finite()
+        if bad is not None:
+            self._diverged(self._steps - size + bad)
+        self._report(self._window.close(self._steps, float(self._head.log_temperature.detach().exp())))
 
     def _report(self, metrics: EBMMetrics) -> None:
-        self.history.push(self.step, metrics)
+        self._history.push(self._steps, metrics)
         for warning in metrics.health_check():
             kind = (metrics.split, warning.split(":")[0])
-            if kind not in self.warned:  # the metrics go on saying it; the log says it once
-                self.warned.add(kind)
-                logger.warning("step %d (%s): %s", self.step, metrics.split, warning)
-        if self.on_metrics is not None:
-            self.on_metrics(self.step, metrics)
+            if kind not in self._warned:  # the metrics go on saying it; the log says it once
+                self._warned.add(kind)
+                logger.warning("step %d (%s): %s", self._steps, metrics.split, warning)
+        if self._on_metrics is not None:
+            self._on_metrics(self._steps, metrics)
 
     def _diverged(self, step: int) -> None:
-        block = self.sampler.draw(_BLOCK_STEPS * self.config.batch_size, step // _BLOCK_STEPS)
-        rows = block.positives.reshape(_BLOCK_STEPS, -1)[step % _BLOCK_STEPS]
-        index = self.sampler.index
-        theorems = [index.theorem_names[code] for code in dict.fromkeys(index.theorem[rows].tolist())]
-        raise TrainingDivergedError(step, theorems, learning_rate_at(step, self.config), self.last_checkpoint)
+        theorems = self._feeder.theorems_of(step)
+        raise TrainingDivergedError(step, theorems, learning_rate_at(step, self._config), self._writer.last)
 
-    @torch.no_grad()
-    def _evaluate(self) -> None:
-        assert self.valid_draw is not None
+    def _evaluate(self, held_out: HeldOut) -> None:
         self._log()
-        self.head.eval()
-        rows = self.valid_draw.rows  # (n, 1 + K)
-        energies = np.concatenate(
-            [
-                self.head(torch.from_numpy(self.features.gather(chunk.ravel())).to(self.device)).double().cpu().numpy()
-                for chunk in np.array_split(rows, math.ceil(rows.size / 4096))
-            ]
-        ).reshape(rows.shape)
-        self.head.train()
-        positive, negative = torch.from_numpy(energies[:, 0]), torch.from_numpy(energies[:, 1:])
-        depth = torch.from_numpy(self.valid_draw.remaining_depth)
-        contrastive, depth_loss = (
-            float(info_nce_loss(positive, negative)),
-            float(depth_regression_loss(positive, depth)),
-        )
-        loss = contrastive + self.config.depth_loss_weight * depth_loss
-        metrics = EBMMetrics.compute(
-            positive, negative, contrastive, depth_loss, loss, remaining_depth=depth, split="valid"
-        )
+        metrics = held_out.evaluate(self._head)
         self._report(metrics)
-        if contrastive < self.best_loss:
-            self.best_loss, self.best_step, self.evaluations_without_gain = contrastive, self.step, 0
-            self.best = self._state()
-        else:
-            self.evaluations_without_gain += 1
+        if self._best.improved_by(metrics.contrastive_loss):
+            self._best.keep(metrics.contrastive_loss, self._steps, self._state())
 
     def _state(self) -> dict[str, Tensor]:
         """Copies of all that the next step depends on; raises if the last one left weights that are not finite."""
-        if not all(bool(torch.isfinite(parameter).all()) for parameter in self.head.parameters()):
-            self._diverged(self.step - 1)
-        model = {f"model.{name}": tensor.detach().clone() for name, tensor in self.head.state_dict().items()}
-        return model | self.training_step.state() | random_state(self.device)
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in self._head.parameters()):
+            self._diverged(self._steps - 1)
+        model = {f"model.{name}": tensor.detach().clone() for name, tensor in self._head.state_dict().items()}
+        return model | self._training_step.state() | random_state(self._feeder.device)
 
     def _checkpoint(self, status: str) -> None:
         self._log()
-        if self.output is None:
-            return
-        folder = step_folder(self.output, self.step)
-        self._write(folder, self._state(), status, self.step, with_best=True)
-        self.last_checkpoint = folder
-        for old in step_folders(self.output)[:-_KEPT_CHECKPOINTS]:
-            shutil.rmtree(old)
-
-    def _write(self, folder: Path, state: dict[str, Tensor], status: str, step: int, with_best: bool) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.history.write_parquet(folder / METRICS_FILE)
-        model = {name.removeprefix("model."): t for name, t in state.items() if name.startswith("model.")}
-        others: dict[str, dict[str, Tensor]] = {
-            OPTIMIZER_FILE: {name: tensor for name, tensor in state.items() if not name.startswith("model.")}
-        }
-        if with_best and self.best is not None:
-            others[BEST_FILE] = self.best
-        last = {split: self.history.last(split) for split in ("train", "valid")}
-        encoder = EncoderDescription(None, self.head.config.d_encoder).to_dict()
-        config = {
-            "head": self.head.config.to_dict(),
-            "feature_statistics": {"tensors": ["feature_mean", "feature_std"], "stored_in": "model.safetensors"},
-            "encoder": encoder,
-            "calibration": None,
-            **self.description,
-            "training": {
-                "config": self.config.to_dict(),
-                "status": status,
-                "step": step,
-                "steps_taken": self.step,
-                "best_step": self.best_step,
-                "best_loss": self.best_loss if self.best is not None else None,
-                "evaluations_without_gain": self.evaluations_without_gain,
-                "health_warnings": last["train"].health_check() if last["train"] is not None else [],
-                "metrics": {split: metrics.display() for split, metrics in last.items() if metrics is not None},
-            },
-        }
-        write_checkpoint(folder, model, config, others)
+        self._writer.write_step(status, self._steps, self._state(), self._history, self._best)
 
     def _finish(self, status: Status, seconds: float) -> TrainingResult:
-        checkpoint = self.output
+        checkpoint = self._writer.output
         if status == "interrupted":
             # What goes on from here needs the last state, not the best.
             self._checkpoint("interrupted")
-            checkpoint = self.last_checkpoint
-        elif self.output is not None:
-            state, step = (self._state(), self.step) if self.best is None else (self.best, self.best_step or 0)
-            self._write(self.output, state, status, step, with_best=False)
-            shutil.rmtree(self.output / "checkpoints", ignore_errors=True)
-        if self.best is not None and status != "interrupted":
-            model = {name.removeprefix("model."): t for name, t in self.best.items() if name.startswith("model.")}
-            self.head.load_state_dict(model)
-        last = self.history.last()
+            checkpoint = self._writer.last
+        else:
+            best = self._best.tensors
+            self._writer.write_final(
+                status, self._steps, self._state() if best is None else best, self._history, self._best
+            )
+            if best is not None:
+                model = {name.removeprefix("model."): t for name, t in best.items() if name.startswith("model.")}
+                self._head.load_state_dict(model)
+        last = self._history.last()
         return TrainingResult(
-            head=self.head.eval(),
-            history=self.history,
+            head=self._head.eval(),
+            history=self._history,
             status=status,
-            step=self.step,
-            best_step=self.best_step,
+            step=self._steps,
+            best_step=self._best.step,
             seconds=seconds,
             checkpoint=checkpoint,
             warnings=last.health_check() if last is not None else [],
         )
-
-    def restore(self, resume: ResumeState) -> None:
-        """Go on from a checkpoint as if the run had not been cut."""
-        self.step = resume.step
-        self.history = resume.history
-        self.training_step.load_state(resume.tensors)
-        restore_random_state(resume.tensors, self.device)
-        self.last_checkpoint = resume.folder
-        if resume.best is not None:
-            self.best = {
-                name: tensor.to(self.device) if name.startswith("model.") else tensor
-                for name, tensor in resume.best.items()
-            }
-            self.best_step = resume.progress["best_step"]
-            self.best_loss = resume.progress["best_loss"]
-            self.evaluations_without_gain = resume.progress["evaluations_without_gain"]

@@ -2,8 +2,8 @@
 
 import json
 import os
+import shlex
 import signal
-import threading
 
 import polars as pl
 import pytest
@@ -11,6 +11,7 @@ import typer
 
 import ebm.cli
 import prover.policy
+from ebm.champion import promote
 from ebm.checkpoint import checkpoint_id, read_config, step_folders
 from prover.cli import run
 
@@ -93,29 +94,105 @@ def test_settings_from_a_file_and_options_before_it(tmp_path, files, prover_comm
     assert (config["total_steps"], config["seed"]) == (60, 7)
 
 
-def test_an_interrupted_run_is_resumed(tmp_path, files, prover_command, policy):
-    arguments = ["train-ebm", "--trajectories", files, "--lr", "0.001", "--batch-size", "8", "--steps", "4000"]
+@pytest.fixture
+def interrupt_at(monkeypatch):
+    """Sends Ctrl-C once, when that many steps have been reported."""
+
+    def arrange(steps: int) -> None:
+        sent = []
+        shown = ebm.cli._TrainingView.metrics
+
+        def metrics(view, step, metrics):
+            shown(view, step, metrics)
+            if step >= steps and not sent:
+                sent.append(step)
+                os.kill(os.getpid(), signal.SIGINT)
+
+        monkeypatch.setattr(ebm.cli._TrainingView, "metrics", metrics)
+
+    return arrange
+
+
+def test_an_interrupted_run_is_resumed(tmp_path, files, prover_command, interrupt_at):
+    arguments = ["train-ebm", "--trajectories", files, "--lr", "0.001", "--batch-size", "8", "--steps", "120"]
     output = tmp_path / "ebm"
-    timer = threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
+    interrupt_at(50)
     code, _, err = prover_command(*arguments, "--output", output)
-    timer.cancel()
     assert code == 130
-    assert "Interrupted at step" in err
+    assert "Interrupted at step 50" in err
     assert f"--resume-from {output}" in err
-    assert len(step_folders(output)) == 1
+    assert [folder.name for folder in step_folders(output)] == ["step-00000050"]
 
     code, _, err = prover_command(*arguments, "--output", output)
     assert code == 2
     assert "holds an unfinished run" in err
-    stopped_at = int(step_folders(output)[0].name.removeprefix("step-"))
-    code, _, err = prover_command(
-        "train-ebm", "--trajectories", files, "--output", output, "--resume-from", output, "--steps", stopped_at + 10
-    )
+    code, _, err = prover_command("train-ebm", "--trajectories", files, "--output", output, "--resume-from", output)
     assert code == 0, err
     config = read_config(output)["training"]
-    assert config["steps_taken"] == stopped_at + 10
+    assert config["steps_taken"] == 120
     assert config["config"]["lr"] == 0.001, "settings are those of the run resumed from"
+    whole = tmp_path / "whole"
+    assert prover_command(*arguments, "--output", whole)[0] == 0
+    assert checkpoint_id(whole) == checkpoint_id(output), "bit for bit"
+
+
+def test_resuming_something_else_is_refused(tmp_path, files, prover_command, interrupt_at):
+    """Other data, other settings, or a run that has finished: said, with the other option, and nothing is written."""
+    output, first = tmp_path / "ebm", files.split(",")[0]
+    base = ["train-ebm", "--output", output, "--resume-from", output]
+    interrupt_at(50)
+    assert prover_command("train-ebm", "--trajectories", files, "--output", output, "--steps", "120")[0] == 130
+    code, _, err = prover_command(*base, "--trajectories", first)
+    assert code == 2
+    assert "other trajectories: not among them: b.parquet" in err
+    assert f"--init-from {output}" in err
+    code, _, err = prover_command(*base, "--trajectories", files, "--steps", "20")
+    assert code == 2
+    assert "total_steps is 120 there and 20 here" in err
+    assert prover_command(*base, "--trajectories", files)[0] == 0
+    config = (output / "config.json").read_bytes()
+    code, _, err = prover_command(*base, "--trajectories", first)
+    assert code == 2
+    assert "finished after 120 steps" in err
+    assert f"--init-from {output}" in err
+    assert (output / "config.json").read_bytes() == config
+
+
+def test_warm_start(tmp_path, files, prover_command, interrupt_at):
+    first, second = tmp_path / "one", tmp_path / "two"
+    assert prover_command("train-ebm", "--trajectories", files.split(",")[0], "--output", first, *FAST)[0] == 0
+    arguments = ["train-ebm", "--trajectories", files, "--output", second, "--init-from", first, *FAST]
+    code, _, err = prover_command(*arguments, "--resume-from", first)
+    assert (code, "give one of them" in err) == (2, True)
+    code, _, err = prover_command(*arguments)
+    assert code == 0, err
+    stored = read_config(second)
+    assert stored["start"]["ebm_id"] == checkpoint_id(first)
+    assert [entry["name"] for entry in stored["data"]["trajectories"]] == ["a.parquet", "b.parquet"]
+    assert checkpoint_id(second) != checkpoint_id(first)
+
+    (tmp_path / "data").mkdir(exist_ok=True)
+    promote(tmp_path / "data", second)
+    third = [*arguments[:4], tmp_path / "three", "--init-from", "champion", *FAST]
+    assert prover_command(*third)[0] == 0
+    assert read_config(tmp_path / "three")["start"]["ebm_id"] == checkpoint_id(second)
+    code, _, err = prover_command(*arguments[:4], tmp_path / "four", "--init-from", tmp_path / "nowhere", *FAST)
+    assert code == 2
+    assert "nowhere" in err
+
+
+def test_an_interrupted_warm_start_says_how_to_resume(tmp_path, files, prover_command, interrupt_at):
+    """The weights it began with are in its own checkpoint by then: the command names that alone."""
+    first, second = tmp_path / "one", tmp_path / "two"
+    assert prover_command("train-ebm", "--trajectories", files, "--output", first, *FAST)[0] == 0
+    interrupt_at(50)
+    arguments = ["train-ebm", "--trajectories", files, "--output", second, "--steps", "120", f"--init-from={first}"]
+    code, _, err = prover_command(*arguments)
+    assert code == 130
+    command = shlex.split(err.strip().splitlines()[-1])
+    assert command == ["prover", *map(str, arguments[:-1]), "--resume-from", str(second)]
+    assert prover_command(*command[1:])[0] == 0
+    assert read_config(second)["start"]["kind"] == "warm"
 
 
 def no_positives(path, records, write):
@@ -178,18 +255,6 @@ def test_bad_settings(tmp_path, files, prover_command):
         assert (code, f"device '{device}' cannot be used" in err) == (2, True)
     code, _, err = prover_command(*base, "--resume-from", tmp_path / "nowhere")
     assert (code, "nothing to resume from" in err) == (2, True)
-
-
-def test_resuming_to_fewer_steps_than_were_taken_is_refused(tmp_path, files, prover_command):
-    output = tmp_path / "ebm"
-    assert prover_command("train-ebm", "--trajectories", files, "--output", output, *FAST)[0] == 0
-    taken = read_config(output)["training"]["step"]
-    code, _, err = prover_command(
-        *("train-ebm", "--trajectories", files, "--output", tmp_path / "other"),
-        *("--resume-from", output, "--steps", "2"),
-    )
-    assert code == 2
-    assert f"has {taken} steps behind it, more than the 2 asked for" in err
 
 
 def test_unwritable_output_is_said_first(tmp_path, files, prover_command, policy):

@@ -244,6 +244,83 @@ def test_mix_over_many_draws(records, k):
     np.testing.assert_allclose(shares, [0.5, 0.3, 0.2], atol=0.02)
 
 
+def lopsided() -> list[ProofStateRecord]:
+    """Forty positives in one theorem, four in another, one in a third; a dead end in each."""
+    counts = {"forty": 40, "four": 4, "one": 1}
+    return [
+        record
+        for theorem, n in counts.items()
+        for record in (
+            *(state(theorem, f"{theorem} {i}", "positive", i + 1, state_id=i) for i in range(n)),
+            state(theorem, f"{theorem} bad", "negative", state_id=n),
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("balance", "weights"), [("theorem", (1, 1, 1)), ("state", (1, 4, 40)), ("sqrt", (1, 2, 40**0.5))]
+)
+def test_balance_says_how_often_a_theorem_is_drawn(balance, weights):
+    """`one`, `four` and `forty`; within a theorem, every positive is as likely as another."""
+    index = ContrastiveIndex.build(lopsided())
+    draw = ContrastiveSampler(index, 1, balance=balance).draw(60_000, stream=0)
+    names = np.array(index.theorem_names)[index.theorem[draw.positives]]
+    shares = np.array([(names == name).mean() for name in ("one", "four", "forty")])
+    np.testing.assert_allclose(shares, np.array(weights) / sum(weights), atol=0.01)
+    within = np.bincount(draw.positives)[index.anchors[:40]]
+    assert within.min() > 0.7 * within.mean()
+
+
+def test_the_default_draws_theorems_uniformly():
+    index = ContrastiveIndex.build(lopsided())
+    np.testing.assert_array_equal(
+        ContrastiveSampler(index, 2).draw(50, 3).rows, ContrastiveSampler(index, 2, balance="theorem").draw(50, 3).rows
+    )
+    with pytest.raises(ValueError, match="balance must be one of theorem, state, sqrt, got 'even'"):
+        ContrastiveSampler(index, balance="even")
+
+
+def medium_only(records, k) -> ContrastiveSampler:
+    return ContrastiveSampler(ContrastiveIndex.build(records), k, hard_ratio=0.0, medium_ratio=1.0, easy_ratio=0.0)
+
+
+def test_medium_negatives_lead_to_a_proof_from_farther_away():
+    """The sibling off the path first, then farther positives; no dead end while there are enough of them."""
+    records = [
+        state("t", "root", "positive", 3, state_id=0),
+        state("t", "near", "positive", 1, parent=0, state_id=1),
+        state("t", "detour", "positive", 5, parent=0, state_id=2),
+        state("t", "shortcut", "positive", 1, parent=0, state_id=3),
+        state("t", "elsewhere", "positive", 7, parent=2, state_id=4),
+        *[state("t", f"bad{i}", "negative", parent=0, state_id=5 + i) for i in range(20)],
+    ]
+    one = [s for s in medium_only(records, 1).sample_batch(300) if s.positive.state_pp == "⊢ near"]
+    assert one
+    assert all(found == {"detour"} for found in names(one)), "the one farther sibling, before root and elsewhere"
+    three = [s for s in medium_only(records, 3).sample_batch(300) if s.positive.state_pp == "⊢ near"]
+    assert {frozenset(found) for found in names(three)} == {frozenset({"detour", "root", "elsewhere"})}
+
+
+def test_dead_ends_pad_medium_negatives():
+    """The farthest positive has nothing proved beyond it; the next has one state, and two dead ends fill up."""
+    records = [
+        state("t", "far", "positive", 4, state_id=0),
+        state("t", "near", "positive", 1, parent=0, state_id=1),
+        *[state("t", f"bad{i}", "negative", parent=1, state_id=2 + i) for i in range(5)],
+    ]
+    for sample in medium_only(records, 3).sample_batch(200):
+        labels = [negative.label for negative in sample.negatives]
+        proved = 1 if sample.positive.state_pp == "⊢ near" else 0
+        assert labels.count("positive") == proved
+        assert labels.count("negative") == 3 - proved
+        assert len({negative.key for negative in sample.negatives}) == 3
+
+
+def test_medium_and_hard_negatives_of_one_example_do_not_repeat(records):
+    sampler = ContrastiveSampler(ContrastiveIndex.build(records), 6, 0.5, 0.5, 0.0)
+    assert all(len(found) == 6 for found in names(sampler.sample_batch(500)))
+
+
 def test_positives_are_drawn_uniformly(records):
     index = ContrastiveIndex.build(records)
     draw = ContrastiveSampler(index, 4).draw(20_000, stream=0)

@@ -1,14 +1,18 @@
 """Trajectory files in, checkpoint out."""
 
+import json
+import math
+
 import numpy as np
 import polars as pl
 import pytest
 import torch
 
-from ebm.checkpoint import load_head, read_config
+from ebm.checkpoint import CheckpointError, checkpoint_id, load_head, read_config
 from ebm.embeddings import EmbeddingCache
+from ebm.inference import EncoderMismatchError
 from ebm.model import EnergyHeadConfig
-from ebm.training import EBMTrainingConfig, TrainingDataError, WidthMismatchError, train_from_files
+from ebm.training import EBMTrainingConfig, ResumeError, TrainingDataError, WidthMismatchError, train_from_files
 
 
 def settings(**changes) -> EBMTrainingConfig:
@@ -100,10 +104,132 @@ def test_resume_goes_on_with_the_held_out_theorems(tmp_path, files, policy):
     ).read_bytes()
 
 
-def test_resuming_on_other_data_is_said(tmp_path, files, policy, caplog):
-    train_from_files(files, policy, tmp_path / "ebm", settings())
-    train_from_files(files[:1], policy, tmp_path / "ebm", resume_from=tmp_path / "ebm")
-    assert "not those of the run resumed from" in caplog.text
+def interrupted(files, policy, output, at=30, **changes):
+    steps = iter(range(1, 1000))
+    return train_from_files(files, policy, output, settings(**changes), should_stop=lambda: next(steps) == at)
+
+
+def test_a_finished_run_is_not_resumed(tmp_path, files, policy):
+    """It used to train nothing, end well, and write that the head was made from the new file."""
+    train_from_files(files[:1], policy, tmp_path / "ebm", settings())
+    before = {path.name: path.read_bytes() for path in (tmp_path / "ebm").iterdir()}
+    with pytest.raises(ResumeError, match=r"finished after 60 steps: .*new: b\.parquet.*--init-from"):
+        train_from_files(files, policy, tmp_path / "ebm", resume_from=tmp_path / "ebm")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "ebm").iterdir()} == before
+
+
+def test_resuming_on_other_data_is_refused(tmp_path, files, policy, new_records, write):
+    interrupted(files, policy, tmp_path / "ebm")
+    cases = [
+        (files[:1], "not among them: b.parquet"),
+        ([*files, tmp_path / "c.parquet"], "new: c.parquet"),
+        (files[::-1], "the same, in another order"),
+    ]
+    write(tmp_path / "c.parquet", new_records(3))
+    for given, words in cases:
+        with pytest.raises(ResumeError, match="other trajectories") as caught:
+            train_from_files(given, policy, tmp_path / "ebm", resume_from=tmp_path / "ebm")
+        assert words in str(caught.value)
+        assert f"--init-from {tmp_path / 'ebm'}" in str(caught.value)
+    write(files[1], new_records(12)[75:])
+    with pytest.raises(ResumeError, match=r"changed since: b\.parquet"):
+        train_from_files(files, policy, tmp_path / "ebm", resume_from=tmp_path / "ebm")
+
+
+def test_a_moved_trajectory_file_is_the_same_data(tmp_path, files, policy):
+    interrupted(files, policy, tmp_path / "ebm")
+    moved = files[0].rename(tmp_path / "moved.parquet")
+    result = train_from_files([moved, files[1]], policy, tmp_path / "ebm", resume_from=tmp_path / "ebm")
+    assert (result.status, result.step) == ("finished", 60)
+
+
+def test_resuming_with_other_settings_is_refused(tmp_path, files, policy):
+    interrupted(files, policy, tmp_path / "ebm")
+    with pytest.raises(ResumeError, match=r"other settings: lr is 0\.001 there and 0\.01 here, total_steps is 60"):
+        train_from_files(
+            files, policy, tmp_path / "ebm", settings(lr=0.01, total_steps=90), resume_from=tmp_path / "ebm"
+        )
+    free = settings(checkpoint_interval=7, memory_limit_gib=0.5, keep_checkpoints=1)
+    assert train_from_files(files, policy, tmp_path / "ebm", free, resume_from=tmp_path / "ebm").status == "finished"
+
+
+def test_a_run_of_an_earlier_version_is_not_resumed(tmp_path, files, policy):
+    """Its examples were drawn in another order: the result would be neither the old run's nor the new one's."""
+    cut = interrupted(files, policy, tmp_path / "ebm")
+    config = read_config(cut.checkpoint)
+    del config["training"]["sampler"]
+    (cut.checkpoint / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r"earlier version.*--init-from"):
+        train_from_files(files, policy, tmp_path / "ebm", resume_from=tmp_path / "ebm")
+    assert load_head(cut.checkpoint) is not None, "its weights can be used"
+
+
+def test_warm_start(tmp_path, files, policy):
+    """Weights and feature statistics of the head, on other files; optimizer, schedule and steps are new."""
+    first = train_from_files(files[:1], policy, tmp_path / "one", settings())
+    weights = {name: tensor.clone() for name, tensor in first.head.state_dict().items()}
+    seen = []
+    result = train_from_files(
+        files,
+        policy,
+        tmp_path / "two",
+        settings(total_steps=1, lr=1e-9, log_interval=1),
+        init_from=tmp_path / "one",
+        on_metrics=lambda step, metrics: seen.append((step, metrics)),
+    )
+    assert (result.status, result.step) == ("finished", 1)
+    assert seen[0][1].contrastive_loss < 0.8 * math.log(5), "it begins with what the head had learnt"
+    stored = read_config(tmp_path / "two")
+    assert stored["start"] == {
+        "kind": "warm",
+        "ebm_id": checkpoint_id(tmp_path / "one"),
+        "folder": f"{tmp_path / 'one'}",
+    }
+    assert [entry["name"] for entry in stored["data"]["trajectories"]] == ["a.parquet", "b.parquet"]
+    for name, tensor in result.head.named_parameters():
+        torch.testing.assert_close(tensor, weights[name], rtol=1e-4, atol=1e-6, msg=name)
+    assert torch.equal(result.head.feature_mean, weights["feature_mean"]), "not those of the new files"
+    assert checkpoint_id(tmp_path / "two") != checkpoint_id(tmp_path / "one")
+    assert read_config(tmp_path / "one")["start"] == {"kind": "fresh"}
+
+
+def test_warm_start_trains_and_is_repeatable(tmp_path, files, policy):
+    train_from_files(files[:1], policy, tmp_path / "one", settings())
+    heads = [
+        train_from_files(files, policy, tmp_path / name, settings(), init_from=tmp_path / "one").head
+        for name in ("two", "three")
+    ]
+    assert torch.equal(heads[0].sn_linear1.weight, heads[1].sn_linear1.weight)
+    assert not torch.equal(heads[0].sn_linear1.weight, load_head(tmp_path / "one").sn_linear1.weight)
+
+
+def test_warm_start_holds_out_what_its_head_was_not_trained_on(tmp_path, files, policy):
+    first = train_from_files(files, policy, tmp_path / "one", settings(), valid_fraction=0.25)
+    second = train_from_files(
+        files, policy, tmp_path / "two", settings(seed=5), valid_fraction=0.4, init_from=tmp_path / "one"
+    )
+    assert len(second.valid_theorems) == 5
+    assert set(first.valid_theorems) < set(second.valid_theorems)
+
+
+def test_warm_start_from_another_encoder_or_shape_is_refused(tmp_path, files, policy, new_policy):
+    train_from_files(files, policy, tmp_path / "one", settings(), head_config=EnergyHeadConfig(64, 32, 16))
+    policy.encoded.clear()
+    arguments = (files, policy, tmp_path / "two", settings())
+    with pytest.raises(WidthMismatchError, match="64 -> 32 -> 16, and 64 -> 8 -> 8 were asked for"):
+        train_from_files(*arguments, head_config=EnergyHeadConfig(64, 8, 8), init_from=tmp_path / "one")
+    other = new_policy(fingerprint="e" * 64)
+    with pytest.raises(EncoderMismatchError, match="train a head on this one"):
+        train_from_files(files, other, tmp_path / "two", settings(), init_from=tmp_path / "one")
+    with pytest.raises(ValueError, match="not both"):
+        train_from_files(*arguments, init_from=tmp_path / "one", resume_from=tmp_path / "one")
+    with pytest.raises(FileNotFoundError):
+        train_from_files(*arguments, init_from=tmp_path / "nowhere")
+    assert policy.encoded == other.encoded == []
+    dropped = train_from_files(
+        *arguments, head_config=EnergyHeadConfig(64, 32, 16, dropout=0.0), init_from=tmp_path / "one"
+    )
+    assert dropped.head.config.dropout == 0.0
 
 
 def test_width_mismatches_are_said_before_anything_is_encoded(tmp_path, files, policy, new_policy):
