@@ -25,7 +25,10 @@ class SpectralNormLinearConfig:
     d_output: int
     """Width of an output vector."""
     n_power_iterations: int = 5
-    """Power iterations a forward: every one for `fresh`, those in training mode for `persistent`."""
+    """Power iterations per forward: every forward of `fresh`, those in training mode of `persistent`.
+
+    From random vectors, on Kaiming weights, 5 leave the norm of a 64 -> 32 layer 6% too large on average (27% at worst
+    of 1,000), and two forwards differ by 4% (19%); 10 leave 2% (17%), and 2% (13%). `benchmarks/spectral_norm.py`."""
     eps: float = 1e-12
     """Smallest norm that is divided by."""
     bias: bool = True
@@ -115,11 +118,6 @@ class SpectralNormLinear(nn.Module):
     def sigma(self) -> Tensor:
         """Scalar estimate of the weight's largest singular value. In training mode it improves u and v first."""
         return self._singular_triple()[2]
-
-    @torch.no_grad()
-    def effective_weight(self) -> Tensor:
-        """(d_output, d_input): the weight as the forward uses it."""
-        return self.weight / self.sigma()
 
     @torch.no_grad()
     def _singular_triple(self) -> tuple[Tensor, Tensor, Tensor]:

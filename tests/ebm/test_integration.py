@@ -1,6 +1,7 @@
 """The energy model as a whole, on synthetic states and on what the embedded Lean and the shipped policy leave."""
 
 import math
+import os
 
 import numpy as np
 import pytest
@@ -37,20 +38,22 @@ def test_training_loop_synthetic(new_records):
 
 @pytest.mark.slow
 def test_training_with_real_data(tmp_path, capsys):
-    """Search with the shipped policy in the embedded Lean, train on what it leaves, score the states with that."""
-    from prover.environments import open_environment
+    """Train on trajectories of real searches, and score their states with the head.
+
+    By default on a small search of the shipped policy in the embedded Lean. With the environment variables MODEL_PATH (a
+    model folder in Hugging Face format) and TRAJECTORIES (files that it left, comma-separated), on those:
+
+        MODEL_PATH=models/prover-7b TRAJECTORIES=data/a.parquet pytest --slow -k real_data
+    """
     from prover.policy import load_policy
-    from prover.search import SearchConfig, search_to_files
-    from prover.theorems import TheoremSet
     from prover.trajectory import merge_labels, read_trajectories
 
-    policy = load_policy(threads=1)
-    theorems = list(TheoremSet.load("propositional", split="train", limit=30))
-    with open_environment("embedded", workers=1) as environment:
-        search_to_files(theorems, tmp_path / "a.parquet", environment, policy, SearchConfig(max_expansions=24))
-    rows = merge_labels(read_trajectories(tmp_path / "a.parquet"))
-    config = EBMTrainingConfig(total_steps=300, lr=1e-3, warmup_steps=30, log_interval=50)
-    result = train_from_files(tmp_path / "a.parquet", policy, tmp_path / "ebm", config, valid_fraction=0.0)
+    model, given = os.environ.get("MODEL_PATH"), os.environ.get("TRAJECTORIES")
+    policy = load_policy(model or None, threads=1)
+    files = given.split(",") if given else [small_search(policy, tmp_path / "a.parquet")]
+    rows = merge_labels(read_trajectories(files))
+    config = EBMTrainingConfig(total_steps=300, lr=1e-3, warmup_steps=30, log_interval=50, valid_fraction=0.0)
+    result = train_from_files(files, policy, tmp_path / "ebm", config)
     history = [metrics for _, metrics in result.history]
     with capsys.disabled():
         print(f"\n{result.summary}\n{history[0]}\n{history[-1]}")
@@ -65,3 +68,15 @@ def test_training_with_real_data(tmp_path, capsys):
         for label in ("positive", "negative")
     }
     assert by_label["positive"].mean() > by_label["negative"].mean(), "SCORE: higher is better"
+
+
+def small_search(policy, output):
+    """Trajectories of 30 training theorems."""
+    from prover.environments import open_environment
+    from prover.search import SearchConfig, search_to_files
+    from prover.theorems import TheoremSet
+
+    theorems = list(TheoremSet.load("propositional", split="train", limit=30))
+    with open_environment("embedded", workers=1) as environment:
+        search_to_files(theorems, output, environment, policy, SearchConfig(max_expansions=24))
+    return output

@@ -69,13 +69,110 @@ def test_no_bias():
     torch.testing.assert_close(layer(x).detach(), x @ (layer.weight.detach() / sigma).T, rtol=1e-3, atol=1e-4)
 
 
-def test_deterministic_weight():
+def kaiming_uniform(weight):
+    torch.nn.init.kaiming_uniform_(weight, a=5**0.5)
+
+
+def rank_deficient(weight):
+    d_output, d_input = weight.shape
+    weight.copy_(torch.randn(d_output, 3) @ torch.randn(3, d_input))
+
+
+def one_dominant_direction(weight):
+    d_output, d_input = weight.shape
+    weight.copy_(torch.randn(d_output, d_input) / 100 + torch.outer(torch.ones(d_output), torch.ones(d_input)))
+
+
+WEIGHTS = {
+    "kaiming uniform": kaiming_uniform,
+    "kaiming normal": torch.nn.init.kaiming_normal_,
+    "rank 3": rank_deficient,
+    "one dominant direction": one_dominant_direction,
+}
+
+
+def effective_norm(layer: SpectralNormLinear) -> float:
+    """Largest singular value, by SVD, of the matrix that one forward multiplies by."""
+    return float(np.linalg.svd(probed_weight(layer), compute_uv=False)[0])
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("shape", [(64, 32), (512, 4096)])
+@pytest.mark.parametrize("kind", WEIGHTS)
+def test_the_norm_of_weights_that_are_not_orthogonal(kind, shape, mode):
+    """After one forward in training mode from vectors that know nothing of the weight: five power iterations.
+
+    Five iterations leave the norm of a 64 -> 32 layer 6% too large on average and 27% at worst (of 1,000), that of
+    a 512 -> 4096 one 7% (benchmarks/spectral_norm.py); a single one leaves 36% and 27%. Both never make it too small.
+    """
+    layer = layer_of(*shape, power_iteration=mode)
+    norms = []
+    for seed in range(20 if shape == (64, 32) else 1):
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            WEIGHTS[kind](layer.weight)
+        layer.weight.data *= 10.0 ** (seed % 5 - 2)
+        norms.append(effective_norm(layer))
+    assert min(norms) > 0.999
+    assert np.mean(norms) < (1.001 if kind == "one dominant direction" else 1.12)
+
+
+@pytest.mark.parametrize("kind", WEIGHTS)
+def test_persistent_vectors_find_the_norm_within_a_few_steps(kind):
+    layer = layer_of()
+    with torch.no_grad():
+        WEIGHTS[kind](layer.weight)
+    for _ in range(20):
+        layer(torch.randn(2, 64))
+    assert effective_norm(layer.eval()) == pytest.approx(1.0, abs=0.02)
+
+
+def two_forwards(layer: SpectralNormLinear, seeds: int) -> np.ndarray:
+    """Relative difference of two forwards of the same input, for many Kaiming weights, (seeds,)."""
+    differences = []
+    for seed in range(seeds):
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            torch.nn.init.kaiming_normal_(layer.weight)
+            x = torch.randn(8, layer.config.d_input)
+            first, second = layer(x), layer(x)
+        differences.append(float((first - second).norm() / first.norm()))
+    return np.array(differences)
+
+
+def test_two_forwards_of_fresh_vectors_agree_as_far_as_five_iterations_go():
+    """Measured over 1,000 weights (benchmarks/spectral_norm.py): 3.9% on average and 19% at worst for 64 -> 32; with
+    ten iterations 2.2% and 13%. The 1% of the first specification holds only for weights that are nearly orthogonal."""
+    five = two_forwards(layer_of(power_iteration="fresh"), 60)
+    assert 0.02 < five.mean() < 0.06
+    assert five.max() < 0.25
+    ten = two_forwards(layer_of(power_iteration="fresh", n_power_iterations=10), 60)
+    assert ten.mean() < 0.75 * five.mean()
+
+
+@pytest.mark.parametrize("kind", WEIGHTS)
+def test_persistent_is_deterministic_in_eval_mode(kind):
+    layer = layer_of()
+    with torch.no_grad():
+        WEIGHTS[kind](layer.weight)
+    layer(torch.randn(2, 64))
+    layer.eval()
     x = torch.randn(4, 64)
-    fresh = layer_of(power_iteration="fresh")
-    first, second = fresh(x).detach(), fresh(x).detach()
-    assert float((first - second).norm() / first.norm()) < 0.01
-    persistent = layer_of().eval()
-    assert torch.equal(persistent(x), persistent(x))
+    first = layer(x)
+    torch.manual_seed(7)
+    assert all(torch.equal(layer(x), first) for _ in range(5))
+    copy = layer_of().eval()
+    copy.load_state_dict(layer.state_dict())
+    assert torch.equal(copy(x), first), "u and v are part of the state dict"
+
+
+def test_fresh_vectors_are_redrawn_at_every_forward_in_eval_mode_too():
+    layer = layer_of(power_iteration="fresh").eval()
+    with torch.no_grad():
+        torch.nn.init.kaiming_normal_(layer.weight)
+    x = torch.randn(4, 64)
+    assert not torch.equal(layer(x), layer(x))
+    assert set(layer.state_dict()) == {"weight", "bias"}
 
 
 def test_eval_leaves_the_vectors_alone():
@@ -165,11 +262,18 @@ def test_sigma_against_float64_svd():
     assert float(layer.sigma()) == pytest.approx(expected, rel=1e-9)
 
 
-def test_zero_weight_gives_finite_output():
-    layer = layer_of()
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("shape", [(64, 32), (512, 4096)])
+def test_zero_weight_gives_zero_and_finite_gradients(mode, shape):
+    layer = layer_of(*shape, power_iteration=mode)
     with torch.no_grad():
         layer.weight.zero_()
-    assert torch.equal(layer(torch.randn(3, 64)), torch.zeros(3, 32))
+    x = torch.randn(3, shape[0], requires_grad=True)
+    y = layer(x)
+    assert torch.equal(y, torch.zeros(3, shape[1]))
+    y.sum().backward()
+    assert torch.isfinite(layer.weight.grad).all()
+    assert torch.isfinite(x.grad).all()
 
 
 @pytest.mark.parametrize(
