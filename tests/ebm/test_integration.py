@@ -40,8 +40,8 @@ def test_training_loop_synthetic(new_records):
 def test_training_with_real_data(tmp_path, capsys):
     """Train on trajectories of real searches, and score their states with the head.
 
-    By default on a small search of the shipped policy in the embedded Lean. With the environment variables MODEL_PATH (a
-    model folder in Hugging Face format) and TRAJECTORIES (files that it left, comma-separated), on those:
+    By default on a small search of the shipped policy in the embedded Lean. With the environment variables MODEL_PATH
+    (a model folder in Hugging Face format) and TRAJECTORIES (files that it left, comma-separated), on those:
 
         MODEL_PATH=models/prover-7b TRAJECTORIES=data/a.parquet pytest --slow -k real_data
     """
