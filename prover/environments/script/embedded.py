@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from prover.environments.isolation.sandbox import ProcessLimits, lean_user
+from prover.environments.script.endings import describe_exit, oom_kills
 
 MINILIB = Path(__file__).parent.parent / "minilib"
 ROOT_MODULE = "Prover"
@@ -191,16 +192,26 @@ def _deps(snapshot: Path) -> Path:
 def copy_modules(lean: EmbeddedLean, folder: Path) -> Path | None:
     """Copy the prelude's modules to `folder`; the snapshot there, which names them by path, or None without one."""
     shutil.copytree(lean.lib_path, folder, ignore=shutil.ignore_patterns("*.snap", "*.snap.deps"))
-    folder.chmod(0o755)
     saved, copied = _snapshot(lean.library, lean.lib_path), folder / SNAPSHOT
-    if not (_deps(saved).is_file() and saved.is_file() and saved.stat().st_size):
-        return None
-    shutil.copy(saved, copied)
-    modules = json.loads(_deps(saved).read_text("utf-8"))
-    for module in modules:
-        module["olean"] = str(folder / Path(module["olean"]).relative_to(lean.lib_path))
-    _deps(copied).write_text(json.dumps(modules), encoding="utf-8")
-    return copied
+    usable = _deps(saved).is_file() and saved.is_file() and saved.stat().st_size > 0
+    if usable:
+        shutil.copy(saved, copied)
+        modules = json.loads(_deps(saved).read_text("utf-8"))
+        for module in modules:
+            module["olean"] = str(folder / Path(module["olean"]).relative_to(lean.lib_path))
+        _deps(copied).write_text(json.dumps(modules), encoding="utf-8")
+    let_others_read(folder)
+    return copied if usable else None
+
+
+def let_others_read(path: Path) -> None:
+    """Let the user that Lean runs as read a file, or a folder and all that is in it, whatever the umask is."""
+    if path.is_dir():
+        path.chmod(0o755)
+        for entry in path.iterdir():
+            let_others_read(entry)
+    else:
+        path.chmod(0o644)
 
 
 def _make_once(root: Path, made: Path, make: Callable[[], None]) -> None:
@@ -237,7 +248,7 @@ class HostReply:
 
 
 class HostDied(RuntimeError):
-    """The warm host itself is gone; nothing is known of the file it was given."""
+    """The warm host itself is gone; nothing is known of the file it was given. The message says how it ended."""
 
 
 def _host_command() -> list[str]:
@@ -262,10 +273,15 @@ def _host_command() -> list[str]:
 
 
 class EmbeddedHost:
-    """One warm host process. Not thread-safe: a caller at a time (`lean_process.EmbeddedRunner` keeps a pool)."""
+    """One warm host process. Not thread-safe: one caller at a time (`EmbeddedRunner` keeps a pool).
+
+    Raises LeanUnavailable where Lean cannot be started here, and HostDied where something ended the host meanwhile:
+    then another try may do.
+    """
 
     def __init__(self, lean: EmbeddedLean, lib_path: Path, limits: ProcessLimits) -> None:
         ours, theirs = socket.socketpair()
+        self._oom_before = oom_kills()
         config = {"limits": asdict(limits), "user": lean_user(), "version": lean.version}
         command = [*_host_command(), str(_HOST), "serve", str(lean.library)]
         with theirs:
@@ -286,6 +302,8 @@ class EmbeddedHost:
         except HostDied as error:
             stderr = self._process.stderr.read().decode(errors="replace") if self._process.stderr else ""
             self.close()
+            if self._process.returncode < 0:
+                raise HostDied(f"the Lean host {self._ending()} while it started") from None
             raise LeanUnavailable(f"the embedded Lean did not start: {stderr.strip()[-1000:] or error}") from None
 
     def run(self, arguments: list[str], folder: Path, wall_s: float, stdout: int, stderr: int) -> HostReply:
@@ -294,9 +312,18 @@ class EmbeddedHost:
         self._socket.settimeout(wall_s + 30)
         try:
             socket.send_fds(self._socket, [json.dumps(request).encode()], [stdout, stderr])
+            return HostReply(**self._read())
         except OSError as error:
-            raise HostDied(str(error)) from error
-        return HostReply(**self._read())
+            raise HostDied(f"the Lean host {self._ending()} ({error})") from error
+        except HostDied as error:
+            raise HostDied(f"the Lean host {self._ending()} ({error})") from None
+
+    def _ending(self) -> str:
+        """How the host ended, in words that follow its name."""
+        try:
+            return describe_exit(self._process.wait(timeout=2), self._oom_before)
+        except subprocess.TimeoutExpired:
+            return "does not answer"
 
     def _read(self) -> dict:
         line = b""
@@ -304,9 +331,9 @@ class EmbeddedHost:
             try:
                 part = self._socket.recv(4096)
             except OSError as error:
-                raise HostDied(f"no answer from the Lean host: {error}") from error
+                raise HostDied(f"no answer: {error}") from error
             if not part:
-                raise HostDied("the Lean host closed its socket")
+                raise HostDied("it closed its socket")
             line += part
         return json.loads(line)
 

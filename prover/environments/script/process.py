@@ -28,10 +28,13 @@ from prover.environments.script.embedded import (
     EmbeddedLean,
     HostDied,
     HostReply,
+    LeanUnavailable,
     copy_modules,
     embedded_lean,
     inlined_prelude,
+    let_others_read,
 )
+from prover.environments.script.endings import describe_signal
 
 _logger = logging.getLogger(__name__)
 
@@ -41,6 +44,7 @@ Message = dict[str, Any]
 # One thread for Lean's tasks: a wave is one thing after the other, and a process a core is enough.
 OPTIONS = ("--json", "-DmaxErrors=1000000", "-DElab.async=false", "--tstack=32768", "-j1")
 _SETTINGS = "set_option autoImplicit false\nuniverse u v w\n"
+_START_AGAIN_S = (0.2, 1.0, 5.0)  # waits before a killed host is started again: memory may be free by then
 _SCRATCH_PREFIX = "prover-lean-"
 _OUTPUT_LIMIT = 256 * 2**20
 
@@ -137,6 +141,7 @@ def wave_folder(scratch: Path, text: str):
         folder.chmod(0o755)
         file = folder / "Wave.lean"
         file.write_text(text, encoding="utf-8")
+        let_others_read(file)
         work = folder / "work"
         work.mkdir(mode=0o700)
         uid = lean_user()
@@ -174,8 +179,7 @@ def describe_end(status: int, timed_out: bool, stderr: str) -> tuple[str, str]:
         number = os.WTERMSIG(status)
         if number == signal.SIGXCPU:
             return "timeout", "the CPU limit of the process was reached"
-        name = signal.Signals(number).name if number in signal.Signals._value2member_map_ else str(number)
-        return "died", f"Lean was ended by {name}" + (f": {tail}" if tail else "")
+        return "died", f"Lean was ended by {describe_signal(number)}" + (f": {tail}" if tail else "")
     code = os.WEXITSTATUS(status)
     if code in (0, 1):
         return "exited", tail
@@ -263,10 +267,21 @@ class EmbeddedRunner:
         return RunResult(parse_messages(stdout), ended, detail, reply.wall_s, reply.max_rss_kib, reply.cpu_s)
 
     def _start(self) -> EmbeddedHost:
-        host = EmbeddedHost(self._lean, self._lib_path, self._limits)
-        with self._lock:
-            self._all.add(host)
-        return host
+        """A new host; one that is killed while it starts is started again. Raises LeanUnavailable."""
+        for wait_s in (*_START_AGAIN_S, None):
+            try:
+                host = EmbeddedHost(self._lean, self._lib_path, self._limits)
+            except HostDied as error:
+                if wait_s is None:
+                    tries = len(_START_AGAIN_S) + 1
+                    raise LeanUnavailable(f"the embedded Lean did not start in {tries} tries: {error}") from error
+                _logger.warning("%s; it is started again", error)
+                time.sleep(wait_s)
+                continue
+            with self._lock:
+                self._all.add(host)
+            return host
+        raise AssertionError("the last try either returns or raises")
 
     def _discard(self, host: EmbeddedHost) -> None:
         with self._lock:
