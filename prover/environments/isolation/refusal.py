@@ -12,9 +12,10 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
+from prover.environments.isolation.nesting import too_deep
 from prover.theorem_text import is_name
 
-REFUSAL_VERSION = "refusal/6"
+REFUSAL_VERSION = "refusal/7"
 MAX_LENGTH = 20_000
 MAX_NESTING = 200
 
@@ -166,7 +167,7 @@ def _refusal(text: str, what: str) -> str | None:
 
 def refuse_tactic(tactic: str) -> str | None:
     """Why this tactic text must not reach Lean, for people; None when it may."""
-    return _refusal(tactic, "tactic")
+    return _refusal(tactic, "tactic") or too_deep(tactic)
 
 
 def _misassigned(statement: str) -> str | None:
