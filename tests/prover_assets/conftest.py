@@ -6,8 +6,9 @@ hidden vectors tell corridor from dead end, so that an energy model has somethin
 
 import hashlib
 import json
+import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +18,7 @@ from typing import Any
 import dagster as dg
 import numpy as np
 import pytest
+from filelock import FileLock
 from pydantic import Field
 from search_fakes import HashWorld, chance
 
@@ -170,6 +172,10 @@ class Project:
         )
         return project.resolve_job_def("first_policy_iteration")
 
+    def restart(self) -> None:
+        """As after a restart of Dagster: the definitions are made anew, from the settings of now."""
+        self.__dict__.pop("job", None)
+
     def lean(self) -> MazeLean:
         """The Lean that the project runs with, where it is no real one."""
         return MazeLean(shares=self.shares)
@@ -241,31 +247,94 @@ def loaded_definitions() -> dg.Definitions:
     return defs
 
 
-@contextmanager
-def _projects(folder: Path, mlflow_template: Path):
-    with ExitStack() as stack:
+class Templates:
+    """Projects made once for all tests and all worker processes, and copied by the tests that start from them."""
 
-        def make(**settings: Any) -> Project:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def made(self, name: str, make: Callable[[Path], None]) -> Path:
+        """The folder of a project, which `make` fills when nobody has done so."""
+        folder = self.folder / name
+        with FileLock(self.folder / f"{name}.lock"):
+            if not folder.exists():
+                unfinished = self.folder / f"{name}.unfinished"
+                shutil.rmtree(unfinished, ignore_errors=True)
+                unfinished.mkdir()
+                make(unfinished)
+                unfinished.rename(folder)
+        return folder
+
+    def empty(self) -> Path:
+        """Theorems, an MLflow database with its tables and nothing in them, no Dagster run."""
+
+        def make(folder: Path) -> None:
+            from prover_assets.tracking.mlflow import Store
+
             write_theorems(folder, {"train": 40, "valid": 8, "test": 12})
-            (folder / "data" / "mlflow").mkdir(parents=True)
-            shutil.copy(mlflow_template, folder / "data" / "mlflow" / "mlflow.db")
             (folder / "dagster").mkdir()
-            instance = stack.enter_context(dg.instance_for_test(temp_dir=str(folder / "dagster")))
-            return Project(folder, instance, **settings)
+            (folder / "data" / "mlflow").mkdir(parents=True)
+            Store(f"sqlite:///{folder / 'data' / 'mlflow' / 'mlflow.db'}", "unused", folder / "unused")
 
-        yield make
+        return self.made("empty", make)
+
+    def one_iteration(self, secret: str) -> Path:
+        """Tracked, and its first iteration is done, with `secret` in the environment."""
+
+        def make(folder: Path) -> None:
+            shutil.copytree(self.empty(), folder, dirs_exist_ok=True)
+            with pytest.MonkeyPatch.context() as patch, self.opened(folder, track=True) as project:
+                patch.setenv("HF_TOKEN", secret)
+                patch.setenv("PROVER_API_KEY", secret)
+                assert project.run(partition="iter_000").success
+
+        return self.made("one_iteration", make)
+
+    @staticmethod
+    @contextmanager
+    def opened(folder: Path, **settings: Any) -> Iterator[Project]:
+        """The project in `folder`, with its Dagster instance open."""
+        with dg.instance_for_test(temp_dir=str(folder / "dagster")) as instance:
+            yield Project(folder, instance, **settings)
+
+    @contextmanager
+    def copies(self, template: Path, folder: Path) -> Iterator[Callable[..., Project]]:
+        """Makes one project in `folder`, as the template is."""
+        with ExitStack() as stack:
+
+            def make(**settings: Any) -> Project:
+                shutil.copytree(template, folder, dirs_exist_ok=True)
+                return stack.enter_context(self.opened(folder, **settings))
+
+            yield make
+
+
+@pytest.fixture(scope="session")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Templates:
+    """Shared by the worker processes of pytest-xdist, whose temporary folders lie side by side."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "templates"
+    folder.mkdir(exist_ok=True)
+    return Templates(folder)
 
 
 @pytest.fixture
-def new_project(tmp_path: Path, mlflow_template: Path):
+def new_project(tmp_path: Path, templates: Templates):
     """Makes a project."""
-    with _projects(tmp_path, mlflow_template) as make:
+    with templates.copies(templates.empty(), tmp_path) as make:
         yield make
 
 
 @pytest.fixture
 def project(new_project: Callable[..., Project]) -> Project:
     return new_project()
+
+
+@pytest.fixture
+def made(tmp_path: Path, templates: Templates, secret: str):
+    """An untracked project whose first iteration is done, in one Dagster run."""
+    with templates.copies(templates.one_iteration(secret), tmp_path) as make:
+        yield make()
 
 
 @dataclass
@@ -284,6 +353,8 @@ class MakeRun:
         from prover_assets.run import main
 
         project = self.project
+        self.patch.setenv("PROVER_DATA", str(project.data))
+        self.patch.setenv("DAGSTER_HOME", project.instance.root_directory)
         maze = definitions.definitions_with(
             lean=project.lean(),
             policy=MazePolicyResource(),
@@ -297,19 +368,13 @@ class MakeRun:
 
 @pytest.fixture
 def make_run(project: Project, monkeypatch: pytest.MonkeyPatch) -> MakeRun:
-    monkeypatch.setenv("PROVER_DATA", str(project.data))
-    monkeypatch.setenv("DAGSTER_HOME", project.instance.root_directory)
     return MakeRun(project, monkeypatch)
 
 
-@pytest.fixture(scope="session")
-def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database with its tables and nothing in them: making one takes seconds, copying it none."""
-    from prover_assets.tracking.mlflow import Store
-
-    folder = tmp_path_factory.mktemp("mlflow")
-    Store(f"sqlite:///{folder / 'mlflow.db'}", "unused", folder / "artifacts")
-    return folder / "mlflow.db"
+@pytest.fixture
+def make_next_run(made: Project, monkeypatch: pytest.MonkeyPatch) -> MakeRun:
+    """`make run` where the first iteration is done."""
+    return MakeRun(made, monkeypatch)
 
 
 @pytest.fixture(scope="session")
@@ -318,18 +383,19 @@ def secret() -> str:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, mlflow_template: Path, secret: str):
+def finished(tmp_path_factory: pytest.TempPathFactory, templates: Templates, secret: str):
     """A tracked project whose first two iterations are done, in one Dagster run each. Leave it as you found it."""
     from prover_assets.defs.jobs import ITERATION_ASSETS
 
-    with _projects(tmp_path_factory.mktemp("project"), mlflow_template) as make:
-        project = make(track=True)
-        with pytest.MonkeyPatch.context() as patch:
+    def make(folder: Path) -> None:
+        shutil.copytree(templates.one_iteration(secret), folder, dirs_exist_ok=True)
+        with pytest.MonkeyPatch.context() as patch, templates.opened(folder, track=True) as project:
             patch.setenv("HF_TOKEN", secret)
             patch.setenv("PROVER_API_KEY", secret)
-            assert project.run(partition="iter_000").success
             assert project.run(*ITERATION_ASSETS, partition="iter_001").success
-        yield project
+
+    with templates.copies(templates.made("two_iterations", make), tmp_path_factory.mktemp("project")) as copy:
+        yield copy(track=True)
 
 
 @pytest.fixture(scope="session")

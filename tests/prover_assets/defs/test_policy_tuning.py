@@ -49,12 +49,12 @@ ALIKE = Separation(0.2, 0.55, 50, 50)
 @pytest.fixture
 def tuning(monkeypatch):
     """Replaces the optimisation; `tuning(wrong_turn, after)` says what comes of it from then on."""
-    settings: dict[str, Any] = {"wrong_turn": 4.0, "after": APART, "given": []}
+    settings: dict[str, Any] = {"wrong_turn": 4.0, "after": APART, "given": [], "n_before": 0}
 
     def fine_tune(steps, policy, output, config, *, probe, name, on_metrics, **options: Any) -> FineTuneResult:
         settings["given"].append((list(steps), policy))
         Path(output).mkdir(parents=True, exist_ok=True)  # one tuned before is replaced
-        n = len(settings["given"])
+        n = settings["n_before"] + len(settings["given"])
         found = {
             "policy_id": f"{name}:{n:08d}-tun",
             "fingerprint": f"{n:08d}-tuned",
@@ -89,16 +89,43 @@ def tuning(monkeypatch):
     return settings
 
 
+def tune_first(folder: Path, templates, secret: str) -> None:
+    """Fills `folder` with a project whose first iteration is done, and the policy tuned and adopted at its end."""
+    shutil.copytree(templates.one_iteration(secret), folder, dirs_exist_ok=True)
+    with templates.opened(folder, track=True) as project:
+        assert project.run(TUNING_ASSET, partition="iter_000").success
+
+
+def tune_and_go_on(folder: Path, templates, secret: str) -> None:
+    """Fills `folder` with a project whose second iteration is done too, with the adopted policy."""
+    shutil.copytree(
+        templates.made("tuned", lambda folder: tune_first(folder, templates, secret)), folder, dirs_exist_ok=True
+    )
+    with templates.opened(folder, track=True) as project:
+        assert project.run(*ITERATION_ASSETS, partition="iter_001").success
+
+
 @pytest.fixture
-def iterated(new_project, tuning):
-    """A project whose first iteration is done, and the policy tuned and adopted at its end."""
-    project = new_project(track=True)
-    project.run(partition="iter_000")
-    assert project.run(TUNING_ASSET, partition="iter_000").success
-    return project
+def twice_iterated(tmp_path, templates, secret, tuning):
+    template = templates.made("tuned_twice", lambda folder: tune_and_go_on(folder, templates, secret))
+    tuning["given"].clear()
+    tuning["n_before"] = 1
+    with templates.copies(template, tmp_path) as make:
+        yield make(track=True)
 
 
-def test_a_policy_that_searches_better_is_adopted_and_the_page_says_why(iterated, tuning):
+@pytest.fixture
+def iterated(tmp_path, templates, secret, tuning):
+    template = templates.made("tuned", lambda folder: tune_first(folder, templates, secret))
+    tuning["given"].clear()
+    tuning["n_before"] = 1
+    with templates.copies(template, tmp_path) as make:
+        yield make(track=True)
+
+
+def test_a_policy_that_searches_better_is_adopted_and_the_page_says_why(made, tuning):
+    iterated = made
+    assert iterated.run(TUNING_ASSET, partition="iter_000").success
     data = data_of(iterated)
     metadata = iterated.metadata(TUNING_ASSET, "iter_000")
     assert metadata["decision"].startswith("adopted: gain of +")
@@ -184,12 +211,11 @@ def test_the_next_iteration_is_all_of_the_adopted_policy(iterated, policy, confi
     )
 
 
-def test_an_iteration_without_tuning_keeps_the_adopted_policy_and_its_baseline(iterated, configured):
-    data = data_of(iterated)
-    iterated.run(*ITERATION_ASSETS, partition="iter_001")
+def test_an_iteration_without_tuning_keeps_the_adopted_policy_and_its_baseline(twice_iterated, configured):
+    data = data_of(twice_iterated)
     files = baseline_files(data, policy_of(data, data.iteration(1), configured))
     before = files.nodes.stat().st_mtime_ns
-    iterated.run(*ITERATION_ASSETS, partition="iter_002")
+    twice_iterated.run(*ITERATION_ASSETS, partition="iter_002")
     assert record_in_force(data, data.iteration(2)) == read_policy(data.iteration(1))
     assert files.nodes.stat().st_mtime_ns == before, "once per policy and theorem set"
     champion = starting_champion(data.iteration(2))
@@ -197,59 +223,55 @@ def test_an_iteration_without_tuning_keeps_the_adopted_policy_and_its_baseline(i
         assert read_manifest(data.iteration(2).trajectories).ebm_id == champion.ebm_id
 
 
-def test_the_baseline_of_an_adopted_policy_follows_the_lean(iterated, configured):
-    data = data_of(iterated)
-    iterated.run(*ITERATION_ASSETS, partition="iter_001")
+def test_the_baseline_of_an_adopted_policy_follows_the_lean(twice_iterated, configured):
+    data = data_of(twice_iterated)
     files = baseline_files(data, policy_of(data, data.iteration(1), configured))
-    assert read_manifest(files).environment_fingerprint == iterated.lean().identity()[1]
-    del iterated.job
-    iterated.shares = {"uncertified": 1e-9}
-    iterated.run("guided_trajectories", "iteration_report", partition="iter_001")
-    assert read_manifest(files).environment_fingerprint == iterated.lean().identity()[1]
+    assert read_manifest(files).environment_fingerprint == twice_iterated.lean().identity()[1]
+    twice_iterated.restart()
+    twice_iterated.shares = {"uncertified": 1e-9}
+    twice_iterated.run("guided_trajectories", "iteration_report", partition="iter_001")
+    assert read_manifest(files).environment_fingerprint == twice_iterated.lean().identity()[1]
 
 
-def test_a_policy_that_is_no_better_is_not_adopted(project, tuning, configured, policy):
+def test_a_policy_that_is_no_better_is_not_adopted(made, tuning, configured, policy):
     tuning["wrong_turn"] = 0.8
-    project.run(partition="iter_000")
-    project.run(TUNING_ASSET, partition="iter_000")
-    data = data_of(project)
-    metadata = project.metadata(TUNING_ASSET, "iter_000")
+    made.run(TUNING_ASSET, partition="iter_000")
+    data = data_of(made)
+    metadata = made.metadata(TUNING_ASSET, "iter_000")
     assert metadata["decision"].startswith("not adopted: the gain of +0.000 is below the least that counts")
     assert read_policy(data.iteration(1)).policy is None
     assert policy_of(data, data.iteration(1), configured).resource.load().fingerprint == policy.fingerprint
     assert (data.iteration(0).tuned_policy / "maze.json").is_file(), "to be looked at"
-    project.run(*ITERATION_ASSETS, partition="iter_001")
+    made.run(*ITERATION_ASSETS, partition="iter_001")
     assert (
         read_manifest(data.iteration(1).trajectories).ebm_id == starting_champion(data.iteration(1)).ebm_id is not None
     )
 
 
-def test_vectors_that_became_alike_are_warned_of_and_turn_a_better_policy_down(project, tuning):
+def test_vectors_that_became_alike_are_warned_of_and_turn_a_better_policy_down(made, tuning):
     tuning["after"] = ALIKE
-    project.run(partition="iter_000")
-    result = project.run(TUNING_ASSET, partition="iter_000")
+    result = made.run(TUNING_ASSET, partition="iter_000")
     checks = {check.check_name: check for check in result.get_asset_check_evaluations()}
     separation = checks["vectors_keep_apart"]
     assert not separation.passed
     assert "fell from 1.000 to 0.200" in separation.description
     assert separation.metadata["probe_auc_after"].value == pytest.approx(0.55)
-    assert "tuning cost half" in project.metadata(TUNING_ASSET, "iter_000")["decision"]
-    assert read_policy(data_of(project).iteration(1)).policy is None
-    project.config = {TUNING_ASSET: {"keep_separation": False}}
-    project.run(TUNING_ASSET, partition="iter_000")
-    assert read_policy(data_of(project).iteration(1)).policy is not None
+    assert "tuning cost half" in made.metadata(TUNING_ASSET, "iter_000")["decision"]
+    assert read_policy(data_of(made).iteration(1)).policy is None
+    made.config = {TUNING_ASSET: {"keep_separation": False}}
+    made.run(TUNING_ASSET, partition="iter_000")
+    assert read_policy(data_of(made).iteration(1)).policy is not None
 
 
-def test_tuning_after_the_next_iteration_has_begun_marks_it_and_is_not_mixed_in(iterated, tuning):
-    data = data_of(iterated)
-    iterated.run(*ITERATION_ASSETS, partition="iter_001")
-    iterated.run(TUNING_ASSET, partition="iter_000")  # again: another policy is adopted for iter_001
+def test_tuning_after_the_next_iteration_has_begun_marks_it_and_is_not_mixed_in(twice_iterated, tuning):
+    data = data_of(twice_iterated)
+    twice_iterated.run(TUNING_ASSET, partition="iter_000")  # again: another policy is adopted for iter_001
     assert read_policy(data.iteration(1)).policy == "policies/iter_000-00000002"
-    result = iterated.run("ebm_checkpoint", partition="iter_001", raises=False)
+    result = twice_iterated.run("ebm_checkpoint", partition="iter_001", raises=False)
     assert not result.success
     assert "iter_001 was searched with the policy iter_000-tuned:00000001" in step_error(result)
     assert "materialize trajectories of iter_001 again" in step_error(result)
-    result = iterated.run(TUNING_ASSET, partition="iter_001", raises=False)
+    result = twice_iterated.run(TUNING_ASSET, partition="iter_001", raises=False)
     assert "materialize trajectories of iter_001 again" in step_error(result)
 
 
@@ -291,16 +313,14 @@ def test_a_champion_without_a_fingerprint_is_trusted_and_one_of_another_encoder_
     assert "trained on the hidden vectors of maze-policy" in left_out.reason
 
 
-def test_a_policy_behind_a_server_cannot_be_tuned(project, monkeypatch, tuning, configured):
-    project.run(partition="iter_000")
+def test_a_policy_behind_a_server_cannot_be_tuned(made, monkeypatch, tuning, configured):
     monkeypatch.setattr(type(configured), "where", property(lambda self: "http://127.0.0.1:8000/v1#m"))
-    result = project.run(TUNING_ASSET, partition="iter_000", raises=False)
+    result = made.run(TUNING_ASSET, partition="iter_000", raises=False)
     assert "its weights are not here to be tuned" in step_error(result)
 
 
-def test_the_policy_of_an_energy_model_is_found_by_what_was_trained(iterated):
-    data = data_of(iterated)
-    iterated.run(*ITERATION_ASSETS, partition="iter_001")
+def test_the_policy_of_an_energy_model_is_found_by_what_was_trained(twice_iterated):
+    data = data_of(twice_iterated)
     tuned = data.root / read_policy(data.iteration(1)).policy
     assert policy_of_checkpoint(data.iteration(1).checkpoint, data.root) == tuned
     assert policy_of_checkpoint(data.iteration(0).checkpoint, data.root) is None, "it reads the policy as configured"
@@ -308,14 +328,15 @@ def test_the_policy_of_an_energy_model_is_found_by_what_was_trained(iterated):
     assert policy_of_checkpoint(data.iteration(1).checkpoint, data.root) is None
 
 
-def test_cleaning_keeps_the_policies_that_are_searched_with_and_those_that_champions_read(iterated, tuning, configured):
-    data = data_of(iterated)
-    iterated.run(*ITERATION_ASSETS, partition="iter_001")
+def test_cleaning_keeps_the_policies_that_are_searched_with_and_those_that_champions_read(
+    twice_iterated, tuning, configured
+):
+    data = data_of(twice_iterated)
     in_force = read_policy(data.iteration(1)).policy
     first_baseline = baseline_files(data, policy_of(data, data.iteration(1), configured)).nodes
     assert first_baseline.exists()
     tuning["wrong_turn"] = 0.8  # no better than what there is: not adopted
-    iterated.run(TUNING_ASSET, partition="iter_001")
+    twice_iterated.run(TUNING_ASSET, partition="iter_001")
     assert data.iteration(1).tuned_policy.is_dir()
     forgotten = data.policies / "iter_000-99999999"
     shutil.copytree(data.root / in_force, forgotten)

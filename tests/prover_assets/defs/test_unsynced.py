@@ -28,12 +28,6 @@ def unsynced(project, partition: str = "iter_000") -> set[str]:
     return found
 
 
-@pytest.fixture
-def made(project):
-    project.run(partition="iter_000")
-    return project
-
-
 def test_what_was_just_made_is_in_sync(made):
     assert unsynced(made) == set()
 

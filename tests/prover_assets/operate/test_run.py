@@ -37,10 +37,9 @@ OTHER_LEAN = {"uncertified": 1e-9}
 """Outcomes are as before; the fingerprint is another."""
 
 
-def test_after_an_upgrade_of_lean_the_baseline_is_made_again_and_so_is_an_iteration_at_hand(make_run, capsys):
-    project = make_run.project
+def test_after_an_upgrade_of_lean_the_baseline_is_made_again_and_so_is_an_iteration_at_hand(make_next_run, capsys):
+    make_run, project = make_next_run, make_next_run.project
     project.config = QUICK
-    assert make_run() == 0
     # A new iteration: the baseline alone is out of date.
     project.shares = OTHER_LEAN
     assert make_run() == 0
@@ -60,17 +59,9 @@ def test_after_an_upgrade_of_lean_the_baseline_is_made_again_and_so_is_an_iterat
     assert steps(project, "iter_001") == ["iteration_report"]
 
 
-@pytest.fixture
-def made(project):
-    """An iteration up to its report, in few steps."""
-    project.config = QUICK
-    project.run(partition="iter_000")
-    return project
-
-
 def restarted(project) -> None:
     """The job is made anew, over another Lean."""
-    del project.job
+    project.restart()
     project.shares = OTHER_LEAN
 
 
