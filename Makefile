@@ -13,8 +13,8 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
-# Extras of pyproject.toml to install; continuous integration adds lean and postgres.
-EXTRAS ?= dev
+# Extras of pyproject.toml to install; continuous integration adds lean, postgres and lora.
+EXTRAS ?= dev,docs
 PIP_INSTALL := $(PY) -m pip install --disable-pip-version-check --root-user-action=ignore
 
 # Everything runs from local files: no hub is ever asked, nothing reports home.
@@ -23,7 +23,7 @@ export DO_NOT_TRACK ?= 1
 export DAGSTER_HOME ?= $(CURDIR)/dagster_home
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run ui test lint lock clean distclean
+.PHONY: help setup run ui test lint docs lock clean distclean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -44,6 +44,9 @@ lint: $(STAMP) ## ruff, mypy, import contract
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
+
+docs: $(STAMP) ## the API reference in build/docs; fails on a missing docstring or a broken link
+	@$(PY) tools/build_docs.py $(ARGS)
 
 lock: $(STAMP) ## write constraints.txt from what is installed
 	@{ echo "# Versions this project is tested with; written by \`make lock\`."; \

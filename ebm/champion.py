@@ -34,6 +34,7 @@ class Champion:
     """What the promotion rests on, e.g. held-out areas with and without it."""
 
     def path(self, data_dir: str | Path) -> Path:
+        """Folder of the checkpoint in a data folder."""
         return Path(data_dir) / self.checkpoint
 
 

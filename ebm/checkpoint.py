@@ -61,6 +61,7 @@ class EncoderDescription:
         )
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain values for `config.json`."""
         return asdict(self)
 
 
@@ -164,6 +165,7 @@ def load_head(folder: str | Path, device: torch.device | str = "cpu") -> EnergyH
 
 
 def load_weights(head: EnergyHead, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Put tensors into a head. Raises `CheckpointError`, naming `path`, if they do not fit."""
     try:
         head.load_state_dict(dict(tensors))
     except RuntimeError as error:
@@ -171,6 +173,7 @@ def load_weights(head: EnergyHead, tensors: Mapping[str, Tensor], path: Path) ->
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file. Raises `CheckpointError` if it cannot be read."""
     try:
         return load_file(str(path))
     except (SafetensorError, OSError) as error:

@@ -163,6 +163,7 @@ class EmbeddingCache:
         return key in self._row_of
 
     def contains(self, key: str) -> bool:
+        """Whether the state of this key has a vector."""
         return key in self._row_of
 
     def missing(self, keys: Iterable[str]) -> list[str]:
@@ -328,6 +329,7 @@ class EmbeddingCache:
         return EncodeCounts(requested=len(texts), cached=len(texts) - len(absent), encoded=len(absent))
 
     def close(self) -> None:
+        """Write what is still in memory."""
         self.flush()
 
     def __enter__(self) -> Self:

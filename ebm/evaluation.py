@@ -60,9 +60,11 @@ class ModeResult:
 
     @property
     def theorems(self) -> int:
+        """How many theorems were searched."""
         return len(self.expansions)
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
         return {
             "solved": {str(budget): count for budget, count in self.solved.items()},
             "rate": {str(budget): count / max(1, self.theorems) for budget, count in self.solved.items()},
@@ -108,6 +110,7 @@ class Comparison:
     paired: PairedTest
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
         return {
             "theorems": self.first.theorems,
             "budgets": list(self.budgets),
@@ -165,6 +168,7 @@ class Ranking:
     states: int
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
         return {"rank1": rank1_to_dict(self.rank1), "auc": self.auc, "states": self.states}
 
 

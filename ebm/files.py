@@ -24,6 +24,7 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_json_atomic(path: Path, value: Any) -> None:
+    """Write JSON; a reader sees the old file or the new one, never a part. Not-a-number is refused."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 

@@ -32,6 +32,7 @@ class SiblingGroups:
 
     @property
     def n_groups(self) -> int:
+        """How many parents have children to rank."""
         return len(self.parent_depth)
 
 

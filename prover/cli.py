@@ -184,6 +184,7 @@ def _settings(file: Path) -> dict[str, Any]:
 
 
 def load_theorems(source: str, split: str | None, limit: int | None) -> list[Any]:
+    """Theorems of a file or a built-in set; `UsageProblem` if there are none or the file has a fault."""
     from prover.theorems import TheoremSet
 
     try:
@@ -196,6 +197,7 @@ def load_theorems(source: str, split: str | None, limit: int | None) -> list[Any
 
 
 def open_lean(kind: str | None, project: Path | None, workers: int | None) -> Any:
+    """The Lean that the options name; without `--lean` a project's own, else the embedded one."""
     from prover.environments import open_environment
 
     kind = kind or ("embedded" if project is None else "project")
@@ -225,6 +227,7 @@ def load_models(llm_path: str | None, ebm_path: str | None, threads: int | None)
 
 
 def open_memo(path: Path | None) -> Any:
+    """The memo at `path`, or that of the data folder."""
     from prover.search import SearchMemo
 
     return SearchMemo(path or data_folder() / "memo.sqlite")

@@ -54,6 +54,7 @@ class Subject:
 
     @property
     def kind(self) -> str:
+        """Kind of environment to check, one of `prover.environments.KINDS`."""
         return self.lean or ("embedded" if self.lean_project is None else "project")
 
 

@@ -146,6 +146,7 @@ class TheoremSet:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Names in order."""
         return tuple(theorem.name for theorem in self.theorems)
 
     @cached_property

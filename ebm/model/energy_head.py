@@ -31,10 +31,12 @@ class EnergyHeadConfig:
             raise ValueError(f"EnergyHeadConfig.dropout must be in [0, 1), got {self.dropout}")
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain values, accepted by `from_dict`."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "EnergyHeadConfig":
+        """From plain values. Raises ValueError on an unknown name."""
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
@@ -110,4 +112,5 @@ class EnergyHead(nn.Module):
 
     @property
     def n_parameters(self) -> int:
+        """Trainable numbers."""
         return sum(parameter.numel() for parameter in self.parameters())

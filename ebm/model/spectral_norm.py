@@ -150,5 +150,6 @@ class SpectralNormLinear(nn.Module):
         return u, v, sigma
 
     def extra_repr(self) -> str:
+        """Shape and settings, for torch's printed summary."""
         c = self.config
         return f"{c.d_input} -> {c.d_output}, bias={c.bias}, {c.power_iteration} x {c.n_power_iterations}"

@@ -140,9 +140,11 @@ class EBMTrainingConfig:
 
     @property
     def steps_between_evaluations(self) -> int:
+        """`eval_interval`, or what stands for 0."""
         return self.eval_interval or min(500, max(1, self.total_steps // 20))
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain values, accepted by `from_dict`."""
         return asdict(self)
 
     @classmethod

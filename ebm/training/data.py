@@ -125,14 +125,17 @@ class ContrastiveSampler:
 
     @classmethod
     def from_records(cls, records: Sequence[ProofStateRecord], **settings: Any) -> Self:
+        """A sampler over records; `settings` are those of the class."""
         return cls(ContrastiveIndex.build(records), **settings)
 
     @classmethod
     def from_parquet(cls, paths: str | Path | Sequence[str | Path], **settings: Any) -> Self:
+        """A sampler over trajectory files; `settings` are those of the class."""
         return cls.from_records(load_records_from_parquet(paths), **settings)
 
     @property
     def records(self) -> list[ProofStateRecord]:
+        """The records that examples are drawn from."""
         return self.index.records
 
     def draw(self, n: int, stream: int) -> Draw:

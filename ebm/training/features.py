@@ -23,7 +23,9 @@ class VectorSource(Protocol):
 
     width: int
 
-    def gather(self, rows: np.ndarray, /, out: np.ndarray | None = None) -> np.ndarray: ...
+    def gather(self, rows: np.ndarray, /, out: np.ndarray | None = None) -> np.ndarray:
+        """Rows `rows` as (n, width) float32, written to `out` if one is given."""
+        ...
 
 
 class ArraySource:
@@ -36,6 +38,7 @@ class ArraySource:
         self.width = vectors.shape[1]
 
     def gather(self, rows: np.ndarray, /, out: np.ndarray | None = None) -> np.ndarray:
+        """Rows `rows` as (n, width) float32, written to `out` if one is given."""
         return np.take(self.vectors, rows, axis=0, out=out, mode="raise" if out is None else "clip")
 
 

@@ -52,6 +52,7 @@ class DatasetSummary:
     """Of these, held out."""
 
     def to_dict(self) -> dict[str, int]:
+        """Plain values for JSON."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -84,9 +85,11 @@ class TrainingData:
         return cls(files, index)
 
     def digests(self) -> list[dict[str, str]]:
+        """Name and SHA-256 of each file."""
         return [{"name": path.name, "sha256": file_digest(path)} for path in self.files]
 
     def summary(self, held_out: Sequence[str]) -> DatasetSummary:
+        """Counts, with `held_out` theorems kept from training."""
         index = self.index
         return DatasetSummary(
             files=len(self.files),

@@ -136,12 +136,15 @@ class MetricsHistory:
     history: list[tuple[int, EBMMetrics]] = field(default_factory=list)
 
     def push(self, step: int, metrics: EBMMetrics) -> None:
+        """Append the metrics of a step."""
         self.history.append((step, metrics))
 
     def last(self, split: Split = "train") -> EBMMetrics | None:
+        """The latest metrics of a split; None if there are none."""
         return next((metrics for _, metrics in reversed(self.history) if metrics.split == split), None)
 
     def of_split(self, split: Split) -> list[tuple[int, EBMMetrics]]:
+        """(step, metrics) of a split, in order."""
         return [(step, metrics) for step, metrics in self.history if metrics.split == split]
 
     def is_improving(self, window: int) -> bool:
@@ -161,6 +164,7 @@ class MetricsHistory:
         return pl.DataFrame([{"step": step, **asdict(metrics)} for step, metrics in self.history], schema=schema)
 
     def write_parquet(self, path: str | Path) -> None:
+        """One row per entry, written atomically."""
         table = self.to_frame().to_arrow()
         write_atomic(Path(path), lambda temporary: write_sealed(temporary, [table], table.schema))
 

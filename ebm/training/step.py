@@ -127,6 +127,7 @@ def random_state(device: torch.device) -> dict[str, Tensor]:
 
 
 def restore_random_state(tensors: dict[str, Tensor], device: torch.device) -> None:
+    """Set torch's generators to a saved state, so that dropout goes on as it would have."""
     torch.set_rng_state(tensors["random.cpu"].cpu())
     if device.type == "cuda" and "random.cuda" in tensors:
         torch.cuda.set_rng_state(tensors["random.cuda"].cpu(), device)

@@ -25,10 +25,12 @@ class ProofState:
 
     @property
     def key(self) -> str:
+        """Hash of the normalised text: equal for states that count as one. See `prover.states.state_key`."""
         return state_key(self.text)
 
     @property
     def n_goals(self) -> int:
+        """Open goals in the text."""
         return count_goals(self.text)
 
 
@@ -129,7 +131,9 @@ class ProofEnvironment(Protocol):
         """A Lean file that proves the claim's theorem and is accepted as it stands."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Stop all processes. Using the environment afterwards is an error."""
+        ...
 
     def __enter__(self) -> Self: ...
 

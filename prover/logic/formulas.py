@@ -73,26 +73,32 @@ FALSE = Formula("false")
 
 
 def Var(name: str) -> Formula:
+    """The propositional variable `name`."""
     return Formula("var", name=name)
 
 
 def Not(a: Formula) -> Formula:
+    """¬a"""
     return Formula("not", a)
 
 
 def And(a: Formula, b: Formula) -> Formula:
+    """a ∧ b"""
     return Formula("and", a, b)
 
 
 def Or(a: Formula, b: Formula) -> Formula:
+    """a ∨ b"""
     return Formula("or", a, b)
 
 
 def Imp(a: Formula, b: Formula) -> Formula:
+    """a → b"""
     return Formula("imp", a, b)
 
 
 def Iff(a: Formula, b: Formula) -> Formula:
+    """a ↔ b"""
     return Formula("iff", a, b)
 
 

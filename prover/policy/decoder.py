@@ -90,6 +90,7 @@ class TreeDecoder:
         self.position = read[:, None]  # (B, 1) position of the next token
 
     def step(self, tokens: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
+        """Log-probabilities of the next token; the branches of a prompt share its key-value cache."""
         batch, width = tokens.shape
         if self.visible.shape[1] == 1:
             seen = self.visible.expand(-1, width, -1)
@@ -111,6 +112,7 @@ class TreeDecoder:
         return torch.log_softmax(output.logits.float(), dim=-1)
 
     def keep(self, rows: torch.Tensor) -> None:
+        """Go on with these rows of the batch, in this order."""
         for layer in self.layers:
             layer.keep(rows)
         self.visible = self.visible.index_select(0, rows)
@@ -125,6 +127,7 @@ class PlainDecoder:
         self.sequences = [[list(prompt[:-1])] for prompt in prompts]  # [row][column] -> token ids so far
 
     def step(self, tokens: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
+        """Log-probabilities of the next token; every branch is computed from its whole text."""
         batch, width = tokens.shape
         chosen, columns = tokens.tolist(), parents.tolist()
         grown = []
@@ -141,6 +144,7 @@ class PlainDecoder:
         return torch.log_softmax(last.float(), dim=-1).view(batch, width, -1)
 
     def keep(self, rows: torch.Tensor) -> None:
+        """Go on with these rows of the batch, in this order."""
         self.sequences = [self.sequences[row] for row in rows.tolist()]
 
 

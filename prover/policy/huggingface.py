@@ -107,18 +107,22 @@ class HuggingFacePolicy:
 
     @property
     def template(self) -> PromptTemplate:
+        """How a state becomes a prompt."""
         return self._loaded.template
 
     @property
     def counters(self) -> PolicyCounters:
+        """Calls, states and tokens so far."""
         return self._loaded.counters
 
     @property
     def dtype(self) -> str:
+        """Data type of the weights, e.g. `float32`."""
         return str(self._loaded.model.dtype).removeprefix("torch.")
 
     @property
     def device(self) -> str:
+        """Where the model is, e.g. `cpu` or `cuda:0`."""
         return str(self._loaded.model.device)
 
     def _identify(self) -> None:

@@ -116,20 +116,25 @@ class StateTactic:
         return naming.canonical(kept), naming
 
     def prompt(self, state: str) -> str:
+        """Text to complete: the main goal under canonical names, and the mark after which a tactic follows."""
         return f"{self._named(main_goal(state))[0]}\n[TAC]"
 
     def tactic(self, completion: str, state: str) -> str | None:
+        """The tactic in a completion, in the state's own names; None if there is none."""
         naming = self._named(main_goal(state))[1]
         return naming.original_tactic(spaced(completion)) or None
 
     def completion(self, tactic: str, state: str) -> str:
+        """The completion that means `tactic`: the opposite of `tactic`."""
         return self._named(main_goal(state))[1].canonical_tactic(tactic)
 
     def encoding_text(self, state: str) -> str:
+        """Text whose hidden vectors stand for the state: all goals, under canonical names."""
         text = self._named(normalise(state))[0]
         return text.replace("\n\n", "\n[GOAL]\n")
 
     def shorten(self, state: str) -> str | None:
+        """The state with less in it, for prompts that are too long; None if nothing can be left out."""
         return drop_first_line(main_goal(state))
 
 
@@ -146,19 +151,24 @@ class PlainTemplate:
     end: str | None = "\n"
 
     def prompt(self, state: str) -> str:
+        """Text to complete: the main goal, wrapped."""
         return self.wrap(main_goal(state))
 
     def tactic(self, completion: str, state: str) -> str | None:
+        """The first line of a completion; None if that is no tactic."""
         line = completion.strip().split("\n", 1)[0].strip()
         return None if not line or line.startswith(("--", "/-", "```")) else line
 
     def completion(self, tactic: str, state: str) -> str:
+        """The completion that means `tactic`: the opposite of `tactic`."""
         return self.indent + tactic
 
     def encoding_text(self, state: str) -> str:
+        """Text whose hidden vectors stand for the state: all goals."""
         return normalise(state)
 
     def shorten(self, state: str) -> str | None:
+        """The state with less in it, for prompts that are too long; None if nothing can be left out."""
         return drop_first_line(main_goal(state))
 
 

@@ -91,6 +91,7 @@ class Meter:
 
     @property
     def seconds(self) -> float:
+        """Seconds charged so far."""
         return (self.model_ms + self.lean_ms + self.own_ms) / 1000
 
 
@@ -122,10 +123,12 @@ class TheoremResult:
 
     @property
     def proved(self) -> bool:
+        """Whether a proof was certified."""
         return self.proof is not None
 
     @property
     def claimed(self) -> bool:
+        """Whether stepping called a script complete, certified or not."""
         return self.claims > 0
 
 

@@ -103,13 +103,16 @@ class Knowledge:
                 known.outcomes[state.text, tactic] = found[state, tactic]
 
     def store_outcomes(self, fresh: dict[tuple[ProofState, str], Outcome]) -> None:
+        """Remember outcomes, if there is a memo."""
         if self._memo is not None:
             self._memo.store_outcomes(self._environment, fresh)
 
     def roots(self, theorems: Sequence[Theorem]) -> dict[Theorem, ProofState]:
+        """Root states that the memo has."""
         return {} if self._memo is None else self._memo.roots(self._environment, theorems)
 
     def store_roots(self, roots: Iterable[ProofState]) -> None:
+        """Remember root states, if there is a memo."""
         if self._memo is not None:
             self._memo.store_roots(self._environment, roots)
 

@@ -149,6 +149,7 @@ class SearchMemo:
         return {theorem: ProofState(theorem, (), found[key][1]) for theorem, key in keys.items() if key in found}
 
     def store_roots(self, environment: str, roots: Iterable[ProofState]) -> None:
+        """Remember the root states of theorems in an environment, by its fingerprint."""
         rows = []
         for root in roots:
             key = _outcome_key(environment, ProofState(root.theorem, (), ""), "")
@@ -156,6 +157,7 @@ class SearchMemo:
         self._write("outcomes_1", rows)
 
     def close(self) -> None:
+        """Close the file."""
         self._db.close()
 
     def __enter__(self) -> Self:

@@ -49,6 +49,7 @@ class Node:
 
     @property
     def terminal(self) -> bool:
+        """Whether no goals remain, certified or not: it is never expanded."""
         return self.complete or self.claimed
 
 
@@ -90,12 +91,14 @@ class SearchTree:
     by_key: dict[str, int] = field(default_factory=dict)
 
     def add_root(self, state: ProofState, created_ms: int) -> Node:
+        """The first node, made once."""
         node = Node(0, state, state.key, None, "", 0, 0.0, created_ms)
         self.nodes.append(node)
         self.by_key[node.key] = 0
         return node
 
     def find(self, key: str) -> Node | None:
+        """The node of a state key; None if the state is new."""
         index = self.by_key.get(key)
         return None if index is None else self.nodes[index]
 

@@ -164,6 +164,7 @@ class LabelNoise:
     provable: int
 
     def to_dict(self) -> dict[str, int | str]:
+        """Plain values for JSON."""
         return asdict(self)
 
 

@@ -46,6 +46,7 @@ class Step:
 
     @property
     def iteration(self) -> IterationFolder:
+        """The iteration of this run's partition."""
         return self.data.iteration(self.context.partition_key)
 
     def policy_of(self, configured: PolicyResource) -> PolicyInUse:

@@ -46,6 +46,7 @@ class LogReporter:
 
     @contextmanager
     def stage(self, title: str) -> Iterator[Update]:
+        """See `Reporter.stage`: a line in the log."""
         began = last = time.monotonic()
         latest = ""
         self._log.info(f"{title}: started")
@@ -71,6 +72,7 @@ class TerminalReporter:
 
     @contextmanager
     def stage(self, title: str) -> Iterator[Update]:
+        """See `Reporter.stage`: a line with a progress bar."""
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
         began = time.monotonic()

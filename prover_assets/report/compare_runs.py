@@ -22,6 +22,7 @@ class Side:
 
     @property
     def key(self) -> str:
+        """Key of the iteration."""
         return self.iteration.key
 
 

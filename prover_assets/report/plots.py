@@ -27,6 +27,7 @@ class Picture:
 
     @property
     def data_uri(self) -> str:
+        """The PNG as a `data:` address, to be put into a page."""
         return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
 
     def markdown(self, title: str) -> str:

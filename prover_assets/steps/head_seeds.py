@@ -23,10 +23,12 @@ class HeadFiles:
 
     @property
     def checkpoint(self) -> Any:
+        """Folder of the head."""
         return self.iteration.heads / f"seed-{self.offset}"
 
     @property
     def search(self) -> SearchFiles:
+        """Files of the search with it."""
         return SearchFiles(self.iteration.heads / f"guided-{self.offset}.parquet")
 
 

@@ -23,6 +23,7 @@ class Noise:
 
     @property
     def share(self) -> float | None:
+        """Provable states as a share of those decided; None if none was decided."""
         return self.provable / self.decided if self.decided else None
 
 

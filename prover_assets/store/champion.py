@@ -38,6 +38,7 @@ class ChampionRecord:
 
     @property
     def data_version(self) -> str:
+        """What Dagster compares to see that the champion changed."""
         return self.ebm_id or "policy-alone"
 
 

@@ -26,21 +26,26 @@ class SearchFiles:
 
     @property
     def attempts(self) -> Path:
+        """Every tactic tried."""
         return self.nodes.with_suffix(".attempts.parquet")
 
     @property
     def summary(self) -> Path:
+        """One row per theorem."""
         return self.nodes.with_suffix(".summary.parquet")
 
     @property
     def parts(self) -> Path:
+        """Folder of finished theorems while the search runs."""
         return self.nodes.with_suffix(".parts")
 
     @property
     def manifest(self) -> Path:
+        """What the search was made from."""
         return self.nodes.with_suffix(".manifest.json")
 
     def all(self) -> tuple[Path, ...]:
+        """All files of the search."""
         return (self.nodes, self.attempts, self.summary, self.manifest)
 
 
@@ -52,10 +57,12 @@ class IterationFolder:
 
     @property
     def key(self) -> str:
+        """Partition key, e.g. `iter_003`."""
         return self.root.name
 
     @property
     def number(self) -> int:
+        """From 0."""
         return iteration_number(self.root.name)
 
     @property
@@ -85,10 +92,12 @@ class IterationFolder:
 
     @property
     def trajectories(self) -> SearchFiles:
+        """Search of the training theorems."""
         return SearchFiles(self.root / "trajectories.parquet")
 
     @property
     def guided(self) -> SearchFiles:
+        """Search of the held-out theorems with the energy."""
         return SearchFiles(self.root / "guided.parquet")
 
     @property
@@ -98,10 +107,12 @@ class IterationFolder:
 
     @property
     def checkpoint(self) -> Path:
+        """Folder of the energy model."""
         return self.root / "ebm"
 
     @property
     def verdict(self) -> Path:
+        """What the checks said of the energy model."""
         return self.checkpoint / "verdict.json"
 
     @property
@@ -116,6 +127,7 @@ class IterationFolder:
 
     @property
     def report(self) -> Path:
+        """Folder of the report."""
         return self.root / "report"
 
     @property
@@ -132,18 +144,22 @@ class DataFolder:
 
     @classmethod
     def default(cls) -> "DataFolder":
+        """`PROVER_DATA`, or `data` in the working folder."""
         return cls(Path(os.environ.get("PROVER_DATA") or "data").resolve())
 
     @property
     def memo(self) -> Path:
+        """File of remembered answers."""
         return self.root / "memo.sqlite"
 
     @property
     def embeddings(self) -> Path:
+        """Folder of the embedding cache."""
         return self.root / "embeddings"
 
     @property
     def baseline(self) -> SearchFiles:
+        """Search of the held-out theorems with the policy alone."""
         return SearchFiles(self.root / "baseline" / "trajectories.parquet")
 
     @property
@@ -158,12 +174,15 @@ class DataFolder:
 
     @property
     def mlflow(self) -> Path:
+        """Folder of MLflow's database and artifacts."""
         return self.root / "mlflow"
 
     def theorems(self, split: str) -> Path:
+        """File of a split of the theorems."""
         return self.root / "theorems" / f"{split}.jsonl"
 
     def iteration(self, key_or_number: str | int) -> IterationFolder:
+        """Folder of an iteration, by number or key."""
         key = key_or_number if isinstance(key_or_number, str) else iteration_key(key_or_number)
         iteration_number(key)
         return IterationFolder(self.root / "iterations" / key)

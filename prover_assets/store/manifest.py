@@ -59,4 +59,5 @@ def require_complete(files: SearchFiles, maker: str) -> Manifest:
 
 
 def digest_of_theorems(theorems: Sequence["Theorem"]) -> str:
+    """Hash of names, headers and statements, in order."""
     return digest_of([(t.name, t.statement, t.header) for t in theorems])

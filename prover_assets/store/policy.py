@@ -45,6 +45,7 @@ class PolicyInUse:
 
     @property
     def tuned(self) -> bool:
+        """Whether it was tuned here."""
         return self.record is not None and self.record.policy is not None
 
     @property

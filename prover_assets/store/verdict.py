@@ -48,6 +48,7 @@ def judge(ebm_id: str, checks: Sequence[CheckOutcome], blocking: frozenset[str])
 
 
 def write_verdict(path: Path, verdict: Verdict) -> None:
+    """Write the verdict beside the checkpoint."""
     write_json(path, asdict(verdict))
 
 

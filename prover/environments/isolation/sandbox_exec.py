@@ -85,6 +85,7 @@ def _become(sandbox: Any, config: dict[str, Any], program: str, arguments: list[
 
 
 def main() -> int:
+    """Limit this process as told on the command line, run the program in it, and return its exit code."""
     config = json.loads(sys.argv[1])
     sandbox = _load_sandbox()
     sandbox.adopt_orphans()

@@ -54,6 +54,7 @@ def _open_to_all(path: str) -> bool:
 
 
 def main() -> None:
+    """Limit this process as the file named on the command line says, and become the REPL."""
     with open(sys.argv[1], encoding="utf-8") as file:
         config = json.load(file)
     sandbox = _load_sandbox()

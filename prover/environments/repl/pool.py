@@ -15,9 +15,15 @@ LOOK_AHEAD = 64
 
 
 class Closable(Protocol):
-    def interrupt(self) -> None: ...
+    """A worker that a pool owns."""
 
-    def close(self) -> None: ...
+    def interrupt(self) -> None:
+        """End the call that is under way, from another thread."""
+        ...
+
+    def close(self) -> None:
+        """Free what the worker holds."""
+        ...
 
 
 class PoolClosed(RuntimeError):

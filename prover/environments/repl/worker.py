@@ -98,11 +98,17 @@ class Server(Protocol):
         """The reply. Raises ServerFailure, and the process is dead then."""
         ...
 
-    def private_bytes(self) -> int: ...
+    def private_bytes(self) -> int:
+        """Private memory of the process and its children, in bytes."""
+        ...
 
-    def interrupt(self) -> None: ...
+    def interrupt(self) -> None:
+        """End the call that is under way, from another thread."""
+        ...
 
-    def kill(self) -> None: ...
+    def kill(self) -> None:
+        """End the process at once."""
+        ...
 
 
 class HeaderRejected(Exception):
@@ -138,9 +144,11 @@ class HeaderRecord:
             )
 
     def loaded(self, header: str) -> None:
+        """The header was imported: its earlier failures no longer count."""
         self._failures.pop(header, None)
 
     def failed(self, header: str, why: ServerFailure) -> None:
+        """A server died or gave up on the header."""
         self._failures[header] += 1
         self._last_failure[header] = str(why)
 

@@ -90,6 +90,7 @@ def _become_lean(library, libc, sandbox, limits, request: dict, stdout: int, std
 
 
 def serve(library_path: str, socket_fd: int, config: dict) -> None:
+    """Load Lean once, then fork a child for each request that comes through the socket."""
     sandbox = _load_sandbox()
     libc = ctypes.CDLL(None, use_errno=True)
     limits = sandbox.ProcessLimits(**config["limits"])
@@ -123,6 +124,7 @@ def serve(library_path: str, socket_fd: int, config: dict) -> None:
 
 
 def main() -> int:
+    """`run`: Lean's own command line in this process. Otherwise: serve requests."""
     mode, library_path, *rest = sys.argv[1:]
     if mode == "run":
         return _lean_main(ctypes.CDLL(library_path, mode=ctypes.RTLD_GLOBAL), rest)

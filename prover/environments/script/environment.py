@@ -115,6 +115,7 @@ class LeanScript:
     # -- the protocol ---------------------------------------------------------------------------------------------
 
     def start(self, theorems: Sequence[Theorem]) -> list[ProofState | Failure]:
+        """See `ProofEnvironment.start`. Theorems with the same header share a file."""
         results: list[ProofState | Failure | None] = [None] * len(theorems)
         layers: dict[tuple[int, str], list[int]] = {}
         seen: Counter[str] = Counter()
@@ -136,6 +137,7 @@ class LeanScript:
         return [result if result is not None else Crashed("no answer from Lean", 0.0) for result in results]
 
     def step(self, requests: Sequence[StepRequest]) -> list[list[Outcome]]:
+        """See `ProofEnvironment.step`. States with the same header share a file."""
         outcomes: list[list[Outcome | None]] = [[None] * len(request.tactics) for request in requests]
         trials: list[Trial] = []
         for row, request in enumerate(requests):
@@ -171,6 +173,7 @@ class LeanScript:
         return [[o if o is not None else Crashed("no answer from Lean", 0.0) for o in row] for row in outcomes]
 
     def certify(self, claims: Sequence[ProofClaim]) -> list[Certificate]:
+        """See `ProofEnvironment.certify`. One process per claim."""
         return certify_claims(
             self._runner,
             claims,
@@ -188,6 +191,7 @@ class LeanScript:
         return proof_file(self._runner.standalone_preamble(), claim, self._certified_heartbeats)
 
     def close(self) -> None:
+        """Wait for the calls that are under way, and end Lean's processes."""
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._runner.close()
 

@@ -118,14 +118,17 @@ class InstalledRunner:
         self.fingerprint = f"installed {said.strip()} {self._project_digest()}"
 
     def run(self, text: str, *, wall_s: float, fresh: bool = False) -> RunResult:
+        """Run Lean on a file with this text. `fresh` changes nothing: every process is a new one."""
         # Every process is a fresh one here.
         with wave_folder(self._scratch, text) as (file, work):
             return self._execute(self._way, [*_OPTIONS, str(file)], work, wall_s)
 
     def standalone_preamble(self) -> str:
+        """Empty: an exported proof needs nothing above its header."""
         return ""
 
     def close(self) -> None:
+        """Remove the scratch folder."""
         remove_scratch(self._scratch)
 
     def _choose(self, ways: list[_Way]) -> _Way:

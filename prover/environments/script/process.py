@@ -82,7 +82,9 @@ class LeanRunner(Protocol):
         """Elaborate `text`. `fresh`: in a process that descends from none that was given other text."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End all processes and remove scratch files."""
+        ...
 
 
 class StepRunner(LeanRunner, Protocol):
@@ -217,6 +219,7 @@ class EmbeddedRunner:
         self._closed = False
 
     def run(self, text: str, *, wall_s: float, fresh: bool = False) -> RunResult:
+        """Run Lean on a file with this text, in a fork of a warm process; `fresh`: in one that saw no tactic before."""
         if self._closed:
             raise RuntimeError("this Lean environment is closed")
         snapshot = None if fresh else self._snapshot  # what certifies is imported anew
@@ -255,6 +258,7 @@ class EmbeddedRunner:
             pool.put(host)
 
     def standalone_preamble(self) -> str:
+        """The whole prelude as text, so that an exported proof is accepted as it stands."""
         note = (
             "-- The prelude of the embedded Lean; the theorem is at the end. Where Lean has its own library, the\n"
             "-- theorem alone will usually do: delete what is above it.\n"
@@ -289,6 +293,7 @@ class EmbeddedRunner:
         host.close()
 
     def close(self) -> None:
+        """End all processes and remove scratch files."""
         self._closed = True
         with self._lock:
             hosts, self._all = list(self._all), set()

@@ -89,6 +89,7 @@ class TrialAnswer:
     """Lean elaborated the trial to its last line (or complained about it, which it does at its end)."""
 
     def first_error(self, slot: int) -> str:
+        """Lean's first error for a candidate; empty if there is none."""
         return self.errors[slot][0] if self.errors.get(slot) else ""
 
 
@@ -133,6 +134,7 @@ def indented(tactic: str, spaces: int) -> list[str]:
 
 
 def has_imports(header: str) -> bool:
+    """Whether a header imports anything."""
     return _IMPORT.search(header) is not None
 
 
@@ -248,6 +250,7 @@ class WaveText:
 
     @property
     def text(self) -> str:
+        """The Lean file of the wave."""
         return "\n".join(self._lines) + "\n"
 
     def read(self, messages: Sequence[dict[str, Any]]) -> tuple[list[TrialAnswer], list[str]]:
