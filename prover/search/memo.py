@@ -104,7 +104,7 @@ class SearchMemo:
     def candidates(self, policy: str, prompts: Sequence[str], k: int) -> dict[str, list[TacticCandidate]]:
         """Those of `prompts` (prompt keys) that are known for this policy fingerprint and k."""
         keys = {prompt: _digest("candidates", policy, str(k), prompt) for prompt in prompts}
-        found = self._read("candidates_1", keys.values())
+        found = self.read_rows("candidates_1", keys.values())
         hits = {prompt: found[key] for prompt, key in keys.items() if key in found}
         self.counts.candidate_hits += len(hits)
         self.counts.candidate_misses += len(keys) - len(hits)
@@ -116,7 +116,7 @@ class SearchMemo:
         for prompt, some in candidates.items():
             value = _dump([[c.tactic, c.log_prob, c.n_tokens] for c in some])
             rows.append((_digest("candidates", policy, str(k), prompt), value))
-        self._write("candidates_1", rows)
+        self.write_rows("candidates_1", rows)
 
     # -- outcomes: by (environment fingerprint, theorem, exact state text, tactic) --------------------------------
 
@@ -125,7 +125,7 @@ class SearchMemo:
     ) -> dict[tuple[ProofState, str], Outcome]:
         """Those of `asked` (state, tactic) that are known, with the paths of the states they were asked for."""
         keys = {pair: _outcome_key(environment, *pair) for pair in asked}
-        found = self._read("outcomes_1", keys.values())
+        found = self.read_rows("outcomes_1", keys.values())
         hits = {pair: _load_outcome(found[key], *pair) for pair, key in keys.items() if key in found}
         self.counts.outcome_hits += len(hits)
         self.counts.outcome_misses += len(keys) - len(hits)
@@ -138,14 +138,14 @@ class SearchMemo:
             value = _dump_outcome(outcome)
             if value is not None:
                 rows.append((_outcome_key(environment, *pair), value))
-        self._write("outcomes_1", rows)
+        self.write_rows("outcomes_1", rows)
 
     # -- root states: the outcome of the empty tactic in the empty state -------------------------------------------
 
     def roots(self, environment: str, theorems: Sequence[Theorem]) -> dict[Theorem, ProofState]:
         """Root states of those theorems that have been started before."""
         keys = {theorem: _outcome_key(environment, ProofState(theorem, (), ""), "") for theorem in theorems}
-        found = self._read("outcomes_1", keys.values())
+        found = self.read_rows("outcomes_1", keys.values())
         return {theorem: ProofState(theorem, (), found[key][1]) for theorem, key in keys.items() if key in found}
 
     def store_roots(self, environment: str, roots: Iterable[ProofState]) -> None:
@@ -154,7 +154,7 @@ class SearchMemo:
         for root in roots:
             key = _outcome_key(environment, ProofState(root.theorem, (), ""), "")
             rows.append((key, _dump(["root", root.text])))
-        self._write("outcomes_1", rows)
+        self.write_rows("outcomes_1", rows)
 
     def close(self) -> None:
         """Close the file."""
@@ -166,7 +166,7 @@ class SearchMemo:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def _read(self, table: str, keys: Iterable[bytes]) -> dict[bytes, Any]:
+    def read_rows(self, table: str, keys: Iterable[bytes]) -> dict[bytes, Any]:
         """The answers, as JSON values, of those keys that have one."""
         distinct = list(dict.fromkeys(keys)) if self._readable else []
         found: dict[bytes, Any] = {}
@@ -201,7 +201,7 @@ class SearchMemo:
                 _REMEDIES[SqliteFault.DAMAGED],
             )
 
-    def _write(self, table: str, rows: Iterable[tuple[bytes, str]]) -> None:
+    def write_rows(self, table: str, rows: Iterable[tuple[bytes, str]]) -> None:
         rows = list(rows)
         if not rows or not self._writable:
             return
