@@ -265,7 +265,8 @@ class MemoKeeper:
         self._memo: SearchMemo | None = None
         self._lock = threading.Lock()
 
-    def read(self, table: str, keys: Sequence[bytes]) -> Mapping[bytes, str]:
+    def read(self, table: str, keys: Sequence[bytes]) -> Mapping[bytes, Any]:
+        """As `SearchMemo.read_rows`."""
         with self._lock:
             return self._open().read_rows(table, keys)
 
@@ -291,13 +292,13 @@ class RemoteMemo(SearchMemo):
 
     def __init__(
         self,
-        read: Callable[[str, Sequence[bytes]], Mapping[bytes, str]],
+        read: Callable[[str, Sequence[bytes]], Mapping[bytes, Any]],
         write: Callable[[str, Sequence[tuple[bytes, str]]], None],
     ) -> None:
         super().__init__(None)
         self._ask, self._tell = read, write
 
-    def read_rows(self, table: str, keys: Iterable[bytes]) -> dict[bytes, str]:
+    def read_rows(self, table: str, keys: Iterable[bytes]) -> dict[bytes, Any]:
         distinct = list(dict.fromkeys(keys))
         return dict(self._ask(table, distinct)) if distinct else {}
 

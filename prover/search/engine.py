@@ -11,8 +11,9 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 from prover.environments.base import Outcome, ProofEnvironment, ProofState, StepRequest
 from prover.policy.base import TacticGenerator
@@ -73,6 +74,27 @@ class SearchReport:
         return max(0.0, self.progress.elapsed_s - self.progress.model_s - self.waited_s)
 
 
+class Searcher(Protocol):
+    """What searches: `search` in this process, or `prover.scale.RayCluster.search` on a cluster."""
+
+    def __call__(
+        self,
+        theorems: Iterable[Theorem],
+        environment: ProofEnvironment,
+        policy: TacticGenerator,
+        config: SearchConfig,
+        *,
+        scorer: ValueScorer | None = None,
+        calibration: MixingCalibration | None = None,
+        memo: SearchMemo | None = None,
+        on_result: Callable[[Any], None] | None = None,
+        on_progress: Callable[[SearchProgress], None] | None = None,
+        stop: Callable[[], bool] | None = None,
+        keep_results: bool = True,
+        reduce: Callable[[TheoremResult], Any] | None = None,
+    ) -> SearchReport: ...
+
+
 def search(
     theorems: Iterable[Theorem],
     environment: ProofEnvironment,
@@ -82,10 +104,11 @@ def search(
     scorer: ValueScorer | None = None,
     calibration: MixingCalibration | None = None,
     memo: SearchMemo | None = None,
-    on_result: Callable[[TheoremResult], None] | None = None,
+    on_result: Callable[[Any], None] | None = None,
     on_progress: Callable[[SearchProgress], None] | None = None,
     stop: Callable[[], bool] | None = None,
     keep_results: bool = True,
+    reduce: Callable[[TheoremResult], Any] | None = None,
 ) -> SearchReport:
     """Search each theorem for a proof that certifies.
 
@@ -94,7 +117,7 @@ def search(
 
     calibration: instead of the scorer's own. on_result: called in this thread as each theorem ends, in no fixed order.
     stop: polled; once true, the search returns with what is finished. keep_results: False drops each result after
-    `on_result`, for sets that do not fit in memory.
+    `on_result`, for sets that do not fit in memory. reduce: `on_result` gets what this makes of each result.
     Raises `SearchConfigError` for a mode that cannot be had, and whatever the policy or the environment raise.
     """
     if calibration is None:
@@ -103,7 +126,14 @@ def search(
     if guidance.note:
         logger.info("%s", guidance.note)
     engine = _Engine(environment, policy, config, guidance, scorer, memo, stop or (lambda: False), on_progress)
-    return engine.run(list(theorems), on_result, keep_results)
+    tell = on_result
+    if on_result is not None and reduce is not None:
+        tell = partial(_reduced, reduce, on_result)
+    return engine.run(list(theorems), tell, keep_results)
+
+
+def _reduced(reduce: Callable[[TheoremResult], Any], on_result: Callable[[Any], None], result: TheoremResult) -> None:
+    on_result(reduce(result))
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,14 @@ from prover.environments.base import ProofEnvironment
 from prover.policy.base import TacticGenerator
 from prover.search.best_first import Ended, TheoremResult
 from prover.search.config import SearchConfig
-from prover.search.engine import SearchProgress, search
+from prover.search.engine import Searcher, SearchProgress, search
 from prover.search.guidance import Guidance, MixingCalibration, ValueScorer
 from prover.search.memo import SearchMemo
 from prover.search.rows import SearchIdentity, rows_of
 from prover.theorems import Theorem
 from prover.trajectory.labels import count_rules, label_search
 from prover.trajectory.reader import read_summaries
-from prover.trajectory.schema import SUMMARY_SCHEMA, parts_folder
+from prover.trajectory.schema import SUMMARY_SCHEMA, TheoremRows, parts_folder
 from prover.trajectory.summary import summarize_frame
 from prover.trajectory.writer import TrajectoryWriter
 
@@ -28,6 +29,26 @@ logger = logging.getLogger(__name__)
 
 _BYTES_A_TACTIC = 60
 """Rough disk use of one tried tactic in all three files, compressed."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRows:
+    """A finished theorem as rows, and how many nodes each rule has labelled."""
+
+    rows: TheoremRows
+    rules: Counter[str]
+
+
+@dataclass(frozen=True, slots=True)
+class RowsMaker:
+    """Labels a result and turns it into rows. It can travel to where a search runs, so that trees need not."""
+
+    identity: SearchIdentity
+    config: SearchConfig
+
+    def __call__(self, result: TheoremResult) -> FoundRows:
+        labels = label_search(result)
+        return FoundRows(rows_of(result, labels, self.identity, self.config), Counter(count_rules(labels)))
 
 
 def search_to_files(
@@ -45,12 +66,13 @@ def search_to_files(
     ebm_id: str | None = None,
     on_progress: Callable[[SearchProgress], None] | None = None,
     stop: Callable[[], bool] | None = None,
+    searcher: Searcher = search,
 ) -> dict[str, Any]:
     """Search the theorems, write `output` (`X.parquet`) and its companions, and return the figures.
 
     ebm_id: written to the rows; by default the scorer's own. resume: keep the theorems that an earlier run of the same
     search finished. stop: polled; once true, what is finished is written and `interrupted` is true in the figures.
-    iteration: of expert iteration; written to the rows and part of the search's identity.
+    iteration: of expert iteration; written to the rows and part of the search's identity. searcher: what searches.
 
     Figures: those of `prover.trajectory.summary.summarize_frame` over all theorems in the output (theorems, proved,
     claimed, expansions, tactics, ended, solved_by_budget, ...), and: seconds (wall time of this call), output,
@@ -84,12 +106,12 @@ def search_to_files(
     ) as writer:
         left = [theorem for theorem in theorems if theorem.name not in writer.finished]
 
-        def keep(result: TheoremResult) -> None:
-            if result.ended in (Ended.INVALID, Ended.CRASHED):
-                logger.warning("%s: %s: %s", result.theorem.name, result.ended, result.reason)
-            labels = label_search(result)
-            rules.update(count_rules(labels))
-            writer.add(rows_of(result, labels, identity, config))
+        def keep(found: FoundRows) -> None:
+            summary = found.rows.summary
+            if summary.ended in (Ended.INVALID, Ended.CRASHED):
+                logger.warning("%s: %s: %s", summary.theorem_name, summary.ended, summary.reason)
+            rules.update(found.rules)
+            writer.add(found.rows)
 
         def look_up(progress: SearchProgress) -> None:
             """Several times a second, also while one long theorem is all that is left."""
@@ -97,7 +119,7 @@ def search_to_files(
             if on_progress is not None:
                 on_progress(progress)
 
-        report = search(
+        report = searcher(
             left,
             environment,
             policy,
@@ -106,6 +128,7 @@ def search_to_files(
             calibration=calibration,
             memo=memo,
             on_result=keep,
+            reduce=RowsMaker(identity, config),
             on_progress=look_up,
             stop=stop,
             keep_results=False,
