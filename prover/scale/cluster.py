@@ -16,6 +16,7 @@ from prover.scale.connect import (
     code_digest,
     connected,
     fitting_actors,
+    import_ray,
     require_nodes,
     shared_token,
 )
@@ -47,8 +48,7 @@ class _SearchActor(SearchWorker):
         facts: PolicyFacts | None,
     ) -> None:
         """The other actors are given by name: a handle would have to outlive every restart of this one."""
-        import ray
-
+        ray = import_ray()
         known = None
         if memo_name:
             memo = ray.get_actor(memo_name)

@@ -2,19 +2,17 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from prover.environments.base import Certificate, Failure, Outcome, ProofClaim, ProofState, StepRequest
 from prover.policy.base import TacticCandidate
+from prover.scale.connect import import_ray
 from prover.scale.messages import PolicyFacts
 from prover.scale.specs import ScorerSpec
 from prover.search.guidance import MixingCalibration
 from prover.theorems import Theorem
-
-if TYPE_CHECKING:
-    from ray.actor import ActorHandle
 
 
 class RemotePolicy:
@@ -24,7 +22,7 @@ class RemotePolicy:
     restarted actor: generating is free of side effects.
     """
 
-    def __init__(self, actors: "Sequence[ActorHandle]", facts: PolicyFacts) -> None:
+    def __init__(self, actors: Sequence[Any], facts: PolicyFacts) -> None:
         self._actors = list(actors)
         self._facts = facts
         self._turn = 0
@@ -40,16 +38,14 @@ class RemotePolicy:
         return self._facts.prompt_key(state)
 
     def generate(self, states: Sequence[str], n_candidates: int) -> list[list[TacticCandidate]]:
-        import ray
-
+        ray = import_ray()
         parts = [
             actor.generate.remote(some, n_candidates) for actor, some in self._shares(states)
         ]  # all at once: the actors work side by side
         return list(itertools.chain.from_iterable(ray.get(parts)))
 
     def encode_only(self, states: Sequence[str]) -> np.ndarray:
-        import ray
-
+        ray = import_ray()
         parts = ray.get([actor.encode_only.remote(some) for actor, some in self._shares(states)])
         return np.concatenate(parts) if parts else np.empty((0, self.encoding_width), dtype=np.float32)
 
@@ -67,9 +63,7 @@ class RemotePolicy:
 class RemoteScorer:
     """A `ValueScorer` whose head is in the search actors. SCORE = -energy: higher is better."""
 
-    def __init__(
-        self, actor: "ActorHandle", spec: ScorerSpec, calibration: MixingCalibration | None, ebm_id: str | None
-    ) -> None:
+    def __init__(self, actor: Any, spec: ScorerSpec, calibration: MixingCalibration | None, ebm_id: str | None) -> None:
         self._actor = actor
         self.spec = spec
         self.calibration = calibration
@@ -77,15 +71,14 @@ class RemoteScorer:
 
     def score_states(self, states: Sequence[str]) -> np.ndarray:
         """SCORES (n,) float64 of state texts, in order."""
-        import ray
-
+        ray = import_ray()
         return np.asarray(ray.get(self._actor.scores.remote(self.spec, list(states))), dtype=np.float64)
 
 
 class RemoteEnvironment:
     """What callers ask of a Lean whose processes are in the search actors: who it is, and single questions of it."""
 
-    def __init__(self, actor: "ActorHandle", name: str, fingerprint: str) -> None:
+    def __init__(self, actor: Any, name: str, fingerprint: str) -> None:
         self._actor = actor
         self.name = name
         self.fingerprint = fingerprint
@@ -112,6 +105,5 @@ class RemoteEnvironment:
         self.close()
 
     def _get(self, method: str, *arguments: Any) -> Any:
-        import ray
-
+        ray = import_ray()
         return ray.get(self._actor.lean.remote(method, *arguments))

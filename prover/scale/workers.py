@@ -185,8 +185,8 @@ class PolicyWorker:
         self._wait_s = wait_ms / 1000
         self._waiting: deque[tuple[str, int, Sequence[str], Future[Any]]] = deque()
         self._news = threading.Condition()
-        self.batches = 0
-        self.states = 0
+        self._batches = 0
+        self._states = 0
         threading.Thread(target=self._serve, name="policy", daemon=True).start()
 
     def facts(self) -> PolicyFacts:
@@ -204,7 +204,12 @@ class PolicyWorker:
 
     def load(self) -> tuple[int, int]:
         """(batches, states) served so far."""
-        return self.batches, self.states
+        return self._batches, self._states
+
+    def waiting(self) -> int:
+        """Requests that wait for the model (count)."""
+        with self._news:
+            return len(self._waiting)
 
     def _ask(self, kind: str, k: int, states: Sequence[str]) -> Any:
         future: Future[Any] = Future()
@@ -249,8 +254,8 @@ class PolicyWorker:
             for _, _, _, future in batch:
                 future.set_exception(error)
             return
-        self.batches += 1
-        self.states += len(texts)
+        self._batches += 1
+        self._states += len(texts)
         first = 0
         for _, _, states, future in batch:
             future.set_result(answers[first : first + len(states)])
