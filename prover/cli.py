@@ -157,6 +157,11 @@ def search(
         )
     if figures["note"]:
         _err.print(figures["note"])
+    if figures["refused"]:
+        _err.print(
+            f"{len(figures['refused'])} theorems were refused before Lean was asked (the reasons are above): "
+            f"{', '.join(figures['refused'][:10])}"
+        )
     if figures["invalid"]:
         _err.print(f"Lean did not accept {len(figures['invalid'])} statements: {', '.join(figures['invalid'][:10])}")
     _show(figures, as_json)

@@ -14,10 +14,13 @@ from prover.theorem_text import (
     check_name,
     check_relative_path,
     check_visible,
+    holds_theorem,
     join_headers,
+    open_namespace,
     read_header,
     read_source,
     read_statement,
+    unquoted,
 )
 
 BUILTIN_FOLDER = Path(__file__).resolve().parent / "theorem_sets"
@@ -50,8 +53,20 @@ class Theorem:
 
     @property
     def declaration(self) -> str:
-        """`theorem NAME SIGNATURE`, without `:=`."""
-        return f"theorem {self.name} {self.statement}"
+        """`theorem NAME SIGNATURE`, without `:=`, as it stands below the header."""
+        return f"theorem {self.written_name} {self.statement}"
+
+    @property
+    def written_name(self) -> str:
+        """The name as it is written below the header: without a namespace that the header leaves open."""
+        namespace = open_namespace(self.header)
+        return self.name.removeprefix(f"{namespace}.") if namespace else self.name
+
+    @property
+    def full_name(self) -> str:
+        """The name that the theorem has in the end, whether or not `name` has the header's open namespace in it."""
+        namespace = open_namespace(self.header)
+        return f"{namespace}.{self.written_name}" if namespace else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,20 +387,12 @@ def _theorem(entry: Any) -> Theorem:
     """The theorem of one entry of a file. Raises _FieldError."""
     if not isinstance(entry, dict):
         raise _FieldError(None, f"is a JSON {type(entry).__name__}; expected an object with `name` and `statement`")
-    given = [field for field in _STATEMENT_FIELDS if entry.get(field) is not None]
-    if len(given) != 1:
-        found = " and ".join(f"`{field}`" for field in given) or "neither"
-        raise _FieldError("statement", f"expected one of `statement` and `source`; found {found}")
-    field = given[0]
+    field = _statement_field(entry)
     text = _optional(entry, field, str)
     declaration = _checked(field, read_source if field == "source" else read_statement, text)
-    name = _optional(entry, "name", str)
-    if name is None:
-        name = declaration.name
-        if name is None:
-            raise _FieldError("name", "is missing; expected a Lean name such as `and_comm`")
-    _checked("name", check_name, name)
     header = _checked("header", read_header, _optional(entry, "header", str) or "")
+    header = join_headers(header, declaration.header)
+    name = _name(_optional(entry, "name", str), declaration.name, open_namespace(header))
     split, file_path = _optional(entry, "split", str), _optional(entry, "file_path", str)
     if split is not None:
         _checked("split", check_visible, split)
@@ -394,12 +401,37 @@ def _theorem(entry: Any) -> Theorem:
     return Theorem(
         name=name,
         statement=declaration.statement,
-        header=join_headers(header, declaration.header),
+        header=header,
         split=split,
         difficulty=_optional(entry, "difficulty", int),
         file_path=file_path or None,
         line_number=_optional(entry, "line_number", int),
     )
+
+
+def _statement_field(entry: dict[str, Any]) -> str:
+    """The field that has the statement. `source` often is a label ("olympiads"): then it is passed over."""
+    given = [field for field in _STATEMENT_FIELDS if entry.get(field) is not None]
+    if len(given) > 1 and isinstance(source := entry.get("source"), str) and not holds_theorem(source):
+        given.remove("source")
+    if len(given) != 1:
+        found = " and ".join(f"`{field}`" for field in given) or "neither"
+        raise _FieldError("statement", f"expected one of `statement` and `source`; found {found}")
+    return given[0]
+
+
+def _name(given: str | None, declared: str | None, namespace: str) -> str:
+    """The theorem's name: as given, or as declared in its namespace; the two must not differ. Raises _FieldError."""
+    full = f"{namespace}.{declared}" if namespace and declared is not None else declared
+    name = given if given is not None else full
+    if name is None:
+        raise _FieldError("name", "is missing; expected a Lean name such as `and_comm`")
+    _checked("name", check_name, name)
+    if given is not None and declared is not None and unquoted(given) not in (unquoted(declared), unquoted(full or "")):
+        raise _FieldError(
+            "name", f"is `{given}`, and the statement declares `{full}`; expected one name. Correct one of them"
+        )
+    return name
 
 
 def _checked(field: str, read: Callable[[str], T], text: str) -> T:

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 
 from prover.environments.base import Certificate, ProofClaim
-from prover.environments.isolation.refusal import refuse_header, refuse_name, refuse_statement, refuse_tactic
+from prover.environments.isolation.refusal import REFUSED, refuse_tactic, refuse_theorem
 from prover.environments.script.process import LeanRunner, RunResult
 from prover.environments.script.source import file_head, has_imports, indented, uses_sorry
 from prover.theorems import Theorem
@@ -53,22 +53,21 @@ def certificate_text(preamble: str, claim: ProofClaim, max_heartbeats: int) -> s
     """The whole file whose acceptance certifies the claim."""
     theorem = claim.theorem
     head = "\n".join(file_head(preamble, theorem.header, max_heartbeats))
-    # An `open` of the header may give the name another meaning besides; inside a namespace of the header it may not.
-    root = "" if _opens_namespace(theorem.header) or theorem.name.startswith("_root_.") else "_root_."
-    question = [*_WHOLE_NAMES, f"#print axioms {root}{theorem.name}"]
+    # An `open` of the header may give the name another meaning besides: so it is asked about from the root.
+    question = [*_WHOLE_NAMES, f"#print axioms _root_.{theorem.full_name.removeprefix('_root_.')}"]
     return f"{head}\n{proof_text(theorem, claim.tactics)}\n" + "\n".join(question) + "\n"
 
 
 def refuse_claim(claim: ProofClaim, *, takes_imports: bool) -> str | None:
     """Why a claim must not reach Lean, for people; None when it may."""
     theorem = claim.theorem
-    for refused in (refuse_name(theorem.name), refuse_statement(theorem.statement), refuse_header(theorem.header)):
-        if refused:
-            return refused
+    refused = refuse_theorem(theorem.name, theorem.statement, theorem.header)
+    if refused:
+        return refused
     if not claim.tactics:
         return "the claim holds no tactics"
     for tactic in claim.tactics:
-        refused = refuse_tactic(tactic.replace("\r\n", "\n"))  # written out with Unix line ends
+        refused = refuse_tactic(tactic.replace("\r\n", "\n"), theorem.statement)  # written out with Unix line ends
         if refused:
             return refused
     if has_imports(theorem.header) and not takes_imports:
@@ -82,18 +81,14 @@ def refuse_claim(claim: ProofClaim, *, takes_imports: bool) -> str | None:
     return None
 
 
-def _opens_namespace(header: str) -> bool:
-    return re.search(r"^\s*namespace\s", header, re.MULTILINE) is not None
-
-
 def _unquoted(name: str) -> str:
     return name.replace("«", "").replace("»", "")
 
 
 def _names_theorem(listed: str, theorem: Theorem) -> bool:
-    """Whether Lean's name for what it listed is the theorem's; a header may have opened a namespace around it."""
-    name, listed = (_unquoted(each).removeprefix("_root_.") for each in (theorem.name, listed))
-    return listed == name or (_opens_namespace(theorem.header) and listed.endswith(f".{name}"))
+    """Whether Lean's name for what it listed is the theorem's; the header may have opened a namespace around it."""
+    name, listed = (_unquoted(each).removeprefix("_root_.") for each in (theorem.full_name, listed))
+    return listed == name
 
 
 def judge(claim: ProofClaim, result: RunResult) -> tuple[str, tuple[str, ...]]:
@@ -126,7 +121,7 @@ def certify_claims(
         axioms: tuple[str, ...] = ()
         reason = refuse_claim(claim, takes_imports=runner.takes_imports)
         if reason:
-            reason = f"refused: {reason}"
+            reason = reason if reason.startswith(REFUSED) else f"{REFUSED}{reason}"
         else:
             text = certificate_text(runner.preamble, claim, max_heartbeats)
             reason, axioms = judge(claim, runner.run(text, wall_s=wall_s, fresh=True))

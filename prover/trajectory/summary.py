@@ -36,6 +36,9 @@ def summarize(paths: Paths) -> dict[str, Any]:
     return figures
 
 
+_REFUSED = (pl.col("ended") == "invalid") & pl.col("reason").str.starts_with("refused: ")
+
+
 def summarize_frame(summaries: pl.DataFrame) -> dict[str, Any]:
     """The part of `summarize` that summary rows alone can tell."""
     milliseconds = summaries.select("model_ms", "lean_ms", "own_ms").sum()
@@ -55,7 +58,8 @@ def summarize_frame(summaries: pl.DataFrame) -> dict[str, Any]:
         "ended": counts(summaries["ended"]),
         "solved_by_budget": solved_by_budget(summaries, budgets_up_to(largest)),
         "median_expansions_to_proof": to_proof.median() if len(to_proof) else None,
-        "invalid": summaries.filter(pl.col("ended") == "invalid")["theorem_name"].to_list(),
+        "refused": summaries.filter(_REFUSED)["theorem_name"].to_list(),
+        "invalid": summaries.filter((pl.col("ended") == "invalid") & ~_REFUSED)["theorem_name"].to_list(),
     }
 
 

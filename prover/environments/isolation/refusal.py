@@ -11,11 +11,13 @@ certified.
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from prover.environments.isolation.nesting import too_deep
-from prover.theorem_text import is_name
+from prover.theorem_files.lexer import without_comments
+from prover.theorem_files.names import TheoremTextError, is_name
 
-REFUSAL_VERSION = "refusal/7"
+REFUSAL_VERSION = "refusal/8"
 MAX_LENGTH = 20_000
 MAX_NESTING = 200
 
@@ -24,21 +26,21 @@ _FRAGMENTS = ["sorry", "unsafe", "implemented_by", "ofReduceBool", "ofReduceNat"
 _FRAGMENTS += ["lcProof", "lcAny", "lcErased", "lcVoid", "include_str", "include_bytes", "dbg_trace", "dbgTrace"]
 _FRAGMENTS += ["_proverTrial"]  # the names under which statements are stepped
 
-# Refused as a whole word. Closing goals without proof, running programs:
-_CHEATS = ["admit", "stop", "apply?", "rw?", "native", "native_decide"]
-_CHEATS += ["_example"]  # what is being proved, under the name that an `example` has for itself
-_PROGRAMS = ["run_tac", "run_cmd", "run_elab", "run_meta", "by_elab", "eval", "elab", "elab_rules", "macro"]
-_PROGRAMS += ["macro_rules", "simproc", "dsimproc", "initialize", "builtin_initialize", "extern", "csimp"]
-_PROGRAMS += ["sleep", "polyrith"]
+# Refused where a tactic may stand: they close goals without proof, wait, or go outside. Elsewhere they are names.
+_CHEATS = ["admit", "stop", "apply?", "rw?", "native_decide", "sleep", "polyrith"]
+# Refused as a whole word. Running programs:
+_PROGRAMS = ["run_tac", "run_cmd", "run_elab", "run_meta", "by_elab", "elab", "elab_rules", "macro", "macro_rules"]
+_PROGRAMS += ["simproc", "dsimproc", "initialize", "builtin_initialize"]
+_PROGRAMS += ["_example"]  # what is being proved, under the name that an `example` has for itself
 # Definitions of a proof's own, which `where` and `let rec` make (`NAME.f`): a submission holds none.
 _DEFINITIONS = ["where", "letrec", "termination_by", "termination_by?", "decreasing_by"]
 # Commands, so that what follows a parse error cannot declare or change anything for its neighbours:
-_COMMANDS = ["axiom", "axioms", "constant", "theorem", "lemma", "def", "abbrev", "opaque", "example", "instance"]
+_COMMANDS = ["axiom", "theorem", "lemma", "def", "abbrev", "opaque", "example", "instance"]
 _COMMANDS += ["inductive", "coinductive", "structure", "class", "deriving", "mutual", "syntax", "notation", "notation3"]
 _COMMANDS += ["infix", "infixl", "infixr", "prefix", "postfix", "declare_syntax_cat", "unif_hint", "binder_predicate"]
 _COMMANDS += ["set_option", "export", "import", "prelude", "module", "namespace", "section", "end", "variable"]
 _COMMANDS += ["universe", "attribute", "private", "protected", "public", "meta", "noncomputable", "partial", "nonrec"]
-_COMMANDS += ["local", "scoped", "include", "omit", "init_quot", "exit", "seal", "unseal", "alias", "irreducible_def"]
+_COMMANDS += ["local", "scoped", "include", "omit", "init_quot", "seal", "unseal", "alias", "irreducible_def"]
 _COMMANDS += ["register_option", "register_simp_attr", "add_decl_doc", "library_note", "gen_injective_theorems"]
 _COMMANDS += ["proof_wanted", "suppress_compilation", "initialize_simps_projections", "add_aesop_rules"]
 # The same of newer and rarer kinds:
@@ -50,7 +52,25 @@ _COMMANDS += ["builtin_dsimproc_decl", "simproc_pattern", "builtin_simproc_patte
 _COMMANDS += ["declare_config_elab", "declare_core_config_elab", "declare_term_config_elab"]
 _COMMANDS += ["declare_command_config_elab", "register_tactic_tag", "tactic_extension", "recommended_spelling"]
 _COMMANDS += ["compile_inductive", "unsuppress_compilation", "norm_cast_add_elim", "deprecated_module"]
-_WORDS = frozenset([*_CHEATS, *_PROGRAMS, *_DEFINITIONS, *_COMMANDS])
+_WORDS = frozenset([*_PROGRAMS, *_DEFINITIONS, *_COMMANDS])
+_TACTICS = frozenset([*_CHEATS, "run_tac"])
+# Of these, the words that Lean's own grammar does not reserve: where no library makes commands of them, a variable of a
+# statement may have such a name. Where one does, the statement does not parse; its candidates are tried apart.
+_VARIABLES = _WORDS & frozenset(
+    """
+    run_tac run_cmd run_elab run_meta by_elab simproc dsimproc letrec lemma prelude module seal unseal alias exit
+    irreducible_def register_option register_simp_attr library_note gen_injective_theorems proof_wanted unif_hint
+    suppress_compilation unsuppress_compilation initialize_simps_projections add_aesop_rules notation3 unset_option
+    register_builtin_option register_label_attr register_linter_set register_grind_attr register_sym_simp
+    register_sym_dsimp register_sym_simp_attr set_library_suggestions simproc_decl dsimproc_decl builtin_simproc
+    builtin_dsimproc builtin_simproc_decl builtin_dsimproc_decl simproc_pattern builtin_simproc_pattern
+    declare_simp_like_tactic declare_config_elab declare_core_config_elab declare_term_config_elab
+    declare_command_config_elab compile_inductive norm_cast_add_elim
+    """.split()
+)
+_RESERVED = _WORDS - _VARIABLES
+# Harmless even where a library makes a command of it (it could add a true fact at most), so fine behind a dot.
+_FIELDS = frozenset("lemma alias module prelude seal unseal letrec library_note proof_wanted".split())
 
 # Refused as any part of a dotted name, `«quoted»` or not: effects, the means of metaprograms (`simp`'s configuration is
 # evaluated), and what the kernel would evaluate with compiled code.
@@ -62,10 +82,29 @@ _LETTER = "A-Za-z_\u03b1-\u03ba\u03bc-\u03c9\u0391-\u039f\u03a1\u03a4-\u03a9\u21
 _REST = _LETTER + "0-9'!?\u2080-\u2089"
 _PART = rf"[{_LETTER}][{_REST}]*"
 _WORD_OR_LITERAL = re.compile(rf"(?P<name>{_PART}(?:\.{_PART})*)|(?P<literal>[0-9'][{_REST}]*)")
-_LONGEST_WORD = max(len(word) for word in (*_WORDS, *_PARTS))
+_LONGEST_WORD = max(len(word) for word in (*_WORDS, *_TACTICS, *_PARTS))
 
 _GLUES = re.compile(f"[{_REST}]")
-_HASH_COMMAND = re.compile(r"#\s*[A-Za-z_]")
+# Lean reads the longest token, and these are tokens: `#evalx` is `#eval x`. `#s` is what a notation `#` makes of `s`.
+_HASH_WORDS = """
+    eval check print reduce synth exit guard help where version with_exporting widget html find search loogle leansearch
+    moogle state_search min_imports redundant_imports simp norm_num norm_cast conv unfold push_neg pull push instances
+    lint list_linters show_kind show_unused show_deprecated sample test explode count_heartbeats import_path
+    import_diff assert aesop_rules aesop_stats grind_lint time string_diff trans_imports clear_deprecations info_trees
+    long_names long_instances parse discr_tree whnf ring_nf kerodon_tags stacks_tags dump reset_cache
+    """.split()
+_HASH_COMMAND = re.compile(rf"#\s*(?:{'|'.join(sorted(_HASH_WORDS, reverse=True))})|#\s*[A-Za-z_]\w*[!?%]")
+_FIRST_ON_LINE = re.compile(r"(?:^|\n)[ \t]*#\s*[A-Za-z_]")
+_EVALUATES = re.compile(r"eval%|[+]\s*native(?![\w'])|[({,]\s*native\s*:=|«native»")
+# Where a tactic may begin; behind one of the words below, what follows up to the next such place is a term.
+_SEPARATOR = re.compile(r"[;|·\n{]|=>|↦|<;>")
+_SEPARATORS = frozenset(("by", "do", "then", "else", "calc", "conv", "from"))
+_COMBINATORS = re.compile(r"(?:\s|\(|(?:try|repeat|repeat'|all_goals|any_goals|first|done)(?![\w.']))*")
+_TAKES_TERMS = re.compile(
+    r"(?:exact|refine|refine'|apply|intro|intros|rintro|rw|rwa|simp|simpa|simp_all|cases|rcases|obtain|induction|have"
+    r"|let|show|change|specialize|generalize|subst|clear|revert|rename_i|unfold|symm|injection|exists|use|constructor"
+    r"|exact_mod_cast|nlinarith|linarith|omega|assumption|at)(?![\w.'])"
+)
 _PLAIN_STRING = re.compile(r'(?<![\w\'!#])"[A-Za-z0-9 _.,:;?=<>+*/]*"(?![\w\'"])')
 _QUOTED_PART = re.compile(r"«[A-Za-z0-9_ .,:<>=+*/!?']*»")
 _ATTRIBUTE = re.compile(r"@\s*\[")
@@ -73,6 +112,7 @@ _LET_REC = re.compile(rf"(?<![{_REST}.])let\s+rec(?![{_REST}])")
 _BRACKET_CHARACTER = re.compile(r"'(?:\\.[^']*|[\"()\[\]{}⟨⟩⟪⟫⟦⟧⌊⌋⌈⌉])'")
 _OPEN_IN = re.compile(rf"(?<![{_REST}.])open (?:scoped )?(?:(?!IO\b|Lean\b){_PART}(?:\.{_PART})* )+in(?![{_REST}.])")
 _BINDS = ("let", "have", "letI", "haveI", "let_fun")
+_BINDER = re.compile(rf"(?:[({{\[⦃]|[∀∃λ]|(?<![{_REST}.])fun(?![{_REST}]))\s*({_PART}(?:\s+{_PART})*)\s*[:,↦)=]")
 _STATEMENT_TOKEN = re.compile(rf"--|:=|{_PART}(?:\.{_PART})*|[()\[\]{{}}⟨⟩⟪⟫⟦⟧⌊⌋⌈⌉⦃⦄«»]")
 _PAIRS = {")": "(", "]": "[", "}": "{", "⟩": "⟨", "⟫": "⟪", "⟧": "⟦", "⌋": "⌊", "⌉": "⌈", "⦄": "⦃", "»": "«"}
 _OPENERS = frozenset(_PAIRS.values())
@@ -98,6 +138,11 @@ def _names(text: str) -> Iterator[str]:
             yield token["name"]
 
 
+def _tokens(text: str) -> set[str]:
+    """All that `_names` lists."""
+    return set(_names(text))
+
+
 def _unquoted(quoted: re.Match[str]) -> str:
     """A plain name for a quoted one, apart from letters that it touches: in `axiom«x»` Lean reads two tokens."""
     text, start, end = quoted.string, quoted.start(), quoted.end()
@@ -109,8 +154,50 @@ def _bad_part(names: Iterable[str]) -> str | None:
     return next((part for name in names for part in name.split(".") if part in _PARTS), None)
 
 
-def _bad_name(text: str) -> str | None:
-    return next((name for name in _names(text) if name in _WORDS), None) or _bad_part(_names(text))
+def _bad_name(text: str, variables: frozenset[str]) -> str | None:
+    bad = _WORDS - variables
+    for token in _WORD_OR_LITERAL.finditer(text):
+        if token["name"] in _FIELDS and text[token.start() - 1 : token.start()] == ".":
+            continue
+        for name in _names(token.group()):
+            if name in bad:
+                return name
+    return _bad_part(_names(text))
+
+
+def _bad_tactic(text: str) -> str | None:
+    """The first word that is refused as a tactic and stands where a tactic may."""
+    begins = 0
+    separators = _SEPARATOR.finditer(text)
+    separator = next(separators, None)
+    for token in _WORD_OR_LITERAL.finditer(text):
+        while separator is not None and separator.end() <= token.start():
+            begins, separator = max(begins, separator.end()), next(separators, None)
+        names = list(_names(token.group()))
+        if _SEPARATORS.intersection(names):
+            begins = token.end()
+            continue
+        found = next((name for name in names if name in _TACTICS), None)
+        if found is None or text[token.start() - 1 : token.start()] == ".":
+            continue
+        combinators = _COMBINATORS.match(text, begins)
+        assert combinators is not None
+        head = _TAKES_TERMS.match(text, combinators.end())
+        if head is None or head.end() > token.start() or token["literal"] is not None:
+            return found
+    return None
+
+
+@lru_cache(maxsize=4096)
+def variables(statement: str) -> frozenset[str]:
+    """Words of the refusal list that the statement binds: in it, and in proofs of it, they are names.
+
+    What Lean takes for a variable is no keyword in that Lean, since a keyword cannot be bound.
+    """
+    if not any(word in statement for word in _VARIABLES):
+        return frozenset()
+    bound = {word for binder in _BINDER.findall(statement) for word in binder.split()}
+    return _VARIABLES & bound
 
 
 def _unclosed(text: str) -> str | None:
@@ -126,7 +213,7 @@ def _unclosed(text: str) -> str | None:
     return f"an unclosed `{stack[-1]}`" if stack else None
 
 
-def _refusal(text: str, what: str) -> str | None:
+def _refusal(text: str, what: str, names: frozenset[str] = frozenset()) -> str | None:
     if not text.strip():
         return f"the {what} is empty"
     if len(text) > MAX_LENGTH:
@@ -139,8 +226,11 @@ def _refusal(text: str, what: str) -> str | None:
     fragment = next((fragment for fragment in _FRAGMENTS if fragment in text), None)
     if fragment:
         return f"the {what} holds `{fragment}`"
-    if _HASH_COMMAND.search(text):
+    if _HASH_COMMAND.search(text) or (what == "tactic" and _FIRST_ON_LINE.search(text)):
         return f"the {what} holds a `#` command"
+    evaluates = _EVALUATES.search(text)
+    if evaluates:
+        return f"the {what} holds `{evaluates.group()}`, which trusts compiled code"
     if _ATTRIBUTE.search(text):
         return f"the {what} holds an attribute `@[`"
     bare = _PLAIN_STRING.sub(" ", text)
@@ -151,7 +241,9 @@ def _refusal(text: str, what: str) -> str | None:
     bare = _OPEN_IN.sub(lambda opened: " ".join(opened.group().split()[1:-1]).removeprefix("scoped "), bare)
     if _LET_REC.search(bare):
         return f"the {what} holds `let rec`, a definition of its own"
-    name = _bad_name(bare)
+    name = _bad_name(bare, names)
+    if name is None and (what == "tactic" or "by" in _tokens(bare)):
+        name = _bad_tactic(bare)
     if name:
         return f"the {what} holds `{name}`"
     if "open" in _names(bare):
@@ -165,9 +257,12 @@ def _refusal(text: str, what: str) -> str | None:
     return f"the {what} holds {unclosed}" if unclosed else None
 
 
-def refuse_tactic(tactic: str) -> str | None:
-    """Why this tactic text must not reach Lean, for people; None when it may."""
-    return _refusal(tactic, "tactic") or too_deep(tactic)
+def refuse_tactic(tactic: str, statement: str = "") -> str | None:
+    """Why this tactic text must not reach Lean, for people; None when it may.
+
+    statement: what it is to prove: the names of its variables are no commands.
+    """
+    return _refusal(tactic, "tactic", variables(statement)) or too_deep(tactic)
 
 
 def _misassigned(statement: str) -> str | None:
@@ -192,7 +287,7 @@ def may_free_a_command(tactic: str) -> bool:
     """
     hidden = [token.group()[1:] for token in _WORD_OR_LITERAL.finditer(tactic)]
     hidden += re.findall(r'"[^"]*"|«[^»]*»', tactic)
-    return any(name in _WORDS for text in hidden for name in _names(text))
+    return any(name in _WORDS or name in _TACTICS for text in hidden for name in _names(text))
 
 
 def refuse_statement(statement: str) -> str | None:
@@ -200,7 +295,7 @@ def refuse_statement(statement: str) -> str | None:
 
     It may not have a proof, nor an end that takes the `:=` of ours for its own.
     """
-    refused = _refusal(statement, "statement")
+    refused = _refusal(statement, "statement", variables(statement))
     if refused:
         return refused
     if "--" in statement.rpartition("\n")[2]:
@@ -210,7 +305,7 @@ def refuse_statement(statement: str) -> str | None:
 
 def refuse_name(name: str) -> str | None:
     """Why this cannot be a theorem's name; None when it can."""
-    if _bad_character(name) or not is_name(name) or name in _WORDS or "_proverTrial" in name:
+    if _bad_character(name) or "\n" in name or not is_name(name) or name in _RESERVED or "_proverTrial" in name:
         return f"{name!r} is not a Lean name"
     return None
 
@@ -221,7 +316,10 @@ _IN_HEADERS += ["attribute", "noncomputable", "public", "meta", "local", "scoped
 _IN_HEADERS += ["suppress_compilation"]
 _NOT_IN_HEADERS = ["skipKernelTC", "implemented_by", "ofReduceBool", "ofReduceNat", "trustCompiler", "warn.sorry"]
 _ENDS_IN_IN = re.compile(rf"(?<![{_REST}.])in\s*$")
-_HEADER_WORDS = (_WORDS | {"sorry", "unsafe", "implemented_by"}).difference(_IN_HEADERS)
+_IN_ATTRIBUTES = ["csimp", "extern", "init", "builtin_init", "macro", "tactic", "simproc", "export", "eval"]
+_HEADER_WORDS = (_WORDS | _TACTICS | {"sorry", "unsafe", "implemented_by"}).difference(_IN_HEADERS)
+_ATTRIBUTES = re.compile(r"(?<![\w.'])attribute\s*\[([^\[\]]*)\]")
+_INSTANCE = re.compile(r"(?:\A|(?<=,))\s*(?:(?:local|scoped)\s+|-)?instance(?:\s+\d+)?\s*(?=,|\Z)")
 
 
 def refuse_header(header: str) -> str | None:
@@ -229,12 +327,40 @@ def refuse_header(header: str) -> str | None:
     bad = _bad_character(header)
     if bad:
         return f"the header holds {bad}"
+    if "--" in header or "/-" in header:
+        if '"' in header or "«" in header:  # which of the two is inside the other?
+            return "the header holds comments beside strings or quoted names: take the comments out"
+        try:
+            header = without_comments(header)
+        except TheoremTextError as error:
+            return f"the header {error}"
     if _ENDS_IN_IN.search(header):
         return "the header ends in `in`, which would not reach the theorem: write `open X`, not `open X in`"
-    if _HASH_COMMAND.search(header):
+    if _HASH_COMMAND.search(header) or _FIRST_ON_LINE.search(header):
         return "the header holds a `#` command"
     fragment = next((fragment for fragment in _NOT_IN_HEADERS if fragment in header), None)
     if fragment:
         return f"the header holds `{fragment}`, with which a proof would mean nothing"
-    found = next((name for name in _names(header) if name in _HEADER_WORDS), None)
+    for attributes in _ATTRIBUTES.findall(header):
+        bad = next((name for name in _names(attributes) if name in _IN_ATTRIBUTES), None)
+        if bad:
+            return f"the header gives the attribute `{bad}`, which changes what programs or proofs do"
+    bare = _ATTRIBUTES.sub(lambda found: f"attribute [{_INSTANCE.sub(' ', found[1])}]", header)
+    names = _tokens(bare)
+    words = _HEADER_WORDS if "by" in names else _HEADER_WORDS - _TACTICS
+    found = next((name for name in _names(bare) if name in words), None)
     return f"the header holds `{found}`: it may import, open and set options only" if found else None
+
+
+def refuse_theorem(name: str, statement: str, header: str) -> str | None:
+    """Why a theorem is not given to Lean: for people, with the way out; None when it may be."""
+    reason = refuse_name(name) or refuse_statement(statement) or refuse_header(header)
+    return reason and f"{REFUSED}{reason}. Lean was not asked. {_WAY_OUT}"
+
+
+REFUSED = "refused: "
+"""Begins what is said of a theorem that the refusal list turned down."""
+_WAY_OUT = (
+    "Theorem files are untrusted: give one statement, below a header of imports, opens, variables and options; what it "
+    "needs beyond that belongs in a module of a Lake project (--lean-project DIR), which the header imports"
+)

@@ -27,10 +27,8 @@ from prover.environments.base import (
 from prover.environments.certify import certify_claims, proof_file
 from prover.environments.isolation.refusal import (
     REFUSAL_VERSION,
-    refuse_header,
-    refuse_name,
-    refuse_statement,
     refuse_tactic,
+    refuse_theorem,
 )
 from prover.environments.isolation.sandbox import ProcessLimits
 from prover.environments.repl.pool import WorkerPool
@@ -108,7 +106,8 @@ class LeanReplEnvironment:
         asked: list[tuple[list[str | None], Future[list[Outcome]] | None]] = []
         for request in requests:
             refused_theorem = _refuse_theorem(request.state.theorem)
-            refusals = [refused_theorem or refuse_tactic(clean(tactic)) for tactic in request.tactics]
+            statement = request.state.theorem.statement
+            refusals = [refused_theorem or refuse_tactic(clean(tactic), statement) for tactic in request.tactics]
             allowed = tuple(t for t, refusal in zip(request.tactics, refusals, strict=True) if refusal is None)
             asked.append((refusals, self._submit_step(request.state, allowed) if allowed else None))
         answers: list[list[Outcome]] = []
@@ -203,4 +202,4 @@ def _release(pool: WorkerPool[Worker], scratch: Path) -> None:
 
 
 def _refuse_theorem(theorem: Theorem) -> str | None:
-    return refuse_name(theorem.name) or refuse_statement(theorem.statement) or refuse_header(theorem.header)
+    return refuse_theorem(theorem.name, theorem.statement, theorem.header)

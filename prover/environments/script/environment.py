@@ -32,10 +32,9 @@ from prover.environments.certify import certify_claims, proof_file
 from prover.environments.isolation.refusal import (
     REFUSAL_VERSION,
     may_free_a_command,
-    refuse_header,
-    refuse_name,
-    refuse_statement,
     refuse_tactic,
+    refuse_theorem,
+    variables,
 )
 from prover.environments.isolation.sandbox import ProcessLimits
 from prover.environments.script.process import RunResult, StepRunner
@@ -117,15 +116,16 @@ class LeanScript:
     def start(self, theorems: Sequence[Theorem]) -> list[ProofState | Failure]:
         """See `ProofEnvironment.start`. Theorems with the same header share a file."""
         results: list[ProofState | Failure | None] = [None] * len(theorems)
-        layers: dict[tuple[int, str], list[int]] = {}
+        layers: dict[tuple[int, str, int], list[int]] = {}
         seen: Counter[str] = Counter()
         for index, theorem in enumerate(theorems):
             refused = self._refuse_theorem(theorem)
             if refused:
                 results[index] = Rejected(refused, 0.0, refused=True)
             else:  # a name can be declared once a file, however it is written
-                name = theorem.name.removeprefix("_root_.").replace("«", "").replace("»", "")
-                layers.setdefault((seen[name], theorem.header), []).append(index)
+                name = theorem.full_name.removeprefix("_root_.").replace("«", "").replace("»", "")
+                apart = index if variables(theorem.statement) else -1  # it may not parse, and free a command
+                layers.setdefault((seen[name], theorem.header, apart), []).append(index)
                 seen[name] += 1
         groups = [chunk for indices in layers.values() for chunk in self._shares(indices, lambda _: 2)]
 
@@ -146,14 +146,16 @@ class LeanScript:
                 outcomes[row] = [Rejected("the proof is complete: no goal is left", 0.0) for _ in request.tactics]
                 continue
             refused_theorem = self._refuse_theorem(request.state.theorem)
+            statement = request.state.theorem.statement
             for column, tactic in enumerate(request.tactics):
-                refused = refused_theorem or refuse_tactic(tactic.replace("\r\n", "\n"))
+                refused = refused_theorem or refuse_tactic(tactic.replace("\r\n", "\n"), statement)
                 if refused:
                     outcomes[row][column] = Rejected(refused, 0.0, refused=True)
                 else:
                     slots.append(Slot(row, column, tactic))
             state = request.state
-            wild = {slot for slot in slots if may_free_a_command(slot.tactic)}
+            loose = bool(variables(statement))
+            wild = {slot for slot in slots if loose or may_free_a_command(slot.tactic)}
             tame = [slot for slot in slots if slot not in wild]
             for first in range(0, len(tame), _TRIAL_SIZE):
                 trials.append(Trial(state.theorem, state.tactics, tuple(tame[first : first + _TRIAL_SIZE])))
@@ -214,7 +216,7 @@ class LeanScript:
                 "the theorem's header imports modules, and the embedded Lean has only its own prelude: "
                 "use an installed Lean (--lean-project DIR)"
             )
-        return refuse_name(theorem.name) or refuse_statement(theorem.statement) or refuse_header(theorem.header)
+        return refuse_theorem(theorem.name, theorem.statement, theorem.header)
 
     def _each(self, work, items: Iterable) -> None:
         """Run `work` on every item, on the pool when there are several; the first exception is raised."""

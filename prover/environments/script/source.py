@@ -223,7 +223,7 @@ class WaveText:
         for number, theorem in enumerate(theorems):
             self._starts.append(len(self._lines) + 1)
             self._owners.append((number, HEAD))
-            self._lines.append(f"axiom {theorem.name} : Prop")
+            self._lines.append(f"axiom {theorem.written_name} : Prop")
 
     def _replay(self, trial: Trial) -> None:
         self._open(trial.theorem)
@@ -241,7 +241,7 @@ class WaveText:
 
         An underscore begins it, for then nothing that searches lemmas finds it (what is stated here, nobody proved).
         """
-        return _LAST_PART.sub(rf"\g<1>{TRIAL_NAME}{self.trials}", theorem.name)
+        return _LAST_PART.sub(rf"\g<1>{TRIAL_NAME}{self.trials}", theorem.written_name)
 
     def _close(self, ending: str = "  all_goals sorry") -> None:
         self._mark(TAIL)

@@ -1,0 +1,79 @@
+"""As much of Lean's lexer as it takes to tell comments, strings and quoted names from the rest of a text."""
+
+import re
+
+from prover.theorem_files.names import PLAIN, TheoremTextError, show
+
+# Characters that nobody sees: controls other than tab and line end, soft hyphen, zero-width and bidirectional marks,
+# line separators, lone surrogates, tags.
+_INVISIBLE = re.compile(
+    "[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f\\xad\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f"
+    "\\ud800-\\udfff\\ufeff\\ufff9-\\ufffb\\U000e0000-\\U000e007f]"
+)
+CHARACTER = r"'(?:\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)|[^'\\])'"
+STRING = r'"(?:\\.|[^"\\])*"'
+RAW_STRING = r'(?<![A-Za-z0-9_])r(?:"[^"]*"|(?P<hashes>#+)".*?"(?P=hashes))'
+# Identifiers are tokens of their own, so that the prime of `h'` does not begin a character.
+_COMMENT_OR_TOKEN = re.compile(
+    rf"(?P<line>--[^\n]*)|(?P<block>/-)|{RAW_STRING}|{PLAIN}|{STRING}|{CHARACTER}|«[^»\n]*»", re.DOTALL
+)
+_COMMENT_EDGE = re.compile(r"/-|-/")
+_FENCED = re.compile(r"```[A-Za-z0-9]*[ \t]*\n(?P<text>.*?)\n?[ \t]*```", re.DOTALL)
+
+
+def check_visible(text: str) -> None:
+    """Raise TheoremTextError when the text has a character that nobody sees."""
+    hidden = _INVISIBLE.search(text)
+    if hidden is not None:
+        raise TheoremTextError(f"has the invisible character U+{ord(hidden.group()):04X}; expected printable text")
+
+
+def cleaned(text: str) -> str:
+    """The text without comments, carriage returns, trailing blanks and the code fence around it.
+
+    Raises TheoremTextError for characters that nobody sees, and for a code fence within the text.
+    """
+    check_visible(text)
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if "```" in text:
+        text = _unfenced(text)
+    if "--" in text or "/-" in text:
+        text = without_comments(text)
+    if "«" in text and re.search(r"«[^»\n]*(?:\n|\Z)", text):
+        raise TheoremTextError(f"has a name in «» that does not end on its line: {show(text)}")
+    if "\n" not in text:
+        return text.strip()
+    return "\n".join([line.rstrip() for line in text.split("\n")]).strip()
+
+
+def _unfenced(text: str) -> str:
+    fenced = _FENCED.fullmatch(text.strip())
+    if fenced is None or "```" in fenced["text"]:
+        raise TheoremTextError("has a code fence (```) in it; expected the Lean text alone")
+    return fenced["text"]
+
+
+def without_comments(text: str) -> str:
+    """The text with each line comment dropped and each block comment (they nest) replaced by a blank."""
+    pieces: list[str] = []
+    position = kept = 0
+    while (match := _COMMENT_OR_TOKEN.search(text, position)) is not None:
+        position = match.end()
+        if match["line"] is not None:
+            pieces.append(text[kept : match.start()])
+            kept = position
+        elif match["block"] is not None:
+            pieces += [text[kept : match.start()], " "]
+            kept = position = _comment_end(text, match.start())
+    return "".join(pieces) + text[kept:]
+
+
+def _comment_end(text: str, start: int) -> int:
+    """Where the block comment that opens at `start` ends; comments nest."""
+    depth = 0
+    for match in _COMMENT_EDGE.finditer(text, start):
+        depth += 1 if match.group() == "/-" else -1
+        if depth == 0:
+            return match.end()
+    raise TheoremTextError(f"has a comment that does not end: {show(text[start:])}")
