@@ -15,19 +15,61 @@ from prover.theorem_files.names import NAME, name_parts
 
 THEOREMS = frozenset(("theorem", "lemma", "example"))
 DEFINITIONS = frozenset(
-    "def abbrev axiom instance opaque inductive coinductive structure class mutual alias irreducible_def".split()
+    [
+        "def",
+        "abbrev",
+        "axiom",
+        "instance",
+        "opaque",
+        "inductive",
+        "coinductive",
+        "structure",
+        "class",
+        "mutual",
+        "alias",
+        "irreducible_def",
+    ]
 )
 """Commands that add something to Lean's environment which a later statement could be about."""
-_HARD = frozenset("theorem example def abbrev axiom opaque inductive coinductive structure".split())
-_OUTSIDE_TERMS = frozenset("namespace section end variable universe mutual instance class".split())
+_HARD = frozenset(["theorem", "example", "def", "abbrev", "axiom", "opaque", "inductive", "coinductive", "structure"])
+_OUTSIDE_TERMS = frozenset(["namespace", "section", "end", "variable", "universe", "mutual", "instance", "class"])
 _SOFT = frozenset(
-    """
-    open set_option import export attribute notation notation3 infix infixl infixr prefix postfix macro macro_rules
-    syntax elab elab_rules include omit initialize builtin_initialize register_option declare_syntax_cat
-    add_decl_doc suppress_compilation run_cmd run_elab run_meta deriving irreducible_def
-    """.split()
+    [
+        "open",
+        "set_option",
+        "import",
+        "export",
+        "attribute",
+        "notation",
+        "notation3",
+        "infix",
+        "infixl",
+        "infixr",
+        "prefix",
+        "postfix",
+        "macro",
+        "macro_rules",
+        "syntax",
+        "elab",
+        "elab_rules",
+        "include",
+        "omit",
+        "initialize",
+        "builtin_initialize",
+        "register_option",
+        "declare_syntax_cat",
+        "add_decl_doc",
+        "suppress_compilation",
+        "run_cmd",
+        "run_elab",
+        "run_meta",
+        "deriving",
+        "irreducible_def",
+    ]
 )
-_MODIFIERS = frozenset("private protected noncomputable nonrec unsafe partial public meta local scoped".split())
+_MODIFIERS = frozenset(
+    ["private", "protected", "noncomputable", "nonrec", "unsafe", "partial", "public", "meta", "local", "scoped"]
+)
 MODIFIERS_AT_END = re.compile(
     r"(?:(?:@\[[^\]]*\]|(?<![\w.])(?:private|protected|nonrec|noncomputable|public|unsafe|partial|meta))\s*)+\Z"
 )

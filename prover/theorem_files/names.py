@@ -28,7 +28,7 @@ _OTHER_KEYWORDS = """
     return for while unless try catch finally mut calc Prop Type Sort sorry _ nomatch nofun decreasing_by termination_by
     """
 # What the embedded Lean accepts as a name: `lemma`, `prelude` and the like are words of libraries, or of no binder.
-_SOMETIMES_NAMES = frozenset("lemma prelude run_cmd run_elab run_meta register_option".split())
+_SOMETIMES_NAMES = frozenset(["lemma", "prelude", "run_cmd", "run_elab", "run_meta", "register_option"])
 COMMANDS = frozenset(_COMMAND_WORDS.split())
 KEYWORDS = COMMANDS.union(_OTHER_KEYWORDS.split()) - _SOMETIMES_NAMES
 
