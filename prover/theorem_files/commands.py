@@ -1,7 +1,7 @@
 """Where the commands of a Lean text begin: as Lean would cut it, without knowing what is inside of them.
 
-The text must be free of comments (`lexer.cleaned`). Words such as `theorem` and `end` are tokens of Lean's, never names,
-and begin a command wherever they stand. Words such as `open` and `set_option` may also stand within a proof, so below a
+The text must be free of comments (`lexer.cleaned`). `theorem`, `end` and the like are tokens of Lean's, never names, and
+begin a command wherever they stand. Words such as `open` and `set_option` may also stand within a proof, so below a
 declaration they begin a command in the first column only.
 """
 
@@ -11,61 +11,23 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from prover.theorem_files.lexer import CHARACTER, RAW_STRING, STRING, without_comments
-from prover.theorem_files.names import NAME, name_parts
+from prover.theorem_files.names import NAME, name_parts, words
 
 THEOREMS = frozenset(("theorem", "lemma", "example"))
-DEFINITIONS = frozenset(
-    [
-        "def",
-        "abbrev",
-        "axiom",
-        "instance",
-        "opaque",
-        "inductive",
-        "coinductive",
-        "structure",
-        "class",
-        "mutual",
-        "alias",
-        "irreducible_def",
-    ]
+DEFINITIONS = words(
+    """
+    def abbrev axiom instance opaque inductive coinductive structure class mutual alias irreducible_def
+    """
 )
 """Commands that add something to Lean's environment which a later statement could be about."""
 _HARD = frozenset(["theorem", "example", "def", "abbrev", "axiom", "opaque", "inductive", "coinductive", "structure"])
 _OUTSIDE_TERMS = frozenset(["namespace", "section", "end", "variable", "universe", "mutual", "instance", "class"])
-_SOFT = frozenset(
-    [
-        "open",
-        "set_option",
-        "import",
-        "export",
-        "attribute",
-        "notation",
-        "notation3",
-        "infix",
-        "infixl",
-        "infixr",
-        "prefix",
-        "postfix",
-        "macro",
-        "macro_rules",
-        "syntax",
-        "elab",
-        "elab_rules",
-        "include",
-        "omit",
-        "initialize",
-        "builtin_initialize",
-        "register_option",
-        "declare_syntax_cat",
-        "add_decl_doc",
-        "suppress_compilation",
-        "run_cmd",
-        "run_elab",
-        "run_meta",
-        "deriving",
-        "irreducible_def",
-    ]
+_SOFT = words(
+    """
+    open set_option import export attribute notation notation3 infix infixl infixr prefix postfix macro macro_rules
+    syntax elab elab_rules include omit initialize builtin_initialize register_option declare_syntax_cat add_decl_doc
+    suppress_compilation run_cmd run_elab run_meta deriving irreducible_def
+    """
 )
 _MODIFIERS = frozenset(
     ["private", "protected", "noncomputable", "nonrec", "unsafe", "partial", "public", "meta", "local", "scoped"]

@@ -17,6 +17,12 @@ NAME = rf"(?:{PLAIN}|{QUOTED})(?:\.(?:{PLAIN}|{QUOTED}))*"
 _NAME = re.compile(NAME)
 _PARTS = re.compile(rf"{PLAIN}|{QUOTED}")
 
+
+def words(text: str) -> frozenset[str]:
+    """The words of a text, as a set."""
+    return frozenset(text.split())
+
+
 _COMMAND_WORDS = """
     theorem example def abbrev axiom opaque instance inductive structure class mutual end namespace section variable
     universe export import public private protected noncomputable unsafe partial attribute macro macro_rules syntax

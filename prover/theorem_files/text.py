@@ -170,9 +170,9 @@ def _before_proof(text: str) -> str:
     """The statement without the equations or the `where` that prove it."""
     if "where" in text and (found := _WHERE.search(text)) is not None:
         text = text[: found.start()]
-    if "=>" in text and (found := _EQUATIONS.search(text)) is not None:
-        if not _HAS_ALTERNATIVES.search(text, 0, found.start()):
-            text = text[: found.start()]
+    found = _EQUATIONS.search(text) if "=>" in text else None
+    if found is not None and not _HAS_ALTERNATIVES.search(text, 0, found.start()):
+        text = text[: found.start()]
     return text.rstrip()
 
 

@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from prover.environments.isolation.nesting import too_deep
 from prover.theorem_files.lexer import without_comments
-from prover.theorem_files.names import TheoremTextError, is_name
+from prover.theorem_files.names import TheoremTextError, is_name, words
 
 REFUSAL_VERSION = "refusal/8"
 MAX_LENGTH = 20_000
@@ -56,60 +56,17 @@ _WORDS = frozenset([*_PROGRAMS, *_DEFINITIONS, *_COMMANDS])
 _TACTICS = frozenset([*_CHEATS, "run_tac"])
 # Of these, the words that Lean's own grammar does not reserve: where no library makes commands of them, a variable of a
 # statement may have such a name. Where one does, the statement does not parse; its candidates are tried apart.
-_VARIABLES = _WORDS & frozenset(
-    [
-        "run_tac",
-        "run_cmd",
-        "run_elab",
-        "run_meta",
-        "by_elab",
-        "simproc",
-        "dsimproc",
-        "letrec",
-        "lemma",
-        "prelude",
-        "module",
-        "seal",
-        "unseal",
-        "alias",
-        "exit",
-        "irreducible_def",
-        "register_option",
-        "register_simp_attr",
-        "library_note",
-        "gen_injective_theorems",
-        "proof_wanted",
-        "unif_hint",
-        "suppress_compilation",
-        "unsuppress_compilation",
-        "initialize_simps_projections",
-        "add_aesop_rules",
-        "notation3",
-        "unset_option",
-        "register_builtin_option",
-        "register_label_attr",
-        "register_linter_set",
-        "register_grind_attr",
-        "register_sym_simp",
-        "register_sym_dsimp",
-        "register_sym_simp_attr",
-        "set_library_suggestions",
-        "simproc_decl",
-        "dsimproc_decl",
-        "builtin_simproc",
-        "builtin_dsimproc",
-        "builtin_simproc_decl",
-        "builtin_dsimproc_decl",
-        "simproc_pattern",
-        "builtin_simproc_pattern",
-        "declare_simp_like_tactic",
-        "declare_config_elab",
-        "declare_core_config_elab",
-        "declare_term_config_elab",
-        "declare_command_config_elab",
-        "compile_inductive",
-        "norm_cast_add_elim",
-    ]
+_VARIABLES = _WORDS & words(
+    """
+    run_tac run_cmd run_elab run_meta by_elab simproc dsimproc letrec lemma prelude module seal unseal alias exit
+    irreducible_def register_option register_simp_attr library_note gen_injective_theorems proof_wanted unif_hint
+    suppress_compilation unsuppress_compilation initialize_simps_projections add_aesop_rules notation3 unset_option
+    register_builtin_option register_label_attr register_linter_set register_grind_attr register_sym_simp
+    register_sym_dsimp register_sym_simp_attr set_library_suggestions simproc_decl dsimproc_decl builtin_simproc
+    builtin_dsimproc builtin_simproc_decl builtin_dsimproc_decl simproc_pattern builtin_simproc_pattern
+    declare_simp_like_tactic declare_config_elab declare_core_config_elab declare_term_config_elab
+    declare_command_config_elab compile_inductive norm_cast_add_elim
+    """
 )
 _RESERVED = _WORDS - _VARIABLES
 # Harmless even where a library makes a command of it (it could add a true fact at most), so fine behind a dot.
@@ -129,68 +86,16 @@ _LONGEST_WORD = max(len(word) for word in (*_WORDS, *_TACTICS, *_PARTS))
 
 _GLUES = re.compile(f"[{_REST}]")
 # Lean reads the longest token, and these are tokens: `#evalx` is `#eval x`. `#s` is what a notation `#` makes of `s`.
-_HASH_WORDS = [
-    "eval",
-    "check",
-    "print",
-    "reduce",
-    "synth",
-    "exit",
-    "guard",
-    "help",
-    "where",
-    "version",
-    "with_exporting",
-    "widget",
-    "html",
-    "find",
-    "search",
-    "loogle",
-    "leansearch",
-    "moogle",
-    "state_search",
-    "min_imports",
-    "redundant_imports",
-    "simp",
-    "norm_num",
-    "norm_cast",
-    "conv",
-    "unfold",
-    "push_neg",
-    "pull",
-    "push",
-    "instances",
-    "lint",
-    "list_linters",
-    "show_kind",
-    "show_unused",
-    "show_deprecated",
-    "sample",
-    "test",
-    "explode",
-    "count_heartbeats",
-    "import_path",
-    "import_diff",
-    "assert",
-    "aesop_rules",
-    "aesop_stats",
-    "grind_lint",
-    "time",
-    "string_diff",
-    "trans_imports",
-    "clear_deprecations",
-    "info_trees",
-    "long_names",
-    "long_instances",
-    "parse",
-    "discr_tree",
-    "whnf",
-    "ring_nf",
-    "kerodon_tags",
-    "stacks_tags",
-    "dump",
-    "reset_cache",
-]
+_HASH_WORDS = words(
+    """
+    eval check print reduce synth exit guard help where version with_exporting widget html find search loogle
+    leansearch moogle state_search min_imports redundant_imports simp norm_num norm_cast conv unfold push_neg pull
+    push instances lint list_linters show_kind show_unused show_deprecated sample test explode count_heartbeats
+    import_path import_diff assert aesop_rules aesop_stats grind_lint time string_diff trans_imports
+    clear_deprecations info_trees long_names long_instances parse discr_tree whnf ring_nf kerodon_tags stacks_tags
+    dump reset_cache
+    """
+)
 _HASH_COMMAND = re.compile(rf"#\s*(?:{'|'.join(sorted(_HASH_WORDS, reverse=True))})|#\s*[A-Za-z_]\w*[!?%]")
 _FIRST_ON_LINE = re.compile(r"(?:^|\n)[ \t]*#\s*[A-Za-z_]")
 _EVALUATES = re.compile(r"eval%|[+]\s*native(?![\w'])|[({,]\s*native\s*:=|«native»")
