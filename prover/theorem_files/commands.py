@@ -1,7 +1,7 @@
 """Where the commands of a Lean text begin: as Lean would cut it, without knowing what is inside of them.
 
 The text must be free of comments (`lexer.cleaned`). `theorem`, `end` and the like are tokens of Lean's, never names;
-they begin a command wherever they stand. Words such as `open` and `set_option` may also stand within a proof, so below a
+they begin a command wherever they stand. Words like `open` and `set_option` may also stand within a proof, so below a
 declaration they begin a command in the first column only.
 """
 
