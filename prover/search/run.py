@@ -71,7 +71,7 @@ def search_to_files(
     """Search the theorems, write `output` (`X.parquet`) and its companions, and return the figures.
 
     ebm_id: written to the rows; by default the scorer's own. resume: keep the theorems that an earlier run of the same
-    search finished. stop: polled; once true, what is finished is written and `interrupted` is true in the figures.
+    search finished, if name, header and statement are the same; those that crashed are searched again. stop: polled; once true, what is finished is written and `interrupted` is true in the figures.
     iteration: of expert iteration; written to the rows and part of the search's identity. searcher: what searches.
 
     Figures: those of `prover.trajectory.summary.summarize_frame` over all theorems in the output (theorems, proved,
@@ -100,6 +100,7 @@ def search_to_files(
         output,
         search_id=identity.search_id,
         order=names,
+        statements={theorem.name: (theorem.header, theorem.statement) for theorem in theorems},
         metadata={"config": config.to_dict(), "iteration": iteration, "mode": guidance.mode},
         resume=resume,
         expected_bytes=expected,
@@ -139,7 +140,8 @@ def search_to_files(
             finished = parts_folder(writer.output)
         else:
             finished = writer.finish()
-        summaries = read_summaries(finished) if writer.finished else _no_summaries()
+        kept = writer.finished
+        summaries = _latest(read_summaries(finished), kept) if kept else _no_summaries()
     figures = summarize_frame(summaries)
     figures.update(
         seconds=round(time.perf_counter() - began, 3),
@@ -155,6 +157,11 @@ def search_to_files(
         own_seconds=round(report.own_s, 3),
     )
     return figures
+
+
+def _latest(summaries: pl.DataFrame, kept: set[str]) -> pl.DataFrame:
+    """A row per theorem that counts: parts may also hold earlier ones, of a crash or of another statement."""
+    return summaries.filter(pl.col("theorem_name").is_in(kept)).unique("theorem_name", keep="last", maintain_order=True)
 
 
 def _no_summaries() -> pl.DataFrame:

@@ -34,7 +34,7 @@ _OTHER_KEYWORDS = """
     return for while unless try catch finally mut calc Prop Type Sort sorry _ nomatch nofun decreasing_by termination_by
     """
 # What the embedded Lean accepts as a name: `lemma`, `prelude` and the like are words of libraries, or of no binder.
-_SOMETIMES_NAMES = frozenset(["lemma", "prelude", "run_cmd", "run_elab", "run_meta", "register_option"])
+_SOMETIMES_NAMES = words("lemma prelude run_cmd run_elab run_meta register_option calc exists")
 COMMANDS = frozenset(_COMMAND_WORDS.split())
 KEYWORDS = COMMANDS.union(_OTHER_KEYWORDS.split()) - _SOMETIMES_NAMES
 
@@ -74,6 +74,8 @@ def check_name(name: str) -> None:
         raise TheoremTextError(f"{show(name)} is {len(name.encode())} bytes long; expected at most {MAX_NAME_BYTES}")
     if name in KEYWORDS:
         raise TheoremTextError(f"{show(name)} is a Lean keyword; choose another name, or write `«{name}»`")
+    if "«»" in name_parts(name)[:-1]:
+        raise TheoremTextError(f"{show(name)} is in the namespace `«»`, which Lean does not allow; give it a name")
     if "_root_" in name_parts(name):
         raise TheoremTextError(f"{show(name)} has `_root_` in it; write the name that the theorem has in the end")
 

@@ -234,4 +234,4 @@ def _landmarks(text: str) -> tuple[bool, int]:
 
 
 def _are_names(words: list[str]) -> bool:
-    return all(is_name(word) and word not in KEYWORDS for word in words)
+    return all(is_name(word) and word not in KEYWORDS and word != "exists" for word in words)

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from prover.parquet import UNREADABLE, ParquetDamaged, read_table
 from prover.states import count_goals, state_key
+from prover.trajectory.rows_check import Problem, check_rows, exact_ids
 from prover.trajectory.schema import (
     ATTEMPT_SCHEMA,
     INTERCHANGE_COLUMNS,
@@ -108,7 +109,15 @@ def _read_nodes(file: Path) -> pl.DataFrame:
         raise TrajectoryError(
             f"{file}: column 'label' holds {wrong['label'][0]!r}; expected one of {', '.join(LABELS)}"
         )
+    check_rows(frame, _problem_in(file))
     return frame.with_columns(_filled(frame, file)).select(NODE_SCHEMA.names)
+
+
+def _problem_in(file: Path) -> Problem:
+    def problem(column: str, row: int, what: str) -> TrajectoryError:
+        return TrajectoryError(f"{file}: row {row}, column {column!r} {what}")
+
+    return problem
 
 
 def _filled(frame: pl.DataFrame, file: Path) -> list[pl.Series | pl.Expr]:
@@ -149,7 +158,7 @@ def _cast(table: pa.Table, schema: pa.Schema, file: Path) -> pa.Table:
     for field in schema:
         if field.name not in table.column_names:
             raise TrajectoryError(f"{file}: column {field.name!r} is missing")
-        column = table[field.name]
+        column = exact_ids(table[field.name], field.name, _problem_in(file))
         if not field.nullable and column.null_count:
             raise TrajectoryError(f"{file}: column {field.name!r} has {column.null_count} nulls; it must have none")
         try:

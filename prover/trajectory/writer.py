@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 MIN_FREE_BYTES = 64 * 2**20
 _PROBE_BYTES = 4096
 _LOCK_NAME = "lock"
+_TAKEN_UP = ("theorem_name", "nodes", "tactics", "header", "statement", "ended")
 FLUSH_EVERY_S = 10.0
 """A finished theorem waits at most this long (seconds) for its batch to fill, as long as `flush_if_due` is called."""
 _FLUSH_FIRST_S = 2.0  # after a start the wait is shorter: a run that is killed early keeps what it finished
@@ -68,7 +69,8 @@ class TrajectoryWriter:
     """Collects finished theorems into `output` (`X.parquet`).
 
     output: the node file; its name must end in `.parquet`. order: theorem names in the order the merged files keep;
-    names that are not in it come last. metadata: plain values kept in the files (key `prover`). batch: theorems a part.
+    names that are not in it come last. statements: theorem name -> (header, statement), of those that are searched: a
+    resumed run keeps a theorem only if it is still the same, and never one that crashed. metadata: plain values kept in the files (key `prover`). batch: theorems a part.
     resume: keep what an earlier run of the same search finished; otherwise its parts are removed at once, and its
     merged files are replaced at the end. search_id: a resumed run must have the same one. expected_bytes: refuse to
     start with less free disk.
@@ -83,6 +85,7 @@ class TrajectoryWriter:
         *,
         search_id: str,
         order: Sequence[str] = (),
+        statements: Mapping[str, tuple[str, str]] | None = None,
         metadata: Mapping[str, Any] | None = None,
         batch: int = 16,
         resume: bool = False,
@@ -91,6 +94,7 @@ class TrajectoryWriter:
         self.output = Path(output)
         self._search_id = search_id
         self._order = {name: place for place, name in enumerate(order)}
+        self._statements = statements or {}
         self._metadata = {
             b"prover": json.dumps({"schema": SCHEMA_VERSION, "search_id": search_id, **(metadata or {})}).encode()
         }
@@ -225,13 +229,15 @@ class TrajectoryWriter:
                 continue
             table = self._own(summary)
             next_row = dict.fromkeys(KINDS, 0)
-            columns = [table["theorem_name"].to_pylist(), table["nodes"].to_pylist(), table["tactics"].to_pylist()]
-            for name, n_nodes, n_tactics in zip(*columns, strict=True):
+            columns = [table[column].to_pylist() for column in _TAKEN_UP]
+            for name, n_nodes, n_tactics, header, statement, ended in zip(*columns, strict=True):
                 place = _Place(nodes, {})
                 for kind, count in (("nodes", n_nodes), ("attempts", n_tactics), ("summary", 1)):
                     place.spans[kind] = (next_row[kind], count)
                     next_row[kind] += count
-                self._places.setdefault(name, place)
+                same = self._statements.get(name, (header, statement)) == (header, statement)
+                if same and ended != "crashed":
+                    self._places.setdefault(name, place)
 
     def _adopt_merged(self) -> None:
         """Turn merged files of an earlier run into a part again, so that more theorems can be added to them."""

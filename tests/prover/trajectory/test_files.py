@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -410,3 +411,86 @@ def test_a_disk_that_fills_up_keeps_what_was_flushed(tmp_path, monkeypatch):
         write(tmp_path / "x.parquet", n=40)
     monkeypatch.undo()
     assert write(tmp_path / "x.parquet", n=40, resume=True)["resumed"] == 16
+
+
+def test_a_resumed_run_keeps_a_theorem_only_if_it_is_still_the_same(tmp_path):
+    """Else a theorem of the same name, with another statement or header, would count as proved by the old proof."""
+    before, output = theorems(3), tmp_path / "x.parquet"
+    search_to_files(before, output, HashWorld(), HashPolicy(), CONFIG, scorer=HashScorer())
+    after = [before[0], replace(before[1], statement=": False"), replace(before[2], header="open Nat")]
+    world = HashWorld()
+    figures = search_to_files(after, output, world, HashPolicy(), CONFIG, scorer=HashScorer(), resume=True)
+    assert (figures["resumed"], figures["searched"], figures["theorems"]) == (1, 2, 3)
+    summaries = read_summaries(output)
+    assert [(row["statement"], row["header"]) for row in summaries.iter_rows(named=True)] == [
+        (theorem.statement, theorem.header) for theorem in after
+    ]
+
+
+def test_a_resumed_run_tries_crashed_theorems_again(tmp_path):
+    output = tmp_path / "x.parquet"
+    write(tmp_path / "made.parquet", n=1)
+    rows = _rows(tmp_path / "made.parquet")
+    crashed = replace(rows, summary=replace(rows.summary, ended="crashed", proved=False, certified=False))
+    search_id = rows.summary.search_id
+    with TrajectoryWriter(output, search_id=search_id) as first:
+        first.add(crashed)
+        first.finish()
+    with TrajectoryWriter(output, search_id=search_id, resume=True) as second:
+        assert second.finished == set()
+        second.add(rows)
+        second.finish()
+    assert read_summaries(output)["ended"].to_list() == [rows.summary.ended]
+
+
+ROWS = {
+    "theorem_name": ["a", "a", "a"],
+    "state_id": [1, 2, 3],
+    "state_pp": ["⊢ p", "⊢ q", ""],
+    "tactic_applied": ["", "s", "t"],
+    "parent_state_id": [None, 1, 2],
+    "label": ["positive", "positive", "positive"],
+    "depth_from_root": [0, 1, 2],
+    "remaining_depth": [2, 1, 0],
+    "llm_log_prob": [0.0, -1.0, -2.0],
+    "ebm_score": [None, None, 1.0],
+    "is_proof_complete": [False, False, True],
+    "timestamp_ms": [0, 0, 0],
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"state_id": [1.0, 2.0, 2.0**53 + 2]}, r"row 3, column 'state_id' is a floating-point number above"),
+        ({"parent_state_id": [None, 2.0**60, 2.0]}, r"row 2, column 'parent_state_id' is a floating-point number"),
+        ({"state_id": [1.0, 2.5, 3.0]}, r"row 2, column 'state_id' is not a whole number"),
+        ({"state_id": [1.0, float("nan"), 3.0]}, r"row 2, column 'state_id' is not a"),
+        ({"state_id": [1, 2, 2]}, r"row 2, column 'state_id' is 2, as in another row"),
+        ({"parent_state_id": [None, 1, 7]}, r"row 3, column 'parent_state_id' is 7, which is no row's"),
+        ({"theorem_name": ["a", "a", "b"]}, r"row 3, column 'parent_state_id' is 2, which is no row's"),
+        ({"parent_state_id": [None, 3, 2]}, r"row [23], column 'parent_state_id' leads back to its own row"),
+        ({"parent_state_id": [None, 2, 2]}, r"row 2, column 'parent_state_id' leads back to its own row"),
+        ({"llm_log_prob": [0.0, float("-inf"), -2.0]}, r"row 2, column 'llm_log_prob' is -inf; expected a finite"),
+        ({"llm_log_prob": [0.0, -1.0, float("nan")]}, r"row 3, column 'llm_log_prob' is nan; expected a finite"),
+        ({"ebm_score": [None, float("inf"), 1.0]}, r"row 2, column 'ebm_score' is inf; expected a finite"),
+    ],
+)
+def test_rows_that_would_spoil_training_are_named(tmp_path, change, message):
+    pl.DataFrame(ROWS | change, strict=False).write_parquet(tmp_path / "f.parquet")
+    with pytest.raises(TrajectoryError, match=rf"f\.parquet: {message}"):
+        read_trajectories(tmp_path / "f.parquet")
+
+
+def test_whole_numbers_written_as_floats_are_ids_again(tmp_path):
+    floats = {"state_id": [1.0, 2.0, 2.0**53 - 1], "parent_state_id": [None, 1.0, 2.0]}
+    pl.DataFrame(ROWS | floats).write_parquet(tmp_path / "f.parquet")
+    frame = read_trajectories(tmp_path / "f.parquet")
+    assert frame["state_id"].to_list() == [1, 2, 2**53 - 1]
+    assert frame["parent_state_id"].to_list() == [None, 1, 2]
+
+
+def test_ids_of_two_theorems_may_be_equal(tmp_path):
+    other = ROWS | {"theorem_name": ["b"] * 3}
+    pl.concat([pl.DataFrame(ROWS), pl.DataFrame(other)]).write_parquet(tmp_path / "f.parquet")
+    assert len(read_trajectories(tmp_path / "f.parquet")) == 6
