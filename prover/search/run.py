@@ -71,8 +71,9 @@ def search_to_files(
     """Search the theorems, write `output` (`X.parquet`) and its companions, and return the figures.
 
     ebm_id: written to the rows; by default the scorer's own. resume: keep the theorems that an earlier run of the same
-    search finished, if name, header and statement are the same; those that crashed are searched again. stop: polled; once true, what is finished is written and `interrupted` is true in the figures.
-    iteration: of expert iteration; written to the rows and part of the search's identity. searcher: what searches.
+    search finished, if name, header and statement are the same; those that crashed are searched again. stop: polled;
+    once true, what is finished is written and `interrupted` is true in the figures. iteration: of expert iteration;
+    written to the rows and part of the search's identity. searcher: what searches.
 
     Figures: those of `prover.trajectory.summary.summarize_frame` over all theorems in the output (theorems, proved,
     claimed, expansions, tactics, ended, solved_by_budget, ...), and: seconds (wall time of this call), output,

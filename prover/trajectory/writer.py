@@ -70,10 +70,10 @@ class TrajectoryWriter:
 
     output: the node file; its name must end in `.parquet`. order: theorem names in the order the merged files keep;
     names that are not in it come last. statements: theorem name -> (header, statement), of those that are searched: a
-    resumed run keeps a theorem only if it is still the same, and never one that crashed. metadata: plain values kept in the files (key `prover`). batch: theorems a part.
-    resume: keep what an earlier run of the same search finished; otherwise its parts are removed at once, and its
-    merged files are replaced at the end. search_id: a resumed run must have the same one. expected_bytes: refuse to
-    start with less free disk.
+    resumed run keeps a theorem only if it is still the same, and never one that crashed. metadata: plain values kept in
+    the files (key `prover`). batch: theorems a part. resume: keep what an earlier run of the same search finished;
+    otherwise its parts are removed at once, and its merged files are replaced at the end. search_id: a resumed run must
+    have the same one. expected_bytes: refuse to start with less free disk.
 
     Raises `OutputError` at once when the folder cannot be written, the disk is too full, or another process is writing
     the same output. `finish` and `close` let the output go.

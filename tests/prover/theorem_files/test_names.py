@@ -47,7 +47,7 @@ def spreads(name: str) -> bool:
 
 
 def accepted_by_lean(lean: LeanScript, names: list[str]) -> list[bool]:
-    """Each name is declared on a line of its own, in a namespace of its own, by `sorry`: Lean warns of each it takes."""
+    """Each name is declared on a line of its own, in a namespace of its own, by `sorry`, of which Lean warns."""
     runner = lean._runner
     lines = runner.preamble.splitlines()
     first = len(lines) + 2
