@@ -46,6 +46,7 @@ lint: $(STAMP) ## ruff, mypy, import contract
 	$(VENV)/bin/lint-imports
 
 docs: $(STAMP) ## the API reference in build/docs; fails on a missing docstring or a broken link
+	@$(PY) tools/architecture_picture.py
 	@$(PY) tools/build_docs.py $(ARGS)
 
 lock: $(STAMP) ## write constraints.txt from what is installed
