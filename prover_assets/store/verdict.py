@@ -17,13 +17,19 @@ class CheckOutcome(Protocol):
     """How a check of a checkpoint ended. Dagster's check results fit."""
 
     @property
-    def check_name(self) -> str | None: ...
+    def check_name(self) -> str | None:
+        """Name of the check."""
+        ...
 
     @property
-    def passed(self) -> bool: ...
+    def passed(self) -> bool:
+        """Whether it passed."""
+        ...
 
     @property
-    def description(self) -> str | None: ...
+    def description(self) -> str | None:
+        """What it measured."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
