@@ -112,6 +112,9 @@ def search(
         Path | None, typer.Option(help="File of remembered answers. [default: memo.sqlite in the data folder]")
     ] = None,
     no_memo: Annotated[bool, typer.Option("--no-memo", help="Remember nothing.")] = False,
+    whitelist: Annotated[
+        Path | None, typer.Option(help="Statements that Lean does not accept, from `lint-theorems --whitelist`.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Keep what an earlier run of this search finished.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
 ) -> None:
@@ -139,6 +142,8 @@ def search(
         environment = stack.enter_context(open_lean(kind, lean_project, lean_workers))
         if explain and hasattr(environment, "explain"):
             environment.explain = True
+        if whitelist is not None:
+            environment = open_whitelist(environment, whitelist)
         policy, scorer = load_models(llm_path, None if no_ebm else ebm_path, threads)
         known = None if no_memo else stack.enter_context(open_memo(memo))
         stopping = stack.enter_context(_stop_on_signal())
@@ -229,6 +234,18 @@ def load_models(llm_path: str | None, ebm_path: str | None, threads: int | None)
         return policy, loaders[0].load()(ebm_path, policy, data_folder())
     except (OSError, ValueError, PolicyLoadError) as error:
         raise UsageProblem(str(error)) from error
+
+
+def open_whitelist(environment: Any, path: Path) -> Any:
+    from prover.lint.whitelist import WhitelistedEnvironment, WhitelistError
+
+    try:
+        listed = WhitelistedEnvironment(environment, path)
+    except WhitelistError as error:
+        raise UsageProblem(str(error)) from error
+    if not listed.known:
+        _err.print(f"--whitelist {path} says nothing of this Lean ({environment.name}); Lean is asked as usual.")
+    return listed
 
 
 def open_memo(path: Path | None) -> Any:
@@ -362,7 +379,7 @@ def export(
 # -- plugins and the way out --------------------------------------------------------------------------------------
 
 _GROUP = "prover.commands"
-_OWN = ("prover.doctor", "prover.traces.cli")
+_OWN = ("prover.doctor", "prover.traces.cli", "prover.lint.cli")
 """Modules of this package that register commands as a plugin does."""
 
 

@@ -1,0 +1,89 @@
+"""`prover lint-theorems`: every check over a theorem file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prover.environments.base import ProofEnvironment
+from prover.lint.findings import CHECKS, Finding, LintReport
+from prover.lint.lean_checks import available, check_by_lean
+from prover.lint.text_checks import check_text, count_sorries, duplicates
+from prover.theorems import Theorem, TheoremFileError, TheoremSet, read_entries
+
+DEFAULT_TACTICS = ("simp", "decide", "omega", "trivial")
+"""The cheap tactics. Those that a Lean does not have are left out, and the report lists the rest."""
+
+_STATEMENT_FIELDS = (
+    "statement", "formal_statement", "lean4_statement", "lean4_formalization", "autoformalization",
+    "refined_statement", "source", "full_proof",
+)  # fmt: skip
+
+
+def lint_theorems(
+    source: str | Path,
+    *,
+    environment: ProofEnvironment | None = None,
+    tactics: Sequence[str] = DEFAULT_TACTICS,
+    split: str | None = None,
+) -> tuple[LintReport, dict[Theorem, str]]:
+    """(report, theorem -> "" where Lean accepts it, else why not) of a theorem file, or of a built-in set.
+
+    environment: None leaves out all checks that ask Lean. tactics: see `DEFAULT_TACTICS`; an empty list asks Lean for
+    no more than whether statements elaborate. Entries that cannot be read are findings, not errors.
+    Raises OSError, ValueError (no such split), TheoremFileError where not one entry can be read.
+    """
+    path = Path(source)
+    theorems: list[Theorem] = []
+    lines: list[int | None] = []
+    findings: list[Finding] = []
+    if path.is_file():
+        try:
+            for line, entry, theorem in read_entries(path):
+                if split is not None and theorem.split != split:
+                    continue
+                theorems.append(theorem)
+                lines.append(line)
+                findings += _sorries(entry, theorem, line)
+        except TheoremFileError as error:
+            if not theorems and not any(problem.line for problem in error.problems):
+                raise
+            for problem in error.problems:
+                field = f"{problem.field}: " if problem.field else ""
+                check = "two-sorries" if "sorr" in problem.message else "unreadable"
+                findings.append(Finding("", check, f"{field}{problem.message}", problem.line))
+    else:
+        theorems = list(TheoremSet.load(source, split=split))
+        lines = [None] * len(theorems)
+    return lint(str(source), theorems, lines, findings, environment=environment, tactics=tactics)
+
+
+def lint(
+    source: str,
+    theorems: Sequence[Theorem],
+    lines: Sequence[int | None],
+    findings: Sequence[Finding] = (),
+    *,
+    environment: ProofEnvironment | None = None,
+    tactics: Sequence[str] = DEFAULT_TACTICS,
+) -> tuple[LintReport, dict[Theorem, str]]:
+    """The checks over theorems that have been read. findings: what reading them found."""
+    report = LintReport(source, len(theorems), TheoremSet(source, tuple(theorems)).digest, list(findings))
+    for theorem, line in zip(theorems, lines, strict=True):
+        report.findings += check_text(theorem, line)
+    report.findings += duplicates(theorems, lines)
+    verdicts: dict[Theorem, str] = {}
+    if environment is not None:
+        report.lean = environment.name
+        report.tactics = available(environment, tactics) if tactics else []
+        more, verdicts = check_by_lean(theorems, lines, environment, report.tactics)
+        report.findings += more
+    place = {theorem.name: number for number, theorem in enumerate(theorems)}
+    order = {check: number for number, check in enumerate(CHECKS)}
+    report.findings.sort(key=lambda found: (place.get(found.theorem, -1), order[found.check], found.detail))
+    return report, verdicts
+
+
+def _sorries(entry: dict[str, Any], theorem: Theorem, line: int) -> list[Finding]:
+    texts = [entry[field] for field in _STATEMENT_FIELDS if isinstance(entry.get(field), str)]
+    counted = max((count_sorries(text) for text in texts), default=0)
+    return [Finding(theorem.name, "two-sorries", f"{counted} times", line)] if counted > 1 else []
