@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -63,6 +64,12 @@ class LintReport:
             "findings": [[f.theorem, f.check, f.detail] for f in self.findings],
         }
         return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+    def sort(self, names: Sequence[str]) -> None:
+        """Put the findings into the order of the theorems, and of `CHECKS` at each; those of no theorem come first."""
+        place = {name: number for number, name in enumerate(names)}
+        order = {check: number for number, check in enumerate(CHECKS)}
+        self.findings.sort(key=lambda found: (place.get(found.theorem, -1), order[found.check], found.detail))
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from prover.environments.base import ProofEnvironment
-from prover.lint.findings import CHECKS, Finding, LintReport
+from prover.lint.findings import Finding, LintReport
 from prover.lint.lean_checks import available, check_by_lean
-from prover.lint.text_checks import check_text, count_sorries, duplicates
+from prover.lint.text_checks import count_sorries, lint_text
 from prover.theorems import Theorem, TheoremFileError, TheoremSet, read_entries
 
 DEFAULT_TACTICS = ("simp", "decide", "omega", "trivial")
@@ -67,19 +67,15 @@ def lint(
     tactics: Sequence[str] = DEFAULT_TACTICS,
 ) -> tuple[LintReport, dict[Theorem, str]]:
     """The checks over theorems that have been read. findings: what reading them found."""
-    report = LintReport(source, len(theorems), TheoremSet(source, tuple(theorems)).digest, list(findings))
-    for theorem, line in zip(theorems, lines, strict=True):
-        report.findings += check_text(theorem, line)
-    report.findings += duplicates(theorems, lines)
+    report = lint_text(source, theorems, lines)
+    report.findings += findings
     verdicts: dict[Theorem, str] = {}
     if environment is not None:
         report.lean = environment.name
         report.tactics = available(environment, tactics) if tactics else []
         more, verdicts = check_by_lean(theorems, lines, environment, report.tactics)
         report.findings += more
-    place = {theorem.name: number for number, theorem in enumerate(theorems)}
-    order = {check: number for number, check in enumerate(CHECKS)}
-    report.findings.sort(key=lambda found: (place.get(found.theorem, -1), order[found.check], found.detail))
+    report.sort([theorem.name for theorem in theorems])
     return report, verdicts
 
 

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from prover.lint.findings import Finding
+from prover.lint.findings import Finding, LintReport
 from prover.lint.signature import Signature, canonical, is_data, local_names, read_signature, words
-from prover.theorems import Theorem
+from prover.theorems import Theorem, TheoremSet
 
 _BY_ZERO = re.compile(r"/\s*\(?\s*0(?:\s*:\s*[ℕℤℚℝℂ\w]+\s*\))?(?![\w.])|/\s*\(0\)")
 _MINUS = re.compile(
@@ -31,6 +31,17 @@ def duplicates(theorems: Sequence[Theorem], lines: Sequence[int | None]) -> Iter
             yield Finding(theorem.name, "duplicate", f"of {first[key]}", line)
         else:
             first[key] = theorem.name
+
+
+def lint_text(source: str, theorems: Sequence[Theorem], lines: Sequence[int | None] | None = None) -> LintReport:
+    """All checks of the text, and duplicates, over a set. lines: of the file, None where they are not known."""
+    places = [None] * len(theorems) if lines is None else lines
+    report = LintReport(source, len(theorems), TheoremSet(source, tuple(theorems)).digest)
+    for theorem, line in zip(theorems, places, strict=True):
+        report.findings += check_text(theorem, line)
+    report.findings += duplicates(theorems, places)
+    report.sort([theorem.name for theorem in theorems])
+    return report
 
 
 def check_text(theorem: Theorem, line: int | None) -> list[Finding]:

@@ -23,9 +23,12 @@ _POLICY = (
 _SEARCH = (*_LEAN, *_POLICY, "prover/search", "prover/trajectory", "prover_assets/steps/search.py")
 _SCORER = ("ebm/inference.py", "ebm/embeddings.py", "ebm/checkpoint.py", "ebm/model")
 
+_LINT = tuple(f"prover/lint/{name}.py" for name in ("findings", "signature", "text_checks"))
+
 SOURCES: Mapping[str, tuple[str, ...]] = {
     "theorems": (
         *("prover/theorems.py", "prover/theorem_text.py", "prover/theorem_sets"),
+        *_LINT,
         "prover_assets/steps/theorem_sets.py",
     ),
     "baseline_trajectories": _SEARCH,
@@ -63,7 +66,7 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
         *("prover_assets/store/champion.py", "prover_assets/report/plots.py", "prover_assets/report/page.py"),
         *("prover_assets/report/tables.py", "prover_assets/report/facts.py"),
         *(f"prover_assets/steps/{name}.py" for name in ("promote", "compare", "head_seeds")),
-        "prover_assets/report/write.py",
+        *("prover_assets/report/write.py", *_LINT),
     ),
 }
 """The files and packages (paths from the root of the tree) that decide an asset's content, by asset."""

@@ -175,6 +175,7 @@ def write_page(
         "environment": compared.guided.environment,
         "candidates per state": compared.guided.settings["n_candidates"],
         "held-out theorems digest": compared.guided.theorems,
+        **({"held-out theorems lint": report["theorem_lint"]["test"]["digest"]} if "theorem_lint" in report else {}),
         "MLflow run": report["mlflow_run"],
     }
     iteration.report.mkdir(parents=True, exist_ok=True)

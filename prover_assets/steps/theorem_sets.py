@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prover_assets.defs.configs import TheoremsConfig
 from prover_assets.store.layout import DataFolder
@@ -60,6 +60,14 @@ def load_written(data: DataFolder, split: str) -> "TheoremSet":
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing; materialize theorems first")
     return load_set(str(path))
+
+
+def lint_of(theorems: "TheoremSet") -> dict[str, Any]:
+    """{"digest", "counts"} of the lint of a set's text (`prover lint-theorems --text-only`): check -> findings."""
+    from prover.lint.text_checks import lint_text
+
+    report = lint_text(theorems.name, list(theorems))
+    return {"digest": report.digest, "counts": report.counts}
 
 
 def load_set(name: str) -> "TheoremSet":

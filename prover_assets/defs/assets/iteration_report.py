@@ -31,6 +31,7 @@ from prover_assets.report.tables import (
 from prover_assets.report.write import pictures_of, write_page
 from prover_assets.steps.compare import GUIDED, POLICY, Compared, compare
 from prover_assets.steps.promote import crown, decide
+from prover_assets.steps.theorem_sets import SPLITS, lint_of, load_written
 from prover_assets.store.champion import ChampionRecord, evidence_of, starting_champion
 from prover_assets.store.files import digest_of, read_json, write_json
 from prover_assets.store.manifest import read_manifest
@@ -101,6 +102,7 @@ def iteration_report(
             "policy": compared.guided.policy_id,
             "left_out": "" if (search := read_manifest(work.iteration.trajectories)) is None else search.note,
             "mlflow_run": work.run.parent_id,
+            "theorem_lint": {split: lint_of(load_written(work.data, split)) for split in SPLITS},
         }
         pictures = pictures_of(work.iteration, compared, evidence.beta)
         page = write_page(work.iteration, report, pictures, compared)

@@ -9,7 +9,7 @@ from prover_assets.defs.resources import DataResource
 from prover_assets.defs.step import GROUP, OWNERS, check, step
 from prover_assets.defs.tracking import MlflowResource
 from prover_assets.operate.versions import step_version
-from prover_assets.steps.theorem_sets import SPLITS, write_theorem_sets
+from prover_assets.steps.theorem_sets import SPLITS, lint_of, write_theorem_sets
 from prover_assets.store.files import digest_of
 from prover_assets.store.iterations import FIRST_ITERATION
 
@@ -46,7 +46,11 @@ def theorems(
             context.instance.add_dynamic_partitions(ITERATION, [FIRST_ITERATION])
         for split in SPLITS:
             work.run.dataset(f"theorems-{split}", written.digests[split], work.data.theorems(split), "output")
-        work.run.params({"digest": written.digests}, parent_prefix="theorems")
+        lint = {split: lint_of(written.sets[split]) for split in SPLITS}
+        work.run.params(
+            {"digest": written.digests, "lint": {split: found["digest"] for split, found in lint.items()}},
+            parent_prefix="theorems",
+        )
         counts = {split: len(written.sets[split]) for split in SPLITS}
         statements = [(t.statement, split) for split in SPLITS for t in written.sets[split]]
         doubled = len(statements) - len({statement for statement, _ in statements})
@@ -63,6 +67,7 @@ def theorems(
                     )
                     for split in SPLITS
                 },
+                "lint": dg.MetadataValue.json(lint),
                 "dagster/row_count": len(statements),
                 "dagster/column_schema": dg.TableSchema(
                     [dg.TableColumn(name, "string", description=note) for name, note in COLUMNS.items()]
