@@ -7,13 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prover.policy.base import FingerprintedPolicy, PolicyError, TacticCandidate, TacticGenerator
+from prover.policy.base import FingerprintedPolicy, PolicyCounters, PolicyError, TacticCandidate, TacticGenerator
 
 if TYPE_CHECKING:
     from prover.policy.huggingface import DecodingConfig, HuggingFacePolicy
     from prover.policy.server import ServerPolicy
 
-__all__ = ["FingerprintedPolicy", "PolicyError", "TacticCandidate", "TacticGenerator", "load_policy", "open_policy"]
+__all__ = [
+    "FingerprintedPolicy",
+    "PolicyCounters",
+    "PolicyError",
+    "TacticCandidate",
+    "TacticGenerator",
+    "load_policy",
+    "open_policy",
+]
 
 DEFAULT_POOLING = "mean+max+early"
 
@@ -27,14 +35,17 @@ def load_policy(
     template: str | None = None,
     threads: int | None = None,
     decoding: "DecodingConfig | None" = None,
+    batch_tokens: int | None = None,
 ) -> "HuggingFacePolicy":
     """Load a policy, ready to generate and to encode.
 
     path: a folder in Hugging Face format, a hub id (downloaded, since you wrote it), or None for the shipped model.
-    pooling: what `encode_only` gives, see `prover.policy.pooling`. device: "cpu", "cuda", "cuda:1"; None: a GPU if
-    there is one. dtype: None means bfloat16 on a GPU and float32 on a CPU. template: a name of
+    pooling: what `encode_only` gives, see `prover.policy.pooling`. device: "cpu", "cuda", "cuda:1"; "auto": spread over
+    all GPUs; None: a GPU if there is one. dtype: float32, bfloat16, float16, int8, int4 (the last two through
+    bitsandbytes); None means bfloat16 on a GPU and float32 on a CPU. template: a name of
     `prover.policy.prompts`; None: what the model's config.json says (`prover_template`), or a guess by its tokenizer.
-    threads: torch's threads for the whole process; None leaves them as they are.
+    threads: torch's threads for the whole process; None leaves them as they are. batch_tokens: tokens that go through
+    the model at once; None: measured by the free memory, and halved where it does not hold.
 
     Only safetensors are read, and code in a model's folder is never run. PolicyLoadError (prover.policy.weights) says
     what is wrong and what to do; ValueError is for unknown poolings and templates.
@@ -42,7 +53,14 @@ def load_policy(
     from prover.policy.huggingface import load_huggingface_policy
 
     return load_huggingface_policy(
-        path, pooling=pooling, device=device, dtype=dtype, template=template, threads=threads, decoding=decoding
+        path,
+        pooling=pooling,
+        device=device,
+        dtype=dtype,
+        template=template,
+        threads=threads,
+        decoding=decoding,
+        batch_tokens=batch_tokens,
     )
 
 

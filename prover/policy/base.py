@@ -1,14 +1,83 @@
 """What a policy is: a frozen language model that proposes tactics and lends its hidden vectors."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import asdict, dataclass
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 
 
 class PolicyError(RuntimeError):
     """A policy that fails at its work. The message says what it was asked, what came back and what to do."""
+
+
+@dataclass(slots=True)
+class PolicyCounters:
+    """What happened to a policy's inputs and outputs, so that nothing is dropped in silence.
+
+    Counted since the policy was loaded, over all its views."""
+
+    states_generated: int = 0
+    states_encoded: int = 0
+    prompts_shortened: int = 0
+    """Prompts from which hypotheses were left out, since they were longer than the model's context or the limit."""
+    hypotheses_dropped: int = 0
+    """Hypotheses that were left out, over all these prompts."""
+    prompts_too_long: int = 0
+    """States without candidates, since not even the bare conclusion fits."""
+    encodings_truncated: int = 0
+    """States that were encoded by their first tokens alone."""
+    candidates_read: int = 0
+    """Completions of the model."""
+    candidates_unreadable: int = 0
+    """Completions that were no tactic, or named what the state does not have."""
+    batches_halved: int = 0
+    """Batches that the memory did not hold, so that they were done in halves."""
+
+    def copy(self) -> Self:
+        """The present counts."""
+        return type(self)(**asdict(self))
+
+    def since(self, before: "PolicyCounters") -> "PolicyCounters":
+        """What was counted after `before` was copied."""
+        earlier = asdict(before)
+        return PolicyCounters(**{name: value - earlier[name] for name, value in asdict(self).items()})
+
+    def to_dict(self) -> dict[str, int]:
+        """Name -> count."""
+        return asdict(self)
+
+    def warnings(self, share: float = 0.01) -> list[str]:
+        """One sentence per kind of loss that is above `share` of what was asked for."""
+        kinds = [
+            (
+                self.prompts_shortened,
+                self.states_generated,
+                f"of the prompts lost hypotheses ({self.hypotheses_dropped} in all) to fit: raise max_prompt_tokens, "
+                "or use a model with a longer context",
+            ),
+            (
+                self.prompts_too_long,
+                self.states_generated,
+                "of the states got no tactics, since not even their conclusion fits into the prompt: raise "
+                "max_prompt_tokens, or use a model with a longer context",
+            ),
+            (
+                self.encodings_truncated,
+                self.states_encoded,
+                "of the states were encoded by their first tokens alone: raise max_encoding_tokens",
+            ),
+            (
+                self.candidates_unreadable,
+                self.candidates_read,
+                "of the completions were no tactic: does the prompt template suit the model?",
+            ),
+        ]
+        return [
+            f"{count} of {total} ({count / total:.1%}) {text}"
+            for count, total, text in kinds
+            if total and count > share * total
+        ]
 
 
 @dataclass(frozen=True, slots=True)

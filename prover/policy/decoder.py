@@ -2,17 +2,25 @@
 
 `TreeDecoder` never copies a prompt's keys and values. The beams of one prompt are not rows of the batch but query
 positions of one row: all tokens ever tried form a tree behind the prompt, one cache slot each, and a 4D attention mask
-lets a token see its prompt and its own ancestors. Choosing beams is then bookkeeping on the mask; the cache only grows.
+lets a token see its prompt and its own ancestors, as far back as the layer's window reaches. Choosing beams is then
+bookkeeping on the mask; the cache only grows. A prefix that several prompts share is read once.
 
 `PlainDecoder` runs whole sequences without any cache. It is right for every causal model, slow, and is used where a
-model turns out not to honour 4D masks and position ids (`tree_attention_is_faithful` tries it on a small example).
+model turns out not to honour 4D masks and position ids (`prover.policy.faithful` tries it).
 """
 
+import inspect
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
+
+from prover.policy.prefixes import SharedPrefixes, shared_prefixes
+
+PLAIN_TOKENS = 4096
+"""Tokens that `PlainDecoder` puts through the model at once."""
 
 
 class Decoder(Protocol):
@@ -29,6 +37,40 @@ class Decoder(Protocol):
     def keep(self, rows: torch.Tensor) -> None:
         """Go on with these rows of the batch alone; rows: (B',) int64, ascending."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far back a layer sees. `window`: this many tokens, its own among them. `chunk`: the tokens whose position
+    divided by `chunk` is the same. None: no such limit."""
+
+    window: int | None = None
+    chunk: int | None = None
+
+    def limit(self, visible: torch.Tensor, slots: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+        """`visible` (B, Q, S) bool without what is out of reach. slots: (B, S) positions; position: (B, Q)."""
+        if self.window is not None:
+            visible = visible & (slots[:, None, :] > position[:, :, None] - self.window)
+        if self.chunk is not None:
+            visible = visible & (slots[:, None, :] // self.chunk == position[:, :, None] // self.chunk)
+        return visible
+
+    def within(self, n_tokens: int) -> bool:
+        """Whether a sequence of that many tokens is seen whole from everywhere."""
+        return n_tokens <= min(self.window or n_tokens, self.chunk or n_tokens)
+
+
+def reaches(config: Any) -> dict[str, Reach]:
+    """Layer kind -> reach, from a model's text configuration. One entry: all layers are alike."""
+    window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+    kinds = set(getattr(config, "layer_types", None) or ())
+    if not kinds:
+        return {"all": Reach(window=window)}
+    special = {
+        "sliding_attention": Reach(window=window),
+        "chunked_attention": Reach(chunk=getattr(config, "attention_chunk_size", None)),
+    }
+    return {kind: special.get(kind, Reach()) for kind in sorted(kinds)}
 
 
 class _GrowingLayer(DynamicLayer):
@@ -61,33 +103,127 @@ class _GrowingLayer(DynamicLayer):
         return self.keys, self.values
 
     def keep(self, rows: torch.Tensor) -> None:
-        self.key_buffer = self.key_buffer.index_select(0, rows)
-        self.value_buffer = self.value_buffer.index_select(0, rows)
+        """Choose rows of the batch; a row may be chosen several times."""
+        if not self.is_initialized:  # a layer that keeps no keys of its own
+            return
+        self.key_buffer = self.key_buffer.index_select(0, rows.to(self.key_buffer.device))
+        self.value_buffer = self.value_buffer.index_select(0, rows.to(self.value_buffer.device))
         self.keys = self.key_buffer[:, :, : self.length]
         self.values = self.value_buffer[:, :, : self.length]
 
 
-class TreeDecoder:
-    """See the module's text. `prompts` are token ids, each at least one long; `room`: tree slots to make room for."""
+class TreeCache:
+    """Keys and values of a batch of rows, with the mask that says which slot each new token may see.
 
-    def __init__(self, model: Any, prompts: Sequence[Sequence[int]], pad_id: int, room: int = 64) -> None:
+    `visible`: (B, 1, slots) bool, what the row's next token sees; `slots`: (B, slots) int64 positions; `length`: (B,)
+    int64 tokens of each row so far.
+    """
+
+    def __init__(self, model: Any, room: int) -> None:
         self.model = model
-        device = model.device
-        # All tokens of a prompt but the last are read here, without the language-model head; the last is step one.
-        longest = max(len(prompt) for prompt in prompts) - 1
-        ids = torch.full((len(prompts), longest), pad_id, dtype=torch.int64)
-        for row, prompt in enumerate(prompts):
-            ids[row, : len(prompt) - 1] = torch.tensor(prompt[:-1], dtype=torch.int64)
-        read = torch.tensor([len(prompt) - 1 for prompt in prompts], device=device)
-        n_layers = model.config.get_text_config().num_hidden_layers
-        self.layers = [_GrowingLayer(longest + room) for _ in range(n_layers)]
+        self.config = model.config.get_text_config()
+        self.reaches = reaches(self.config)
+        self.layers = [_GrowingLayer(room) for _ in range(self.config.num_hidden_layers)]
         self.cache = Cache(layers=list(self.layers))
-        if longest:
-            # Right-padded, so that plain causal attention never shows padding to a real token: no mask is needed.
-            model.get_decoder()(input_ids=ids.to(device), past_key_values=self.cache, use_cache=True)
-        prompt_slots = torch.arange(longest, device=device)[None, :] < read[:, None]
-        self.visible = prompt_slots[:, None, :]  # (B, Q, slots) bool: what each beam of the last step may see
-        self.position = read[:, None]  # (B, 1) position of the next token
+        self.longest = 0  # tokens of the longest row
+        self.visible = self.slots = self.length = torch.empty(0)
+
+    def read(self, rows: Sequence[Sequence[int]], pad_id: int) -> torch.Tensor | None:
+        """Read the first tokens of each row. Returns their hidden states, (B, L, H), right-padded; None for no tokens.
+
+        Plain causal attention never shows the padding on the right to a real token, so that no mask is needed and the
+        fastest attention is used.
+        """
+        device = self.model.device
+        self.longest = max(map(len, rows))
+        self.length = torch.tensor([len(row) for row in rows], device=device)
+        places = torch.arange(self.longest, device=device)[None, :]
+        self.visible = (places < self.length[:, None])[:, None, :]
+        self.slots = places.expand(len(rows), -1)
+        if not self.longest:
+            return None
+        ids = padded(rows, pad_id).to(device)
+        output = decoder_of(self.model)(input_ids=ids, past_key_values=self.cache, use_cache=True)
+        return output.last_hidden_state
+
+    def read_on(self, rows: Sequence[Sequence[int]], pad_id: int) -> torch.Tensor | None:
+        """Read further tokens of each row, those of one row one after the other. As `read`."""
+        n_new = max(map(len, rows))
+        if not n_new:
+            return None
+        device = self.model.device
+        count = torch.tensor([len(row) for row in rows], device=device)
+        places = torch.arange(n_new, device=device)
+        real = places[None, :] < count[:, None]  # (B, S)
+        # Padding gets a position that the model surely has.
+        position = torch.where(real, self.length[:, None] + places[None, :], 0)
+        triangle = (places[:, None] >= places[None, :]).expand(len(rows), -1, -1)
+        visible = torch.cat([self.visible.expand(-1, n_new, -1), triangle], dim=2)
+        self.longest = max(self.longest, int((self.length + count).max()))
+        self.slots = torch.cat([self.slots, position], dim=1)
+        output = decoder_of(self.model)(
+            input_ids=padded(rows, pad_id).to(device),
+            attention_mask=self.mask(visible, position),
+            position_ids=position,
+            past_key_values=self.cache,
+            use_cache=True,
+        )
+        self.visible = torch.cat([self.visible, real[:, None, :]], dim=2)
+        self.length = self.length + count
+        return output.last_hidden_state
+
+    def mask(self, visible: torch.Tensor, position: torch.Tensor) -> torch.Tensor | dict[str, torch.Tensor]:
+        """What `attention_mask` takes: (B, 1, Q, slots) additive, one per kind of layer where they differ."""
+        masks: dict[str, torch.Tensor] = {}
+        whole: torch.Tensor | None = None
+        for kind, reach in self.reaches.items():
+            if reach.within(self.longest):
+                whole = self._additive(visible) if whole is None else whole
+                masks[kind] = whole
+            else:
+                masks[kind] = self._additive(reach.limit(visible, self.slots, position))
+        return next(iter(masks.values())) if len(masks) == 1 else masks
+
+    def _additive(self, visible: torch.Tensor) -> torch.Tensor:
+        dtype = self.model.dtype
+        mask = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
+        return mask.masked_fill_(~visible, torch.finfo(dtype).min)[:, None]
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Choose rows of the batch; a row may be chosen several times."""
+        for layer in self.layers:
+            layer.keep(rows)
+        self.visible, self.slots = self.visible.index_select(0, rows), self.slots.index_select(0, rows)
+        self.length = self.length.index_select(0, rows)
+
+
+class TreeDecoder:
+    """See the module's text. `prompts` are token ids, each at least one long; `room`: tree slots to make room for.
+
+    `shared`: the prefixes of the prompts without their last tokens that are read once; None: found here.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        prompts: Sequence[Sequence[int]],
+        pad_id: int,
+        room: int = 64,
+        shared: SharedPrefixes | None = None,
+    ) -> None:
+        self.model = model
+        # All tokens of a prompt but the last are read here, without the language-model head; the last is step one.
+        bodies = [list(prompt[:-1]) for prompt in prompts]
+        plan = shared or shared_prefixes(bodies)
+        self.cache = TreeCache(model, max(map(len, bodies)) + room)
+        if plan is None:
+            self.cache.read(bodies, pad_id)
+        else:
+            self.cache.read(plan.prefixes, pad_id)
+            self.cache.keep(torch.tensor(plan.group, device=model.device))
+            self.cache.read_on(plan.rests(bodies), pad_id)
+        self.visible = self.cache.visible  # (B, Q, slots) bool: what each beam of the last step may see
+        self.position = self.cache.length[:, None]  # (B, 1) position of the next token
 
     def step(self, tokens: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
         """Log-probabilities of the next token; the branches of a prompt share its key-value cache."""
@@ -98,14 +234,14 @@ class TreeDecoder:
             seen = self.visible.gather(1, parents[:, :, None].expand(-1, -1, self.visible.shape[2]))
         own = torch.eye(width, dtype=torch.bool, device=tokens.device).expand(batch, -1, -1)
         self.visible = torch.cat([seen, own], dim=2)
-        dtype = self.model.dtype
-        mask = torch.zeros(self.visible.shape, dtype=dtype, device=tokens.device)
-        mask.masked_fill_(~self.visible, torch.finfo(dtype).min)
+        position = self.position.expand(-1, width)
+        self.cache.slots = torch.cat([self.cache.slots, position], dim=1)
+        self.cache.longest += 1
         output = self.model(
             input_ids=tokens,
-            attention_mask=mask[:, None],
-            position_ids=self.position.expand(-1, width),
-            past_key_values=self.cache,
+            attention_mask=self.cache.mask(self.visible, position),
+            position_ids=position,
+            past_key_values=self.cache.cache,
             use_cache=True,
         )
         self.position = self.position + 1
@@ -113,18 +249,23 @@ class TreeDecoder:
 
     def keep(self, rows: torch.Tensor) -> None:
         """Go on with these rows of the batch, in this order."""
-        for layer in self.layers:
-            layer.keep(rows)
+        self.cache.keep(rows)
         self.visible = self.visible.index_select(0, rows)
         self.position = self.position.index_select(0, rows)
 
 
 class PlainDecoder:
-    """Recomputes every sequence from its first token at every step: no cache, no mask, any causal model."""
+    """Recomputes every sequence from its first token at every step: no cache, no mask, any causal model.
 
-    def __init__(self, model: Any, prompts: Sequence[Sequence[int]], pad_id: int) -> None:
-        self.model, self.pad_id = model, pad_id
+    Sequences of one length go through the model together, so that there is no padding either, and logits are made of
+    their last position alone.
+    """
+
+    def __init__(self, model: Any, prompts: Sequence[Sequence[int]]) -> None:
+        self.model = model
         self.sequences = [[list(prompt[:-1])] for prompt in prompts]  # [row][column] -> token ids so far
+        # Models that lack the argument make the logits of all positions.
+        self.last_only = {"logits_to_keep": 1} if takes(model, "logits_to_keep") else {}
 
     def step(self, tokens: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
         """Log-probabilities of the next token; every branch is computed from its whole text."""
@@ -136,40 +277,41 @@ class PlainDecoder:
             grown.append([[*origin, token] for origin, token in zip(origins, chosen[row], strict=True)])
         self.sequences = grown
         flat = [sequence for row in self.sequences for sequence in row]
-        longest = max(map(len, flat))
-        ids = torch.tensor([sequence + [self.pad_id] * (longest - len(sequence)) for sequence in flat])
-        logits = self.model(input_ids=ids.to(tokens.device)).logits  # (B * Q, L, V)
-        ends = torch.tensor([len(sequence) - 1 for sequence in flat], device=tokens.device)
-        last = logits[torch.arange(len(flat), device=tokens.device), ends]
-        return torch.log_softmax(last.float(), dim=-1).view(batch, width, -1)
+        by_length: dict[int, list[int]] = {}
+        for place, sequence in enumerate(flat):
+            by_length.setdefault(len(sequence), []).append(place)
+        result: torch.Tensor | None = None
+        for length, places in by_length.items():
+            at_once = max(1, PLAIN_TOKENS // length)
+            for start in range(0, len(places), at_once):
+                some = places[start : start + at_once]
+                ids = torch.tensor([flat[place] for place in some], device=tokens.device)
+                logits = self.model(input_ids=ids, use_cache=False, **self.last_only).logits[:, -1].float()
+                if result is None:
+                    result = logits.new_empty(len(flat), logits.shape[-1])
+                result[torch.tensor(some, device=result.device)] = torch.log_softmax(logits, dim=-1)
+        assert result is not None  # there is at least one prompt
+        return result.view(batch, width, -1)
 
     def keep(self, rows: torch.Tensor) -> None:
         """Go on with these rows of the batch, in this order."""
         self.sequences = [self.sequences[row] for row in rows.tolist()]
 
 
-def tree_attention_is_faithful(model: Any, pad_id: int) -> bool:
-    """Whether tree decoding gives this model's own log-probabilities, on two short prompts and two steps of beams.
+def decoder_of(model: Any) -> Any:
+    """The model without its language-model head."""
+    decoder = model.get_decoder()
+    return getattr(model, "model", decoder) if decoder is model else decoder
 
-    Differences are compared over each step's 20 likeliest tokens: 1e-3 nats in float32, 0.25 in half precision.
-    """
-    vocabulary = model.get_input_embeddings().weight.shape[0]
-    prompts = [[(7 * i + 3) % vocabulary for i in range(9)], [(5 * i + 1) % vocabulary for i in range(5)]]
-    steps = [
-        (torch.tensor([[prompt[-1]] for prompt in prompts]), torch.zeros(2, 1, dtype=torch.int64)),
-        (torch.tensor([[2, 11], [4, 9]]) % vocabulary, torch.zeros(2, 2, dtype=torch.int64)),
-        (torch.tensor([[6, 8], [3, 5]]) % vocabulary, torch.tensor([[1, 0], [1, 1]])),
-    ]
-    tolerance = 1e-3 if model.dtype == torch.float32 else 0.25
-    try:
-        tree = TreeDecoder(model, prompts, pad_id)
-        plain = PlainDecoder(model, prompts, pad_id)
-        for tokens, parents in steps:
-            got = tree.step(tokens.to(model.device), parents.to(model.device))
-            expected = plain.step(tokens.to(model.device), parents.to(model.device))
-            likeliest = expected.topk(min(20, expected.shape[-1]), dim=-1)
-            if not torch.allclose(got.gather(-1, likeliest.indices), likeliest.values, rtol=0, atol=tolerance):
-                return False
-    except (TypeError, ValueError, AttributeError, RuntimeError, NotImplementedError, IndexError):
-        return False  # a signature or a cache of its own kind: the caller takes PlainDecoder, and says so
-    return True
+
+def padded(rows: Sequence[Sequence[int]], pad_id: int) -> torch.Tensor:
+    """(B, L) int64 token ids, right-padded."""
+    ids = torch.full((len(rows), max(map(len, rows))), pad_id, dtype=torch.int64)
+    for place, row in enumerate(rows):
+        ids[place, : len(row)] = torch.tensor(row, dtype=torch.int64)
+    return ids
+
+
+def takes(model: Any, argument: str) -> bool:
+    """Whether a model's forward pass names that argument."""
+    return argument in inspect.signature(type(model).forward).parameters

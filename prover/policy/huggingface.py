@@ -11,21 +11,26 @@ import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 
-from prover.policy.base import TacticCandidate
+from prover.policy.base import PolicyCounters, PolicyError, TacticCandidate
+from prover.policy.batching import Budget, measured_budget, plan, run
 from prover.policy.beam import Completion, Ending, beam_search
-from prover.policy.decoder import Decoder, PlainDecoder, TreeDecoder, tree_attention_is_faithful
-from prover.policy.pooling import DEFAULT_POOLING, early_layer, parse_pooling, pool, pooling_name
+from prover.policy.decoder import Decoder, PlainDecoder, TreeDecoder
+from prover.policy.encoding import encode_batch
+from prover.policy.faithful import tree_attention_is_faithful
+from prover.policy.loading import load_model, load_tokenizer
+from prover.policy.pooling import DEFAULT_POOLING, parse_pooling, pooling_name
+from prover.policy.prefixes import shared_prefixes
 from prover.policy.prompts import PromptTemplate, get_template, prompt_key
 from prover.policy.weights import PolicyLoadError, checked_device, resolve, tokenizer_digest, weights_digest
 from prover.states import normalise
 
 log = logging.getLogger(__name__)
+_CLUSTER = 4  # fewer states than this are no batch of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +43,9 @@ class DecodingConfig:
     """Beams a state; None: as many as candidates are asked for."""
     max_tactic_tokens: int = 48
     """A longer tactic is given up."""
-    max_prompt_tokens: int = 1024
-    """A longer prompt loses its oldest hypotheses, whole lines at a time, until it fits."""
+    max_prompt_tokens: int | None = None
+    """A longer prompt loses its oldest hypotheses, whole lines at a time, until it fits, and is counted. None: what the
+    model's context leaves beside `max_tactic_tokens`."""
     max_encoding_tokens: int = 2048
     """A longer state is encoded by its first tokens: the main goal comes first."""
     temperature: float = 1.0
@@ -51,22 +57,11 @@ class DecodingConfig:
         if self.method not in ("beam", "sample"):
             raise ValueError(f"decoding method {self.method!r} is not known; expected 'beam' or 'sample'")
         for name in ("max_tactic_tokens", "max_prompt_tokens", "max_encoding_tokens"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)} must be at least 1")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} = {value} must be at least 1")
         if self.temperature <= 0:
             raise ValueError(f"temperature = {self.temperature} must be above 0; for no randomness use method='beam'")
-
-
-@dataclass(slots=True)
-class PolicyCounters:
-    """What happened to inputs, for reports. Counted since the policy was loaded, over all its views."""
-
-    states_generated: int = 0
-    states_encoded: int = 0
-    prompts_shortened: int = 0  # hypotheses were left out of the prompt
-    prompts_too_long: int = 0  # not even the bare conclusion fits: no candidates
-    encodings_truncated: int = 0
-    candidates_unreadable: int = 0  # completions that were no tactic, or named what the state does not have
 
 
 @dataclass
@@ -78,9 +73,12 @@ class _Loaded:
     template: PromptTemplate
     ending: Ending
     pad_id: int
+    n_embeddings: int
     injective: bool  # different token sequences are different texts
     weights: str
     vocabulary: str
+    dtype: str  # as chosen; int8 and int4 compute in another one
+    budget: Budget
     lock: threading.Lock = field(default_factory=threading.Lock)
     counters: PolicyCounters = field(default_factory=PolicyCounters)
     faithful: bool | None = None  # whether tree attention works; None: not tried yet
@@ -100,7 +98,7 @@ class HuggingFacePolicy:
         config = loaded.model.config.get_text_config()
         self.hidden_size: int = config.hidden_size
         self._n_layers: int = config.num_hidden_layers
-        self._context: int = getattr(config, "max_position_embeddings", None) or 1 << 30
+        self.context_tokens: int = context_tokens(config)
         self._identify()
 
     # ---- identity
@@ -112,18 +110,29 @@ class HuggingFacePolicy:
 
     @property
     def counters(self) -> PolicyCounters:
-        """Calls, states and tokens so far."""
+        """What happened to inputs and outputs so far."""
         return self._loaded.counters
 
     @property
     def dtype(self) -> str:
-        """Data type of the weights, e.g. `float32`."""
-        return str(self._loaded.model.dtype).removeprefix("torch.")
+        """Data type of the weights, e.g. `float32`; int8 and int4 are computed in another one."""
+        return self._loaded.dtype
 
     @property
     def device(self) -> str:
         """Where the model is, e.g. `cpu` or `cuda:0`."""
         return str(self._loaded.model.device)
+
+    @property
+    def budget(self) -> Budget:
+        """How many tokens go through the model at once."""
+        return self._loaded.budget
+
+    @property
+    def prompt_limit(self) -> int:
+        """Tokens that a prompt may have."""
+        room = max(1, self.context_tokens - self.decoding.max_tactic_tokens)
+        return room if self.decoding.max_prompt_tokens is None else min(self.decoding.max_prompt_tokens, room)
 
     def _identify(self) -> None:
         """Set what follows from the model, the pooling and the decoding settings."""
@@ -160,10 +169,14 @@ class HuggingFacePolicy:
 
     # ---- generation
 
-    def generate(self, states: Sequence[str], n_candidates: int, batch_size: int = 32) -> list[list[TacticCandidate]]:
+    def generate(
+        self, states: Sequence[str], n_candidates: int, batch_size: int | None = None
+    ) -> list[list[TacticCandidate]]:
         """Up to `n_candidates` distinct tactics a state, best log-prob first; a finished state ("") has none.
 
         log_prob: nats, over the tactic's tokens and its end, higher is better, model's own (temperature 1).
+        batch_size: states at once, at most; None: as many as the budget of tokens allows.
+        Raises PolicyError for a model that gives NaN, or for one state that does not fit into the memory.
         """
         if n_candidates < 1:
             raise ValueError(f"n_candidates = {n_candidates} must be at least 1")
@@ -175,47 +188,90 @@ class HuggingFacePolicy:
             for index, state in enumerate(states):
                 if tokens[index]:
                     same.setdefault(self.prompt_key(state), []).append(index)
-            firsts = sorted((places[0] for places in same.values()), key=lambda i: (len(tokens[i]), i))
-            for start in range(0, len(firsts), batch_size):
-                batch = firsts[start : start + batch_size]
+
+            def complete(batch: Sequence[int]) -> None:
                 made = self._complete([tokens[i] for i in batch], [states[i] for i in batch], n_candidates)
                 for index, completions in zip(batch, made, strict=True):
                     results[index] = self._candidates(completions, states[index], n_candidates)
+
+            firsts = [places[0] for places in same.values()]
+            width = self._width(n_candidates)
+            slots = width * self.decoding.max_tactic_tokens // 2  # most beams end long before the limit
+            most = min(batch_size or len(states), max(1, self.budget.logits_rows // width))
+            for batch in self._batches(tokens, firsts, self.budget.generate_tokens, most, slots):
+                halved = self.budget.halved
+                run("generate", batch, complete, self.budget)
+                self.counters.batches_halved += self.budget.halved - halved
         for places in same.values():
             for index in places[1:]:
                 results[index] = list(results[places[0]])
         return results
 
+    def _batches(
+        self, tokens: Sequence[Sequence[int]], places: Sequence[int], budget: int, most: int, extra: int = 0
+    ) -> list[list[int]]:
+        """Places of states that go through the model together. extra: slots that each needs beside its tokens."""
+        order = sorted(places, key=lambda i: (len(tokens[i]), i))
+        batches: list[list[int]] = []
+        for cluster in _clusters(tokens, order, budget - extra, most):
+            lengths = [len(tokens[i]) + extra for i in cluster]
+            batches += [[cluster[i] for i in part] for part in plan(lengths, budget, self.budget.overhead, most)]
+        return batches
+
     def _prompt_tokens(self, states: Sequence[str]) -> list[list[int]]:
         """Token ids of each prompt, shortened to fit; [] for a finished state or one that cannot be made to fit."""
-        limit = min(self.decoding.max_prompt_tokens, self._context - self.decoding.max_tactic_tokens)
+        limit = self.prompt_limit
         encoded = self._tokenize([self.template.prompt(state) for state in states])
         for index, state in enumerate(states):
             if not normalise(state):
                 encoded[index] = []
                 continue
-            shorter: str | None = state
-            was_shortened = False
-            while shorter is not None and len(encoded[index]) > limit:
-                shorter = self.template.shorten(shorter)
-                if shorter is not None:
-                    encoded[index] = self._tokenize([self.template.prompt(shorter)])[0]
-                    was_shortened = True
             if len(encoded[index]) > limit:
-                encoded[index] = []
-                self.counters.prompts_too_long += 1
-            elif was_shortened:
-                self.counters.prompts_shortened += 1
+                encoded[index], dropped = self._shortened(state, limit)
+                if not encoded[index]:
+                    self.counters.prompts_too_long += 1
+                else:
+                    self.counters.prompts_shortened += 1
+                    self.counters.hypotheses_dropped += dropped
         return encoded
+
+    def _shortened(self, state: str, limit: int) -> tuple[list[int], int]:
+        """(token ids of the prompt with as many hypotheses as fit, hypotheses left out); ([], 0) where none fits.
+
+        Bisected: each hypothesis makes a prompt longer, and a state may have thousands.
+        """
+        shorter = [state]
+        while (next_one := self.template.shorten(shorter[-1])) is not None:
+            shorter.append(next_one)
+        low, high = 1, len(shorter)  # the first that fits is in [low, high); high: none does
+        found: list[int] = []
+        while low < high:
+            middle = (low + high) // 2
+            ids = self._tokenize([self.template.prompt(shorter[middle])])[0]
+            if len(ids) <= limit:
+                found, high = ids, middle
+            else:
+                low = middle + 1
+        return (found, high) if found else ([], 0)
 
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
         if not texts:
             return []
-        return self._loaded.tokenizer(
+        encoded: list[list[int]] = self._loaded.tokenizer(
             texts, add_special_tokens=self.template.add_special_tokens, return_attention_mask=False
         )["input_ids"]
+        for ids in encoded:
+            if ids and max(ids) >= self._loaded.n_embeddings:
+                token = self._loaded.tokenizer.convert_ids_to_tokens(max(ids))
+                raise PolicyError(
+                    f"the tokenizer says {max(ids)} for {token!r}, and the model has embeddings for "
+                    f"{self._loaded.n_embeddings} tokens: tokenizer and weights do not belong together; copy the "
+                    "tokenizer that was saved with these weights, or name another template"
+                )
+        return encoded
 
-    def _decoder(self, prompts: list[list[int]], width: int) -> Decoder:
+    def _is_faithful(self) -> bool:
+        """Whether tree attention works for this model; tried when it is first needed."""
         loaded = self._loaded
         if loaded.faithful is None:
             loaded.faithful = tree_attention_is_faithful(loaded.model, loaded.pad_id)
@@ -224,20 +280,35 @@ class HuggingFacePolicy:
                     "%s does not honour 4D attention masks with position ids: decoding without a cache, slowly",
                     type(loaded.model).__name__,
                 )
-        if loaded.faithful:
+        return loaded.faithful
+
+    @property
+    def decodes_fast(self) -> bool:
+        """Whether candidates come from the fast decoder; False: the model does not honour its masks."""
+        with self._loaded.lock, torch.inference_mode():
+            return self._is_faithful()
+
+    def _decoder(self, prompts: list[list[int]], width: int) -> Decoder:
+        loaded = self._loaded
+        if self._is_faithful():
             return TreeDecoder(loaded.model, prompts, loaded.pad_id, room=1 + 8 * width)
-        return PlainDecoder(loaded.model, prompts, loaded.pad_id)
+        return PlainDecoder(loaded.model, prompts)
+
+    def _n_best(self, n_candidates: int) -> int:
+        """Completions to find. Two token sequences can spell one tactic; where that can be, some are made to spare."""
+        return n_candidates if self._loaded.injective else n_candidates + max(2, n_candidates // 2)
+
+    def _width(self, n_candidates: int) -> int:
+        return max(self.decoding.width or self._n_best(n_candidates), 1)
 
     def _complete(self, prompts: list[list[int]], states: list[str], n_candidates: int) -> list[list[Completion]]:
         decoding = self.decoding
-        # Two token sequences can spell one tactic; where that can be, some are made to spare.
-        n_best = n_candidates if self._loaded.injective else n_candidates + max(2, n_candidates // 2)
-        width = max(decoding.width or n_best, 1)
+        width = self._width(n_candidates)
         return beam_search(
             self._decoder(prompts, width),
             [prompt[-1] for prompt in prompts],
             self._loaded.ending,
-            n_best=n_best,
+            n_best=self._n_best(n_candidates),
             width=width,
             max_tokens=decoding.max_tactic_tokens,
             noise=self._noise(states, width) if decoding.method == "sample" else None,
@@ -265,6 +336,7 @@ class HuggingFacePolicy:
                 list(completion.tokens), skip_special_tokens=False, clean_up_tokenization_spaces=False
             )
             tactic = self.template.tactic(text, state)
+            self.counters.candidates_read += 1
             if tactic is None:
                 self.counters.candidates_unreadable += 1
             elif len(best) < n_candidates or tactic in best:
@@ -275,25 +347,34 @@ class HuggingFacePolicy:
 
     # ---- encoding
 
-    def encode_only(self, states: Sequence[str], batch_size: int = 32) -> np.ndarray:
+    def encode_only(self, states: Sequence[str], batch_size: int | None = None) -> np.ndarray:
         """Pooled hidden vectors of whole states, (n, encoding_width) float32, without the language-model head.
 
-        Right padding under a causal mask cannot reach a real token, so a state's vector does not depend on its batch.
+        A state's vector does not depend on its batch, but for the last digits. batch_size: states at once, at most;
+        None: as many as the budget of tokens allows.
         """
         vectors = np.empty((len(states), self.encoding_width), dtype=np.float32)
         with self._loaded.lock, torch.inference_mode():
             self.counters.states_encoded += len(states)
             tokens = self._encoding_tokens(states)
-            order = sorted(range(len(states)), key=lambda i: len(tokens[i]))
-            for start in range(0, len(order), batch_size):
-                batch = order[start : start + batch_size]
-                vectors[batch] = self._encode([tokens[i] for i in batch])
+
+            def encode(batch: Sequence[int]) -> None:
+                chosen = [tokens[i] for i in batch]
+                share = shared_prefixes(chosen) is not None and self._is_faithful()
+                model, pad_id = self._loaded.model, self._loaded.pad_id
+                vectors[list(batch)] = encode_batch(model, chosen, self._parts, pad_id, share=share).cpu().numpy()
+
+            most = batch_size or len(states)
+            for batch in self._batches(tokens, range(len(states)), self.budget.encode_tokens, most):
+                halved = self.budget.halved
+                run("encode", batch, encode, self.budget)
+                self.counters.batches_halved += self.budget.halved - halved
         return vectors
 
     def _encoding_tokens(self, states: Sequence[str]) -> list[list[int]]:
         texts = [self.template.encoding_text(state) for state in states]
         tokens = self._tokenize(texts)
-        limit = min(self.decoding.max_encoding_tokens, self._context)
+        limit = min(self.decoding.max_encoding_tokens, self.context_tokens)
         for index, ids in enumerate(tokens):
             if not ids or not normalise(states[index]):
                 raise ValueError("an empty state was given to encode_only: a finished proof has no vector")
@@ -302,18 +383,23 @@ class HuggingFacePolicy:
                 self.counters.encodings_truncated += 1
         return tokens
 
-    def _encode(self, batch: list[list[int]]) -> np.ndarray:
-        model = self._loaded.model
-        lengths = torch.tensor([len(ids) for ids in batch])
-        padded = torch.full((len(batch), int(lengths.max())), self._loaded.pad_id, dtype=torch.int64)
-        for row, ids in enumerate(batch):
-            padded[row, : len(ids)] = torch.tensor(ids, dtype=torch.int64)
-        wants_early = "early" in self._parts
-        output = model.get_decoder()(
-            input_ids=padded.to(model.device), use_cache=False, output_hidden_states=wants_early
-        )
-        early = output.hidden_states[early_layer(self._n_layers)] if wants_early else None
-        return pool(self._parts, output.last_hidden_state, early, lengths.to(model.device)).cpu().numpy()
+
+def _clusters(tokens: Sequence[Sequence[int]], order: Sequence[int], budget: int, most: int) -> list[list[int]]:
+    """`order` cut into clusters that share long prefixes, each in the same order, where all do not fit into one batch.
+
+    Sorted by length alone, the states of one theorem would be spread over many batches.
+    """
+    if not order or (len(order) <= most and len(order) * len(tokens[order[-1]]) <= budget):
+        return [list(order)]
+    shared = shared_prefixes([tokens[i] for i in order])
+    if shared is None:
+        return [list(order)]
+    groups: dict[int, list[int]] = {}
+    for place, group in zip(order, shared.group, strict=True):
+        groups.setdefault(group, []).append(place)
+    large = [members for members in groups.values() if len(members) >= _CLUSTER]
+    inside = {place for members in large for place in members}
+    return [*large, [place for place in order if place not in inside]]
 
 
 def load_huggingface_policy(
@@ -325,43 +411,18 @@ def load_huggingface_policy(
     template: str | None = None,
     threads: int | None = None,
     decoding: DecodingConfig | None = None,
+    batch_tokens: int | None = None,
 ) -> HuggingFacePolicy:
     """See `prover.policy.load_policy`."""
     parse_pooling(pooling)
     folder = resolve(path)
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging as transformers_logging
-
     if threads is not None:
         torch.set_num_threads(threads)
-    device = checked_device(device)
+    place = "auto" if device == "auto" else checked_device(device)
     if dtype is None:
-        dtype = "bfloat16" if device.startswith("cuda") else "float32"
-    if dtype not in ("float32", "bfloat16", "float16"):
-        raise PolicyLoadError(f"dtype {dtype!r} is not known; expected float32, bfloat16 or float16")
-    progress_bar = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()  # ours is the only one on the screen
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        model, loading = cast(Any, AutoModelForCausalLM).from_pretrained(
-            folder,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            dtype=getattr(torch, dtype),
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise PolicyLoadError(f"{folder} cannot be loaded as a causal language model: {error}") from error
-    finally:
-        if progress_bar:
-            transformers_logging.enable_progress_bar()
-    if missing := sorted(loading["missing_keys"]):  # the library would fill them with random numbers
-        raise PolicyLoadError(
-            f"{folder} lacks {len(missing)} of the model's weights, e.g. {missing[0]}: the files are incomplete, or of "
-            "another architecture than config.json says; download or save the model again"
-        )
-    model = model.to(device).eval()
+        dtype = "bfloat16" if place.startswith("cuda") or (place == "auto" and torch.cuda.is_available()) else "float32"
+    tokenizer = load_tokenizer(folder)
+    model = load_model(folder, dtype, place)
     template_name = template or getattr(model.config, "prover_template", None) or _guess_template(tokenizer)
     chosen = get_template(template_name)
     ending, pad_id = _ending(model, tokenizer, chosen)
@@ -371,12 +432,31 @@ def load_huggingface_policy(
         template=chosen,
         ending=ending,
         pad_id=pad_id,
+        n_embeddings=model.get_input_embeddings().weight.shape[0],
         injective=_is_word_level(tokenizer),
         weights=weights_digest(folder),
         vocabulary=tokenizer_digest(folder),
+        dtype=dtype,
+        budget=measured_budget(model, batch_tokens),
     )
     name = getattr(model.config, "prover_name", None) or folder.name
     return HuggingFacePolicy(loaded, name, pooling=pooling, decoding=decoding)
+
+
+def context_tokens(config: Any) -> int:
+    """Tokens that a model can read, from its text configuration; 2^30 where it knows no limit.
+
+    A model with `longrope` (Phi-3, Phi-4) reads all tokens differently as soon as one lies beyond its original context,
+    so that a state's numbers would depend on its neighbours in the batch; there the original context is the limit.
+    """
+    limit = getattr(config, "max_position_embeddings", None) or 1 << 30
+    rope = getattr(config, "rope_parameters", None) or {}
+    for settings in (rope, *(part for part in rope.values() if isinstance(part, dict))):
+        if settings.get("rope_type") == "longrope":
+            original = settings.get("original_max_position_embeddings")
+            original = original or getattr(config, "original_max_position_embeddings", None)
+            limit = min(limit, original or limit)
+    return int(limit)
 
 
 def _is_word_level(tokenizer: Any) -> bool:
@@ -413,5 +493,7 @@ def _ending(model: Any, tokenizer: Any, template: PromptTemplate) -> tuple[Endin
             stop[token] = True
     if not bool(stop.any()):
         raise PolicyLoadError("the tokenizer has neither an end-of-sequence token nor a line break: no tactic can end")
-    pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else (ends if ends is not None else 0)
+    known = model.get_input_embeddings().weight.shape[0]
+    choices = [token for token in (tokenizer.pad_token_id, ends) if token is not None and 0 <= token < known]
+    pad_id = choices[0] if choices else 0  # never looked at, so that any token will do
     return Ending(stop.to(model.device), closing.to(model.device)), pad_id

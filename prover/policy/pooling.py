@@ -10,11 +10,16 @@ A pooling is a `+`-joined list of parts, each `hidden_size` wide, in the order w
 All sums are in float32 whatever the model's dtype, and padding never takes part.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
 import torch
 
 POOLING_VERSION = 1
 DEFAULT_POOLING = "mean+max+early"
 _PARTS = ("mean", "max", "last", "early")
+_COPY_NUMBERS = 2**24
 
 
 def parse_pooling(name: str) -> tuple[str, ...]:
@@ -38,23 +43,74 @@ def early_layer(n_layers: int) -> int:
     return max(1, round(n_layers / 3))
 
 
+@dataclass
+class Pooled:
+    """What a pooling needs of texts that are read in one piece or in several. All (B, H) float32 but `count`.
+
+    `early` is the sum over an early layer, None where no part needs it.
+    """
+
+    total: torch.Tensor
+    most: torch.Tensor
+    last: torch.Tensor
+    count: torch.Tensor  # (B,) int64 real tokens
+    early: torch.Tensor | None = None
+
+    @classmethod
+    def of(cls, hidden: torch.Tensor, lengths: torch.Tensor) -> Self:
+        """From hidden states of the last layer, (B, L, H), right-padded. lengths: (B,) int64; 0 for no token."""
+        n_rows, longest, _ = hidden.shape
+        most = []
+        for rows in _slices(hidden):
+            real = torch.arange(longest, device=hidden.device)[None, :] < lengths[rows, None]
+            most.append(hidden[rows].float().masked_fill(~real[:, :, None], float("-inf")).amax(dim=1))
+        last = hidden[torch.arange(n_rows, device=hidden.device), (lengths - 1).clamp(min=0)].float()
+        return cls(cls.sums(hidden, lengths), torch.cat(most), last, lengths)
+
+    @staticmethod
+    def sums(hidden: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Sums over real tokens, (B, H) float32."""
+        sums = []
+        for rows in _slices(hidden):
+            real = torch.arange(hidden.shape[1], device=hidden.device)[None, :] < lengths[rows, None]
+            sums.append(torch.einsum("blh,bl->bh", hidden[rows].float(), real.float()))
+        return torch.cat(sums)
+
+    def rows(self, chosen: torch.Tensor) -> "Pooled":
+        """These rows; one may be chosen several times."""
+        early = None if self.early is None else self.early[chosen]
+        return Pooled(self.total[chosen], self.most[chosen], self.last[chosen], self.count[chosen], early)
+
+    def joined(self, rest: "Pooled") -> "Pooled":
+        """The texts with what comes behind them, which may be nothing in some rows."""
+        early = None if self.early is None or rest.early is None else self.early + rest.early
+        last = torch.where((rest.count > 0)[:, None], rest.last, self.last)
+        return Pooled(
+            self.total + rest.total, torch.maximum(self.most, rest.most), last, self.count + rest.count, early
+        )
+
+    def vectors(self, parts: tuple[str, ...]) -> torch.Tensor:
+        """(B, len(parts) * H) float32, in the order of `parts`."""
+        made = {"max": self.most, "last": self.last, "mean": self.total / self.count[:, None]}
+        if self.early is not None:
+            made["early"] = self.early / self.count[:, None]
+        return torch.cat([made[part] for part in parts], dim=1)
+
+
 def pool(parts: tuple[str, ...], last: torch.Tensor, early: torch.Tensor | None, lengths: torch.Tensor) -> torch.Tensor:
     """Pooled vectors, (B, len(parts) * H) float32.
 
     last, early: (B, L, H) hidden states, right-padded; early may be None when no part needs it.
     lengths: (B,) number of real tokens, at least 1.
     """
-    real = torch.arange(last.shape[1], device=last.device)[None, :] < lengths[:, None]  # (B, L)
-    vectors = []
-    for part in parts:
-        if part == "max":
-            vectors.append(last.float().masked_fill(~real[:, :, None], float("-inf")).amax(dim=1))
-            continue
-        if part == "last":
-            vectors.append(last[torch.arange(len(last), device=last.device), lengths - 1].float())
-            continue
-        layer = last if part == "mean" else early
-        assert layer is not None
-        total = torch.einsum("blh,bl->bh", layer.float(), real.float())
-        vectors.append(total / lengths[:, None])
-    return torch.cat(vectors, dim=1)
+    pooled = Pooled.of(last, lengths)
+    if early is not None:
+        pooled.early = Pooled.sums(early, lengths)
+    return pooled.vectors(parts)
+
+
+def _slices(hidden: torch.Tensor) -> Iterator[slice]:
+    """Rows at a time of which a float32 copy stays below 64 MiB, or one row."""
+    at_once = max(1, _COPY_NUMBERS // max(1, hidden.shape[1] * hidden.shape[2]))
+    for start in range(0, len(hidden), at_once):
+        yield slice(start, start + at_once)

@@ -4,15 +4,22 @@ import hashlib
 import json
 import os
 import re
-from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+from prover.policy.base import PolicyError
+from prover.policy.digests import file_digest
 
 TINY_CHECKPOINT = Path(__file__).parent / "tiny" / "checkpoint"
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+_HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 
 
-class PolicyLoadError(Exception):
+class PolicyLoadError(PolicyError):
     """A policy that cannot be loaded. The message says what was given, what was expected and what to do."""
 
 
@@ -28,6 +35,8 @@ def resolve(path: str | Path | None) -> Path:
     if folder.is_dir():
         return checked(folder)
     text = str(path)
+    if folder.is_file() and folder.suffix == ".gguf":
+        raise PolicyLoadError(_gguf_advice(folder))
     if folder.exists():
         raise PolicyLoadError(f"{text} is a file; expected a folder with config.json, tokenizer.json and *.safetensors")
     if not is_hub_id(text):
@@ -39,7 +48,7 @@ def resolve(path: str | Path | None) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        found = snapshot_download(text, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"])
+        found = snapshot_download(text, allow_patterns=_HUB_FILES)
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = "HF_HUB_OFFLINE is set and it is not in the local cache" if offline() else str(error).split("\n")[0]
         raise PolicyLoadError(
@@ -60,24 +69,165 @@ def offline() -> bool:
 
 
 def checked(folder: Path) -> Path:
-    """`folder`, if it can be loaded without running code from it; PolicyLoadError otherwise."""
-    if not (folder / "config.json").is_file():
-        raise PolicyLoadError(f"{folder} has no config.json: it is not a model in Hugging Face format")
-    if not weight_files(folder):
-        pickles = [file.name for file in sorted(folder.iterdir()) if file.suffix in _PICKLE_SUFFIXES]
-        if pickles:
+    """`folder`, if its files are there and can be loaded without running code from them; PolicyLoadError otherwise.
+
+    What it has may be a model, an adapter alone (its base model is looked up), or a model with an adapter beside it.
+    """
+    if has_adapter(folder):
+        if not (folder / ADAPTER_WEIGHTS).is_file():
             raise PolicyLoadError(
-                f"{folder} has pickled weights only ({', '.join(pickles[:3])}). Unpickling can run code, so they are "
-                "refused. Convert them once where you trust them: "
-                "AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER) writes safetensors."
+                f"{folder} has {ADAPTER_CONFIG} and no {ADAPTER_WEIGHTS}: the adapter's weights are missing, or "
+                "pickled (adapter_model.bin), refused since unpickling can run code; save the adapter again with "
+                "`save_pretrained` of a current peft"
             )
-        raise PolicyLoadError(f"{folder} has no *.safetensors file: the weights are missing")
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
-        raise PolicyLoadError(
-            f"{folder} has no tokenizer (tokenizer.json). Copy it from the base model: "
-            "AutoTokenizer.from_pretrained(BASE).save_pretrained(FOLDER)."
-        )
+        safetensors_header(folder / ADAPTER_WEIGHTS)
+    base = base_folder(folder)
+    if not (base / "config.json").is_file():
+        found = sorted(folder.glob("*.gguf"))
+        if found:
+            raise PolicyLoadError(_gguf_advice(found[0]))
+        raise PolicyLoadError(f"{base} has no config.json: it is not a model in Hugging Face format")
+    if not weight_files(base):
+        _explain_missing_weights(base)
+    for file in weight_files(base):
+        safetensors_header(file)
+    tokenizer_folder(folder)
     return folder
+
+
+def _explain_missing_weights(folder: Path) -> None:
+    found = sorted(folder.glob("*.gguf"))
+    if found:
+        raise PolicyLoadError(_gguf_advice(found[0]))
+    pickles = [file.name for file in sorted(folder.iterdir()) if file.suffix in _PICKLE_SUFFIXES]
+    if pickles:
+        raise PolicyLoadError(
+            f"{folder} has pickled weights only ({', '.join(pickles[:3])}). Unpickling can run code, so they are "
+            "refused. Convert them once where you trust them: "
+            "AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER) writes safetensors."
+        )
+    raise PolicyLoadError(f"{folder} has no *.safetensors file: the weights are missing")
+
+
+def _gguf_advice(file: Path) -> str:
+    return (
+        f"{file} is a GGUF model, which is not loaded as it is; convert it once: "
+        f"python -m prover.policy.convert_gguf {file} NEW_FOLDER (or serve it with llama.cpp and give its address)"
+    )
+
+
+# ---- adapters
+
+
+def has_adapter(folder: Path) -> bool:
+    """Whether the folder has an adapter (LoRA and its kin), alone or beside a model."""
+    return (folder / ADAPTER_CONFIG).is_file() or (folder / ADAPTER_WEIGHTS).is_file()
+
+
+def base_folder(folder: Path) -> Path:
+    """The folder of the model itself: `folder`, or the base model that an adapter alone names.
+
+    A base model is looked for on this machine only: its name stands in a file, so the caller did not ask for a
+    download.
+    """
+    if not has_adapter(folder) or (folder / "config.json").is_file():
+        return folder
+    if not (folder / ADAPTER_CONFIG).is_file():
+        raise PolicyLoadError(f"{folder} has {ADAPTER_WEIGHTS} without {ADAPTER_CONFIG}: copy that file beside it")
+    named = read_object(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
+    if not isinstance(named, str) or not named:
+        raise PolicyLoadError(
+            f"{folder / ADAPTER_CONFIG} names no base model (`base_model_name_or_path`): write its folder there"
+        )
+    for place in (Path(named).expanduser(), folder / named):
+        if (place / "config.json").is_file():
+            if has_adapter(place):
+                raise PolicyLoadError(f"{folder}: its base model {place} has an adapter itself; merge that one first")
+            return place
+    if is_hub_id(named):
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+        try:
+            return Path(snapshot_download(named, allow_patterns=_HUB_FILES, local_files_only=True))
+        except (HfHubHTTPError, LocalEntryNotFoundError, OSError):
+            pass  # said below
+    raise PolicyLoadError(
+        f"{folder} is an adapter of {named}, which is not on this machine: download the base model "
+        f"(`hf download {named} --local-dir DIR`) and write DIR as base_model_name_or_path into {ADAPTER_CONFIG}"
+    )
+
+
+def tokenizer_folder(folder: Path) -> Path:
+    """The folder whose tokenizer is used: an adapter's own, or its base model's. PolicyLoadError for none."""
+    for place in dict.fromkeys((folder, base_folder(folder))):
+        if any((place / name).is_file() for name in _TOKENIZER_FILES):
+            return place
+    raise PolicyLoadError(
+        f"{folder} has no tokenizer (tokenizer.json). Copy it from the base model: "
+        "AutoTokenizer.from_pretrained(BASE).save_pretrained(FOLDER)."
+    )
+
+
+# ---- files
+
+
+def read_object(file: Path) -> dict[str, Any]:
+    """A JSON file that has an object; PolicyLoadError for anything else."""
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise PolicyLoadError(f"{file} cannot be read as JSON ({error}); copy or download it again") from error
+    if not isinstance(value, dict):
+        raise PolicyLoadError(f"{file} has a JSON {type(value).__name__}, expected an object; download it again")
+    return value
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a model, those of its index if it has one, sorted by name; an adapter's are not."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        shards = read_object(index).get("weight_map")
+        if not isinstance(shards, dict) or not shards or not all(isinstance(name, str) for name in shards.values()):
+            raise PolicyLoadError(
+                f"{index} has no `weight_map` from tensor names to file names: download it again, or delete it where "
+                "model.safetensors has all weights"
+            )
+        names = sorted(set(shards.values()))
+        for name in names:
+            if Path(name).name != name:
+                raise PolicyLoadError(
+                    f"{index} names {name}, which is not a file of its folder; it is not to be trusted"
+                )
+            if not (folder / name).is_file():
+                raise PolicyLoadError(f"{folder}: {index.name} names {name}, which is missing; download it again")
+        return [folder / name for name in names]
+    return sorted(file for file in folder.glob("*.safetensors") if file.name != ADAPTER_WEIGHTS)
+
+
+def safetensors_header(file: Path) -> dict[str, Any]:
+    """Names, dtypes, shapes and offsets of a file's tensors. PolicyLoadError for a damaged or unfinished file."""
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if size < 8 or length > min(size - 8, 100 * 2**20):
+            raise PolicyLoadError(_damaged(file, "its header is cut off"))
+        try:
+            header = json.loads(stream.read(length))
+            entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+            end = max((entry["data_offsets"][1] for entry in entries.values()), default=0)
+        except (ValueError, AttributeError, TypeError, KeyError, IndexError, RecursionError) as error:
+            raise PolicyLoadError(_damaged(file, "its header cannot be read")) from error
+    if 8 + length + end != size:
+        raise PolicyLoadError(_damaged(file, f"it has {size} bytes, and its header says {8 + length + end}"))
+    return entries
+
+
+def _damaged(file: Path, why: str) -> str:
+    return (
+        f"{file.parent} cannot be loaded as a causal language model: {file.name} is damaged or not a safetensors file "
+        f"({why}); download it again"
+    )
 
 
 def checked_device(name: str | None) -> str:
@@ -94,45 +244,27 @@ def checked_device(name: str | None) -> str:
     return name
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a model, those of its index if it has one, sorted by name."""
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        missing = [name for name in names if not (folder / name).is_file()]
-        if missing:
-            raise PolicyLoadError(f"{folder}: {index.name} names {missing[0]}, which is missing; download it again")
-        return [folder / name for name in names]
-    return sorted(folder.glob("*.safetensors"))
-
-
-@lru_cache(maxsize=256)
-def _file_digest(path: Path, size: int, modified_ns: int) -> str:
-    # A hub cache's files are links to blobs that are named by their SHA-256 already.
-    target = path.resolve()
-    if target.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", target.name):
-        return target.name
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, remembered while its size and time stay the same."""
-    status = path.stat()
-    return _file_digest(path, status.st_size, status.st_mtime_ns)
+# ---- content addresses
 
 
 def weights_digest(folder: Path) -> str:
-    """Hex digest over the configuration and all weights: a model's identity, wherever its folder lies."""
-    return _digest_of([folder / "config.json", *weight_files(folder)])
+    """Hex digest over the configuration and all weights, an adapter's among them: a model's identity, wherever its
+    folder lies. Large files are read once; see `prover.policy.digests`."""
+    base = base_folder(folder)
+    files = [base / "config.json", *weight_files(base)]
+    if has_adapter(folder):
+        files += [folder / ADAPTER_WEIGHTS]
+    lines = [f"{file.name} {file_digest(file)}" for file in files]
+    if has_adapter(folder):
+        # Where the base model lies is no part of what the adapter is.
+        settings = {**read_object(folder / ADAPTER_CONFIG), "base_model_name_or_path": ""}
+        lines.append(f"{ADAPTER_CONFIG} {json.dumps(settings, sort_keys=True)}")
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def tokenizer_digest(folder: Path) -> str:
     """Hex digest over the tokenizer's files."""
     names = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "tokenizer_config.json")
-    return _digest_of([folder / name for name in names if (folder / name).is_file()])
-
-
-def _digest_of(files: list[Path]) -> str:
-    lines = "\n".join(f"{file.name} {file_digest(file)}" for file in files)
+    place = tokenizer_folder(folder)
+    lines = "\n".join(f"{name} {file_digest(place / name)}" for name in names if (place / name).is_file())
     return hashlib.sha256(lines.encode()).hexdigest()

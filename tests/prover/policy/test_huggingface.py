@@ -19,7 +19,8 @@ from prover.policy import (
     TacticGenerator,
     load_policy,
 )
-from prover.policy.decoder import PlainDecoder, TreeDecoder, tree_attention_is_faithful
+from prover.policy.decoder import PlainDecoder, TreeDecoder
+from prover.policy.faithful import tree_attention_is_faithful
 from prover.policy.pooling import early_layer
 from prover.policy.tiny.architecture import END, make_tokenizer, vocabulary
 from prover.policy.weights import PolicyLoadError
@@ -218,7 +219,7 @@ def test_cache_rows_can_be_dropped(policy: HuggingFacePolicy) -> None:
     model = policy._loaded.model
     prompts = [[5, 6, 7, 8], [9, 10], [11, 12, 13]]
     with torch.inference_mode():
-        decoders = TreeDecoder(model, prompts, 0), PlainDecoder(model, prompts, 0)
+        decoders = TreeDecoder(model, prompts, 0), PlainDecoder(model, prompts)
         first = torch.tensor([[p[-1]] for p in prompts])
         for decoder in decoders:
             decoder.step(first, torch.zeros_like(first))
