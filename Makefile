@@ -23,7 +23,7 @@ export DO_NOT_TRACK ?= 1
 export DAGSTER_HOME ?= $(CURDIR)/dagster_home
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run ui test lint docs lock clean distclean
+.PHONY: help setup run ui test mutants lint docs lock clean distclean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -38,6 +38,9 @@ ui: $(STAMP) ## Dagster (webserver and daemon) and MLflow on 127.0.0.1; Ctrl-C s
 
 test: $(STAMP) ## the test suite (ARGS=--ui: also with the servers, a browser and Postgres)
 	@$(PY) -m pytest -n auto --dist loadgroup $(ARGS)
+
+mutants: $(STAMP) ## put small faults into the code and count those that no test notices (slow; ARGS="--only ebm/model")
+	@$(PY) tools/mutants.py $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy, import contract
 	$(PY) -m ruff check .

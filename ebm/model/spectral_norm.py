@@ -27,8 +27,8 @@ class SpectralNormLinearConfig:
     n_power_iterations: int = 5
     """Power iterations per forward: every forward of `fresh`, those in training mode of `persistent`.
 
-    From random vectors, on Kaiming weights, 5 leave the norm of a 64 -> 32 layer 6% too large on average (27% at worst
-    of 1,000), and two forwards differ by 4% (19%); 10 leave 2% (17%), and 2% (13%). `benchmarks/spectral_norm.py`."""
+    From random vectors, on Kaiming weights, 5 leave the norm of a 64 -> 32 layer 6% too large on average (23% at worst
+    of 1,000), and two forwards differ by 4% (22%); 10 leave 2% (15%), and 2% (19%). `benchmarks/spectral_norm.py`."""
     eps: float = 1e-12
     """Smallest norm that is divided by."""
     bias: bool = True

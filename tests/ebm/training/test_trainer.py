@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from ebm.checkpoint import load_head, read_config, step_folder, step_folders
+from ebm.checkpoint import latest_step_folder, load_head, read_config, step_folder, step_folders
 from ebm.embeddings import EmbeddingCache
 from ebm.model import EnergyHead, EnergyHeadConfig
 from ebm.training import (
@@ -414,3 +414,24 @@ def test_single_valid_loss_is_finite(split, records, embed):
         settings(eval_interval=50, valid_examples=1), new_head(), embed(records), sampler, valid_sampler=valid
     )
     assert all(math.isfinite(m.loss) for _, m in result.history.of_split("valid"))
+
+
+@pytest.mark.parametrize(("keep", "left"), [(0, []), (1, [90]), (3, [70, 80, 90]), (-1, list(range(10, 100, 10)))])
+def test_checkpoints_that_were_asked_for_stay(tmp_path, sampler, records, embed, keep, left):
+    config = settings(checkpoint_interval=10, keep_checkpoints=keep)
+    train(config, new_head(), embed(records), sampler, output=tmp_path)
+    assert [folder.name for folder in step_folders(tmp_path)] == [f"step-{step:08d}" for step in left]
+    assert latest_step_folder(tmp_path) is None, "kept ones are not an unfinished run"
+    assert resume_from_checkpoint(tmp_path).step == 100
+    for folder in step_folders(tmp_path):
+        assert read_config(folder)["training"]["step"] == int(folder.name.removeprefix("step-"))
+        assert load_head(folder) is not None
+
+
+def test_kept_checkpoints_can_be_gone_on_from(tmp_path, sampler, records, embed):
+    config, table = settings(keep_checkpoints=-1), embed(records)
+    whole = train(config, new_head(), table, sampler, output=tmp_path / "whole")
+    state = resume_from_checkpoint(step_folder(tmp_path / "whole", 40))
+    again = train(config, new_head(), table, sampler, output=tmp_path / "again", resume=state)
+    assert_same_head(whole.head, again.head)
+    assert [folder.name for folder in step_folders(tmp_path / "again")] == ["step-00000080"]
