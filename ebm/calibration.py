@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from ebm.calibration_config import BETAS
 from prover.environments.base import ProofEnvironment
 from prover.evaluation.statistics import area_under_solve_curve, solved_by_budget
 from prover.policy.base import TacticGenerator
 from prover.search import MixingCalibration, SearchConfig, SearchMemo, SearchProgress, ValueScorer, search
+from prover.search.modes import CALIBRATED
 from prover.theorems import Theorem
 
-BETAS: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0, 2.0)
 DEFAULT_BETA = 0.5
 """Weight of an energy that no validation theorems have judged yet."""
 LOWEST_BUDGET = 4
@@ -152,7 +153,7 @@ def calibrate(
             theorems,
             environment,
             policy,
-            replace(config, mode="calibrated", beta=None),
+            replace(config, mode=CALIBRATED, beta=None),
             scorer=scorer,
             calibration=replace(scales, beta=beta),
             memo=memo,

@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +11,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ebm.calibration_config import BETAS, CalibrationConfig
+from prover.cli_options import given, option
+from prover.evaluation.budgets import EVALUATION_BUDGET, budgets_up_to
+from prover.search.config import SearchConfig
+from prover.search.modes import CALIBRATED, POLICY_MEAN
+
 if TYPE_CHECKING:
     from ebm.calibration import Calibration
     from ebm.evaluation import Evaluation
@@ -17,6 +24,11 @@ if TYPE_CHECKING:
 
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
 _out = Console(highlight=False)
+
+
+def _listed(values: Iterable[object]) -> str:
+    return ",".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+
 
 Theorems = Annotated[str, typer.Option(help="JSON, JSONL or Parquet file, or a built-in set such as propositional.")]
 EbmPath = Annotated[str, typer.Option(help="Energy model: a checkpoint folder, or `champion` of the data folder.")]
@@ -29,7 +41,7 @@ LlmPath = Annotated[
 ]
 Split = Annotated[str | None, typer.Option(help="Only this split of the theorem set.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N theorems.")]
-Candidates = Annotated[int, typer.Option(min=1, help="Tactics tried at a node.")]
+Candidates = Annotated[int | None, option(SearchConfig, "n_candidates", "--candidates")]
 Lean = Annotated[str | None, typer.Option(help="embedded | lean | project | repl.")]
 LeanWorkers = Annotated[int | None, typer.Option(min=1, help="Lean processes at a time.")]
 LeanProject = Annotated[Path | None, typer.Option(help="Lake project in which Lean runs.")]
@@ -39,15 +51,17 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, las
 def evaluate(
     theorems: Theorems,
     ebm_path: EbmPath = "champion",
-    modes: Annotated[str, typer.Option(help="Search orders; the second is compared with the first.")] = (
-        "policy-mean,calibrated"
+    modes: Annotated[str, typer.Option(help="Search orders; the second is compared with the first.")] = _listed(
+        (POLICY_MEAN, CALIBRATED)
     ),
-    budgets: Annotated[str, typer.Option(help="Expansions at which proofs are counted.")] = "4,8,16,32,64",
+    budgets: Annotated[str, typer.Option(help="Expansions at which proofs are counted.")] = _listed(
+        budgets_up_to(EVALUATION_BUDGET)
+    ),
     llm_path: LlmPath = None,
     split: Split = None,
     limit: Limit = None,
-    candidates: Candidates = 8,
-    seed: Annotated[int, typer.Option(min=0, help="Of the random-energy control.")] = 0,
+    candidates: Candidates = None,
+    seed: Annotated[int | None, option(SearchConfig, "seed")] = None,
     lean: Lean = None,
     lean_project: LeanProject = None,
     lean_workers: LeanWorkers = None,
@@ -60,7 +74,6 @@ def evaluate(
     """Search the same theorems in several orders with the same budget, and compare."""
     from ebm.evaluation import EvaluationError, evaluate_modes
     from prover.cli import UsageProblem, load_models, load_theorems, open_lean, open_memo
-    from prover.search import SearchConfig
 
     try:
         counts = [int(part) for part in budgets.split(",")]
@@ -78,7 +91,7 @@ def evaluate(
                 chosen,
                 environment,
                 policy,
-                SearchConfig(n_candidates=candidates, seed=seed),
+                SearchConfig.from_dict(given(n_candidates=candidates, seed=seed)),
                 folder,
                 modes=[part.strip() for part in modes.split(",") if part.strip()],
                 budgets=counts,
@@ -102,9 +115,9 @@ def calibrate(
     llm_path: LlmPath = None,
     split: Split = None,
     limit: Limit = None,
-    budget: Annotated[int, typer.Option(min=2, help="Expansions a theorem.")] = 32,
-    candidates: Candidates = 8,
-    betas: Annotated[str, typer.Option(help="Weights to try.")] = "0,0.25,0.5,1,2",
+    budget: Annotated[int | None, option(CalibrationConfig, "calibration_expansions", "--budget")] = None,
+    candidates: Candidates = None,
+    betas: Annotated[str, typer.Option(help="Weights to try.")] = _listed(BETAS),
     lean: Lean = None,
     lean_project: LeanProject = None,
     lean_workers: LeanWorkers = None,
@@ -116,10 +129,10 @@ def calibrate(
     from ebm.champion import resolve_checkpoint
     from ebm.checkpoint import write_calibration
     from prover.cli import UsageProblem, data_folder, load_models, load_theorems, open_lean, open_memo
-    from prover.search import SearchConfig
     from prover.trajectory import read_trajectories
     from prover.trajectory.labels import merge_labels
 
+    expansions = budget or CalibrationConfig().calibration_expansions
     try:
         weights = [float(part) for part in betas.split(",")]
     except ValueError as error:
@@ -139,7 +152,7 @@ def calibrate(
                 chosen,
                 environment,
                 policy,
-                SearchConfig(max_expansions=budget, n_candidates=candidates),
+                SearchConfig.from_dict(given(max_expansions=expansions, n_candidates=candidates)),
                 memo=memo,
                 betas=weights,
                 on_progress=lambda beta, progress: view.show(f"beta {beta:g}", progress),

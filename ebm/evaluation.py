@@ -13,6 +13,7 @@ import polars as pl
 from ebm.calibration import combined_priority
 from ebm.ranking import Rank1, auc, rank1_by_depth, rank1_to_dict, sibling_groups
 from prover.environments.base import ProofEnvironment
+from prover.evaluation.budgets import EVALUATION_BUDGET, budgets_up_to
 from prover.evaluation.statistics import (
     Expansions,
     PairedTest,
@@ -31,11 +32,12 @@ from prover.search import (
     ValueScorer,
     search_to_files,
 )
+from prover.search.modes import CALIBRATED, POLICY_MEAN
 from prover.theorems import Theorem
 from prover.trajectory import read_summaries, read_trajectories
 from prover.trajectory.labels import merge_labels
 
-BUDGETS: tuple[int, ...] = (4, 8, 16, 32, 64)
+DEFAULT_BUDGETS: tuple[int, ...] = tuple(budgets_up_to(EVALUATION_BUDGET))
 
 
 class EvaluationError(ValueError):
@@ -123,9 +125,9 @@ class Comparison:
 def compare_runs(
     first: str | Path,
     second: str | Path,
-    budgets: Sequence[int] = BUDGETS,
+    budgets: Sequence[int] = DEFAULT_BUDGETS,
     *,
-    names: tuple[str, str] = ("policy-mean", "calibrated"),
+    names: tuple[str, str] = (POLICY_MEAN, CALIBRATED),
     seconds: tuple[float | None, float | None] = (None, None),
 ) -> Comparison:
     """Compare two searches on disk. first, second: their node files (`X.parquet`, with `X.summary.parquet` beside it).
@@ -238,8 +240,8 @@ def evaluate_modes(
     config: SearchConfig,
     folder: str | Path,
     *,
-    modes: Sequence[str] = ("policy-mean", "calibrated"),
-    budgets: Sequence[int] = BUDGETS,
+    modes: Sequence[str] = (POLICY_MEAN, CALIBRATED),
+    budgets: Sequence[int] = DEFAULT_BUDGETS,
     scorer: ValueScorer | None = None,
     mixing: MixingCalibration | None = None,
     memo: SearchMemo | None = None,
@@ -292,7 +294,6 @@ def evaluate_modes(
 
 
 __all__ = [
-    "BUDGETS",
     "Comparison",
     "Evaluation",
     "EvaluationError",

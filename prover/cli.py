@@ -25,7 +25,9 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
+from prover.cli_options import given, option
 from prover.cli_progress import SearchProgressView
+from prover.search.config import SearchConfig
 
 TROUBLE, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -86,16 +88,14 @@ def search(
     no_ebm: Annotated[bool, typer.Option("--no-ebm", help="Use no energy model, whatever --ebm-path says.")] = False,
     split: Annotated[str | None, typer.Option(help="Only this split of the theorem set.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N theorems.")] = None,
-    budget: Annotated[int | None, typer.Option(min=1, help="Expansions a theorem. [default: 32]")] = None,
-    candidates: Annotated[int | None, typer.Option(min=1, help="Tactics tried at a node. [default: 8]")] = None,
-    mode: Annotated[str | None, typer.Option(help="Order of the search. [default: calibrated]")] = None,
-    beta: Annotated[
-        float | None, typer.Option(min=0, help="Weight of the energy, instead of the checkpoint's.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of the random-energy control. [default: 0]")] = None,
-    time_limit: Annotated[float | None, typer.Option(help="Seconds a theorem may use. [default: 600]")] = None,
+    budget: Annotated[int | None, option(SearchConfig, "max_expansions", "--budget")] = None,
+    candidates: Annotated[int | None, option(SearchConfig, "n_candidates", "--candidates")] = None,
+    mode: Annotated[str | None, option(SearchConfig, "mode")] = None,
+    beta: Annotated[float | None, option(SearchConfig, "beta")] = None,
+    seed: Annotated[int | None, option(SearchConfig, "seed")] = None,
+    time_limit: Annotated[float | None, option(SearchConfig, "time_limit_s", "--time-limit")] = None,
     config: Annotated[
-        Path | None, typer.Option(help="JSON file with search settings by name; options here go before it.")
+        Path | None, typer.Option(help="JSON file with search settings by name; options given here override the file.")
     ] = None,
     lean: Annotated[
         str | None, typer.Option(help="embedded | lean | project | repl. [default: embedded, or project]")
@@ -119,19 +119,18 @@ def search(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
 ) -> None:
     """Search theorems for proofs that Lean certifies, and write trajectories."""
-    from prover.search import SearchConfig, search_to_files
+    from prover.search import search_to_files
     from prover.trajectory.writer import probe_output
 
     values: dict[str, Any] = {} if config is None else _settings(config)
-    options = {
-        "max_expansions": budget,
-        "n_candidates": candidates,
-        "mode": mode,
-        "beta": beta,
-        "seed": seed,
-        "time_limit_s": time_limit,
-    }
-    values.update({key: value for key, value in options.items() if value is not None})
+    values |= given(
+        max_expansions=budget,
+        n_candidates=candidates,
+        mode=mode,
+        beta=beta,
+        seed=seed,
+        time_limit_s=time_limit,
+    )
     kind = lean or ("embedded" if lean_project is None else "project")
     if kind in ("lean", "project"):  # these pay for their imports at every wave, so no wave should be small
         values.setdefault("fill_wave_to", SearchConfig.wave_size)

@@ -1,47 +1,11 @@
 """The energy head: a small network that turns an embedding into an energy. ENERGY: lower is better."""
 
-from dataclasses import asdict, dataclass, fields
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ebm.model.spectral_norm import PowerIteration, SpectralNormLinear, SpectralNormLinearConfig
-
-
-@dataclass(frozen=True, slots=True)
-class EnergyHeadConfig:
-    """Shape of an `EnergyHead`. About 2.2M parameters at 4096 -> 512 -> 256 -> 1."""
-
-    d_encoder: int
-    """Width of an embedding: hidden size of the policy times the parts of its pooling."""
-    d_hidden1: int = 512
-    d_hidden2: int = 256
-    dropout: float = 0.1
-    """Probability of dropping a hidden unit, in training mode."""
-    n_power_iterations: int = 5
-    power_iteration: PowerIteration = "persistent"
-
-    def __post_init__(self) -> None:
-        for name in ("d_encoder", "d_hidden1", "d_hidden2"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"EnergyHeadConfig.{name} must be at least 1, got {getattr(self, name)}")
-        if not 0.0 <= self.dropout < 1.0:
-            raise ValueError(f"EnergyHeadConfig.dropout must be in [0, 1), got {self.dropout}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, accepted by `from_dict`."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "EnergyHeadConfig":
-        """From plain values. Raises ValueError on an unknown name."""
-        known = {field.name for field in fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise ValueError(f"unknown head configuration {unknown}; known: {sorted(known)}")
-        return cls(**values)
+from ebm.head_config import EnergyHeadConfig
+from ebm.model.spectral_norm import SpectralNormLinear, SpectralNormLinearConfig
 
 
 class EnergyHead(nn.Module):

@@ -4,13 +4,13 @@ Source: Miyato et al., Spectral Normalization for Generative Adversarial Network
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-PowerIteration = Literal["persistent", "fresh"]
+from ebm.head_config import PowerIteration
 
 WARM_UP_ITERATIONS = 15
 """Power iterations run once on a new `persistent` layer, so that its first forward is already normalised."""

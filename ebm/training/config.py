@@ -2,8 +2,9 @@
 
 import math
 from dataclasses import asdict, dataclass, fields
-from difflib import get_close_matches
 from typing import Any
+
+from prover.settings import checked, nearest, setting
 
 BALANCES: tuple[str, ...] = ("theorem", "state", "sqrt")
 """Ways to draw positives over theorems; `EBMTrainingConfig.balance` explains them."""
@@ -26,100 +27,74 @@ class EBMTrainingConfig:
     - `keep_checkpoints` 0, not -1: ten checkpoints of a 4096-wide head take 260 MB, and a finished run needs none.
     """
 
-    lr: float = 1e-4
+    lr: float = setting(1e-4, unit="per step", gt=0)
     """Peak learning rate of AdamW."""
-    weight_decay: float = 0.01
+    weight_decay: float = setting(0.01, unit="ratio", ge=0)
     """Weight decay of weights and biases."""
-    temperature_weight_decay: float = 0.0
+    temperature_weight_decay: float = setting(0.0, unit="ratio", ge=0)
     """Weight decay of log_temperature."""
-    temperature_lr_scale: float = 10.0
+    temperature_lr_scale: float = setting(10.0, unit="ratio", gt=0)
     """Learning rate of log_temperature as a multiple of `lr`: spectral normalisation fixes the scale of the energies,
     and only the temperature can change it."""
-    max_grad_norm: float = 1.0
+    max_grad_norm: float = setting(1.0, unit="norm", gt=0)
     """Largest norm of the whole gradient; larger ones are scaled down to it."""
-    total_steps: int = 50_000
-    warmup_steps: int = 1_000
+    total_steps: int = setting(50_000, unit="steps", ge=1)
+    """Gradient steps."""
+    warmup_steps: int = setting(1_000, unit="steps", ge=0)
     """Steps of linear warm-up before the cosine. A run of no more steps than this warms up over a tenth of itself."""
-    batch_size: int = 32
-    """Positives a step."""
-    k_negatives: int = 4
+    batch_size: int = setting(32, unit="positives", ge=1)
+    """Positives per step."""
+    k_negatives: int = setting(4, unit="count", ge=1)
     """Negatives of each positive."""
-    hard_ratio: float = 0.5
+    hard_ratio: float = setting(0.5, unit="share", ge=0, le=1)
     """Share of negatives that are dead ends of the positive's theorem, siblings first."""
-    medium_ratio: float = 0.3
+    medium_ratio: float = setting(0.3, unit="share", ge=0, le=1)
     """Share of negatives that lead to a proof of the theorem, but are farther from QED than the positive: its siblings
     first, then any. Dead ends fill up where there are too few."""
-    easy_ratio: float = 0.2
+    easy_ratio: float = setting(0.2, unit="share", ge=0, le=1)
     """Share of negatives from other theorems."""
-    balance: str = "theorem"
+    balance: str = setting("theorem", choices=BALANCES)
     """How positives are drawn, one of `BALANCES`. `theorem`: a theorem uniformly, then one of its positives. `state`:
     uniformly over all positives, so a theorem with many counts more. `sqrt`: theorems by the root of their positives.
     """
-    depth_loss_weight: float = 0.3
+    depth_loss_weight: float = setting(0.3, unit="ratio", ge=0)
     """Weight of the depth loss beside the contrastive one."""
     standardise_inputs: bool = True
     """Centre and scale each feature with statistics of the training states, kept in the checkpoint."""
-    log_interval: int = 50
+    log_interval: int = setting(50, unit="steps", ge=1)
     """Steps between metrics; each is over all examples since the last."""
-    checkpoint_interval: int = 5_000
+    checkpoint_interval: int = setting(5_000, unit="steps", ge=1)
     """Steps between checkpoints."""
-    keep_checkpoints: int = 0
+    keep_checkpoints: int = setting(0, unit="count", ge=-1)
     """Checkpoints of steps that stay in `checkpoints/` when the run has ended: the last so many, or -1 for all. While
     the run goes on, the last two are always there, for resuming."""
-    valid_fraction: float = 0.1
+    valid_fraction: float = setting(0.1, unit="share", ge=0, lt=1)
     """Share of the theorems that training from files holds out for evaluation and early stopping; 0 for none."""
-    eval_interval: int = 0
+    eval_interval: int = setting(0, unit="steps", ge=0)
     """Steps between evaluations on the held-out theorems, where there are any; 0 means a twentieth of `total_steps`,
     500 at most."""
-    early_stop_patience: int = 10
+    early_stop_patience: int = setting(10, unit="evaluations", ge=0)
     """Evaluations without a lower held-out contrastive loss before training stops; 0 never stops early."""
-    valid_examples: int = 512
-    """Held-out positives an evaluation; the same ones each time."""
-    seed: int = 0
-    memory_limit_gib: float = 1.0
+    valid_examples: int = setting(512, unit="positives", ge=1)
+    """Held-out positives per evaluation; the same ones each time."""
+    seed: int = setting(0, ge=0)
+    """Seed of initialisation, sampling and dropout."""
+    memory_limit_gib: float = setting(1.0, unit="GiB", ge=0)
     """Features up to this size are held in memory; larger tables are read through memory-mapped files."""
-    matmul_dtype: str = "float32"
-    """Of the matrix products of a training step, `float32` or `bfloat16`: the latter is twice as fast where the
-    processor has instructions for it (AVX512-BF16, AMX, GPUs since Ampere). Weights and scoring stay in float32."""
+    matmul_dtype: str = setting("float32", choices=("float32", "bfloat16"))
+    """Precision of the matrix products of a training step. `bfloat16` is twice as fast as `float32` where the processor
+    has instructions for it (AVX512-BF16, AMX, GPUs since Ampere). Weights and scoring stay in float32."""
     cuda_graph: bool = False
     """Capture the step as a CUDA graph (CUDA devices only): for small heads the launches cost more than the work."""
 
     def __post_init__(self) -> None:
-        positive = (
-            "lr temperature_lr_scale max_grad_norm total_steps batch_size k_negatives "
-            "log_interval checkpoint_interval valid_examples"
-        )
-        for name in positive.split():
-            if not getattr(self, name) > 0:
-                raise ValueError(f"EBMTrainingConfig.{name} must be positive, got {getattr(self, name)}")
-        for name in [
-            "weight_decay",
-            "temperature_weight_decay",
-            "warmup_steps",
-            "depth_loss_weight",
-            "eval_interval",
-            "early_stop_patience",
-            "memory_limit_gib",
-        ]:
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"EBMTrainingConfig.{name} must not be negative, got {getattr(self, name)}")
-
+        checked(self)
         shares = (self.hard_ratio, self.medium_ratio, self.easy_ratio)
         if not min(shares) >= 0 or not abs(sum(shares) - 1) <= 1e-6:
             raise ValueError(
                 "EBMTrainingConfig.hard_ratio, medium_ratio and easy_ratio must not be negative and add up to 1, got "
                 f"{', '.join(f'{share:g}' for share in shares)} (sum {sum(shares):g}): change the others along"
             )
-        if self.balance not in BALANCES:
-            raise ValueError(f"EBMTrainingConfig.balance must be one of {', '.join(BALANCES)}, got {self.balance!r}")
-        if self.keep_checkpoints < -1:
-            raise ValueError(
-                f"EBMTrainingConfig.keep_checkpoints is {self.keep_checkpoints}; give a count, or -1 to keep all"
-            )
-        if not 0.0 <= self.valid_fraction < 1.0:
-            raise ValueError(f"EBMTrainingConfig.valid_fraction must be in [0, 1), got {self.valid_fraction}")
-        if self.matmul_dtype not in ("float32", "bfloat16"):
-            raise ValueError(f"EBMTrainingConfig.matmul_dtype must be float32 or bfloat16, got {self.matmul_dtype!r}")
 
     @classmethod
     def specification(cls, **changes: Any) -> "EBMTrainingConfig":
@@ -153,9 +128,7 @@ class EBMTrainingConfig:
         known = {field.name: type(field.default) for field in fields(cls)}
         for name, value in values.items():
             if name not in known:
-                near = get_close_matches(name, known, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
-                raise ValueError(f"unknown training setting {name!r}{hint}")
+                raise ValueError(f"unknown training setting {name!r}; {nearest(name, known)}")
             kind = known[name]
             if type(value) is not kind and not (kind is float and type(value) is int):
                 raise ValueError(f"training setting {name!r} is {value!r}; expected {_WORDS[kind]}")

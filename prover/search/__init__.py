@@ -1,11 +1,20 @@
-"""Best-first proof search: configuration, guidance, the search itself, its memo, and searches written to files."""
+"""Best-first proof search: configuration, guidance, the search itself, its memo, and searches written to files.
 
-from prover.search.best_first import Ended, TheoremResult, TheoremSearch
-from prover.search.config import MODES, SearchConfig, SearchConfigError
-from prover.search.engine import SearchProgress, SearchReport, search
-from prover.search.guidance import Guidance, MixingCalibration, ScoreError, ValueScorer
-from prover.search.memo import MemoError, SearchMemo
-from prover.search.run import search_to_files
+Names are imported when they are first used: reading the settings loads neither numpy nor polars.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from prover.search.config import SearchConfig, SearchConfigError
+from prover.search.modes import MODES
+
+if TYPE_CHECKING:
+    from prover.search.best_first import Ended, TheoremResult, TheoremSearch
+    from prover.search.engine import SearchProgress, SearchReport, search
+    from prover.search.guidance import Guidance, MixingCalibration, ScoreError, ValueScorer
+    from prover.search.memo import MemoError, SearchMemo
+    from prover.search.run import search_to_files
 
 __all__ = [
     "MODES",
@@ -25,3 +34,17 @@ __all__ = [
     "search",
     "search_to_files",
 ]
+
+_MODULE_OF = {
+    **dict.fromkeys(("Ended", "TheoremResult", "TheoremSearch"), "best_first"),
+    **dict.fromkeys(("SearchProgress", "SearchReport", "search"), "engine"),
+    **dict.fromkeys(("Guidance", "MixingCalibration", "ScoreError", "ValueScorer"), "guidance"),
+    **dict.fromkeys(("MemoError", "SearchMemo"), "memo"),
+    "search_to_files": "run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULE_OF:
+        return getattr(import_module(f"prover.search.{_MODULE_OF[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

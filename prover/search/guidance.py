@@ -13,7 +13,9 @@ from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 
+from prover.search import modes
 from prover.search.config import SearchConfig, SearchConfigError
+from prover.search.modes import MODES, POLICY_MEAN
 
 
 class ScoreError(ValueError):
@@ -76,18 +78,18 @@ class Guidance:
     @classmethod
     def resolve(cls, config: SearchConfig, *, has_scorer: bool, calibration: MixingCalibration | None = None) -> Self:
         """The guidance that `config` asks for, given what there is; `SearchConfigError` when it cannot be had."""
-        mode, note = config.mode, ""
-        if mode in ("calibrated", "split-queue") and not has_scorer:
-            note = f"mode {mode}: there is no energy model, so the order is policy-mean"
-            mode = "policy-mean"
-        if mode in ("energy-only", "raw-half-half") and not has_scorer:
-            raise SearchConfigError(
-                f"search.mode is {mode!r}, which needs an energy model; give one, or use 'policy-mean'"
-            )
-        if mode in ("calibrated", "split-queue", "random-energy"):
+        mode, note = MODES[config.mode], ""
+        if mode.needs_scorer and not has_scorer:
+            if mode.without_scorer is None:
+                raise SearchConfigError(
+                    f"search.mode is {mode.name!r}, which needs an energy model; give one, or use {POLICY_MEAN!r}"
+                )
+            note = f"mode {mode.name}: there is no energy model, so the order is {mode.without_scorer}"
+            mode = MODES[mode.without_scorer]
+        if mode.needs_scale:
             if calibration is None:
                 raise SearchConfigError(
-                    f"search.mode is {mode!r}, which needs the energy's scale, but there is no calibration; "
+                    f"search.mode is {mode.name!r}, which needs the energy's scale, but there is no calibration; "
                     "calibrate the checkpoint, or use 'policy-mean', 'energy-only' or 'raw-half-half'"
                 )
             for name in ("sigma_energy", "sigma_log_prob"):
@@ -101,17 +103,17 @@ class Guidance:
             if not (math.isfinite(calibration.beta) and calibration.beta >= 0):
                 raise SearchConfigError(f"the weight beta is {calibration.beta}; it must be finite and at least 0")
             if calibration.beta == 0:
-                note = f"mode {mode}: beta is 0 (validation preferred the policy alone), so energies are not used"
-        orders = ("calibrated", "policy-mean") if mode == "split-queue" else (mode,)
-        return cls(mode=mode, orders=orders, calibration=calibration, seed=config.seed, note=note)
+                note = f"mode {mode.name}: beta is 0 (validation preferred the policy alone), so energies are not used"
+        return cls(mode=mode.name, orders=mode.orders, calibration=calibration, seed=config.seed, note=note)
 
     @property
     def needs_scores(self) -> bool:
         """Whether new nodes have to be scored by the scorer."""
-        if self.mode in ("calibrated", "split-queue"):
+        mode = MODES[self.mode]
+        if mode.needs_scale and mode.needs_scorer:
             assert self.calibration is not None
             return self.calibration.beta > 0
-        return self.mode in ("energy-only", "raw-half-half")
+        return mode.needs_scorer
 
     def priorities(self, *, log_prob: float, depth: int, score: float | None, key: str) -> tuple[float, ...]:
         """One priority a queue, higher is expanded first.
@@ -124,22 +126,22 @@ class Guidance:
     def _priority(self, order: str, log_prob: float, depth: int, score: float | None, key: str) -> float:
         mean = log_prob / max(depth, 1)
         match order:
-            case "policy-mean":
+            case modes.POLICY_MEAN:
                 return mean
-            case "policy-cumulative":
+            case modes.POLICY_CUMULATIVE:
                 return log_prob
-            case "breadth-first":
+            case modes.BREADTH_FIRST:
                 return -float(depth)
-            case "energy-only":
+            case modes.ENERGY_ONLY:
                 return _present(score)
-            case "raw-half-half":
+            case modes.RAW_HALF_HALF:
                 return 0.5 * log_prob + 0.5 * _present(score)
-            case "calibrated" | "random-energy":
+            case modes.CALIBRATED | modes.RANDOM_ENERGY:
                 scale = self.calibration
                 assert scale is not None
                 if scale.beta == 0:
                     return mean / scale.sigma_log_prob
-                if order == "random-energy":
+                if order == modes.RANDOM_ENERGY:
                     z = standard_normal(self.seed, key)
                 else:
                     z = (-_present(score) - scale.mu_energy) / scale.sigma_energy

@@ -1,13 +1,12 @@
 """What searches came to: counts, the solve curve, labels, time."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
+from prover.evaluation.budgets import budgets_up_to
+from prover.evaluation.statistics import solved_by_budget
 from prover.trajectory.reader import Paths, find_files, read_summaries, read_trajectories
-
-BUDGETS: tuple[int, ...] = (4, 8, 16, 32, 64, 128, 256)
 
 
 def summarize(paths: Paths) -> dict[str, Any]:
@@ -56,22 +55,11 @@ def summarize_frame(summaries: pl.DataFrame) -> dict[str, Any]:
         "lean_seconds": round(lean_ms / 1000, 3),
         "nodes": int(summaries["nodes"].sum()),
         "ended": counts(summaries["ended"]),
-        "solved_by_budget": solved_by_budget(summaries, budgets_up_to(largest)),
+        "solved_by_budget": solved_by_budget(dict(enumerate(to_proof)), budgets_up_to(largest)),
         "median_expansions_to_proof": to_proof.median() if len(to_proof) else None,
         "refused": summaries.filter(_REFUSED)["theorem_name"].to_list(),
         "invalid": summaries.filter((pl.col("ended") == "invalid") & ~_REFUSED)["theorem_name"].to_list(),
     }
-
-
-def solved_by_budget(summaries: pl.DataFrame, budgets: Sequence[int]) -> dict[int, int]:
-    """Theorems proved within each budget, in expansions: one search at the largest budget gives the whole curve."""
-    to_proof = summaries["expansions_to_proof"].drop_nulls()
-    return {budget: int((to_proof <= budget).sum()) for budget in budgets}
-
-
-def budgets_up_to(largest: int) -> list[int]:
-    """4, 8, 16, ... below `largest`, and `largest` itself; nothing for 0."""
-    return [budget for budget in BUDGETS if budget < largest] + ([largest] if largest else [])
 
 
 def counts(column: pl.Series) -> dict[str, int]:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from prover.evaluation.budgets import BUDGETS
+from prover.settings import setting
 from prover_assets.protocols import LeanSource
 from prover_assets.steps.head_seeds import further_heads
 from prover_assets.steps.labels import MOST_STATES, STEP_LIMIT
@@ -19,6 +21,18 @@ if TYPE_CHECKING:
     from ebm.evaluation import Comparison, Ranking
 
 POLICY, GUIDED, RANDOM = "policy", "guided", "random"
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonSettings:
+    """What the report compares."""
+
+    budgets: tuple[int, ...] = setting(BUDGETS, unit="expansions")
+    """Budgets at which solved theorems are counted; those above the searches' own are left out."""
+
+    def __post_init__(self) -> None:
+        if not self.budgets or min(self.budgets) < 1:
+            raise ValueError("budgets: give at least one; a budget is 1 expansion or more")
 
 
 @dataclass(frozen=True, slots=True)

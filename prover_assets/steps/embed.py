@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from prover.settings import setting
 from prover_assets.protocols import PolicySource, Update
 from prover_assets.store.files import digest_of
 from prover_assets.store.layout import DataFolder, IterationFolder
@@ -20,6 +21,14 @@ SAMPLE = 500
 """Vectors of a label that are drawn."""
 SHOWN = 4
 """States of a label in the preview."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingSettings:
+    """How the states that the cache lacks are encoded."""
+
+    batch_size: int = setting(32, unit="states", ge=1, le=4096)
+    """States encoded at once."""
 
 
 @dataclass(frozen=True, slots=True)

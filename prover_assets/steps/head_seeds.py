@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from prover.settings import setting
 from prover_assets.protocols import LeanSource, Update
 from prover_assets.steps.embed import open_cache
 from prover_assets.steps.search import require_baseline, run_search
@@ -12,6 +13,16 @@ from prover_assets.steps.train import torch_threads
 from prover_assets.store.layout import DataFolder, IterationFolder, SearchFiles
 from prover_assets.store.manifest import Manifest, read_manifest
 from prover_assets.store.policy import PolicyInUse
+
+
+@dataclass(frozen=True, slots=True)
+class GuidedSettings:
+    """What is searched besides the energy model's own search. Budget, candidates and limits are the baseline's."""
+
+    random_control: bool = True
+    """Whether to search once more with a random energy in the same formula: the noise floor."""
+    head_seeds: int = setting(2, unit="count", ge=1, le=20)
+    """Energy models measured in all, alike but for the seed: the report shows the spread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +79,8 @@ def search_with_further_heads(
     from ebm.model.energy_head import EnergyHeadConfig
     from ebm.training.config import EBMTrainingConfig
     from ebm.training.from_files import train_from_files
-    from prover.search import MixingCalibration
+    from prover.search import MixingCalibration, SearchConfig
+    from prover.search.modes import CALIBRATED
     from prover.trajectory import read_trajectories
     from prover.trajectory.labels import merge_labels
 
@@ -117,7 +129,7 @@ def search_with_further_heads(
                 data,
                 lean,
                 policy.resource,
-                {**baseline.settings, "mode": "calibrated"},
+                SearchConfig.from_dict({**baseline.settings, "mode": CALIBRATED}),
                 iteration=iteration.number,
                 update=update,
                 checkpoint=head.checkpoint,

@@ -5,8 +5,20 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from prover.settings import setting
 from prover_assets.store.champion import ChampionRecord, Evidence, write_champion
 from prover_assets.store.layout import DataFolder, IterationFolder
+
+
+@dataclass(frozen=True, slots=True)
+class PromotionSettings:
+    """When an energy model becomes the champion."""
+
+    minimum_gain: float = setting(0.01, unit="share", ge=0, le=1)
+    """Promote only if validation's area under the solve curve grows by this much. A random energy moves it by about
+    0.01."""
+    promote: bool = True
+    """Whether a better model becomes the champion, or is only reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,18 +30,17 @@ class Decision:
     """One sentence for people."""
 
 
-def decide(new: Evidence, champion: ChampionRecord, *, minimum_gain: float, promote: bool = True) -> Decision:
+def decide(new: Evidence, champion: ChampionRecord, settings: PromotionSettings) -> Decision:
     """Promote when validation says that guidance helps, and helps no less than the champion's does."""
     gain = new.area - new.policy_area
     measured = f"validation area {new.area:.3f} at beta {new.beta:g}, {new.policy_area:.3f} with the policy alone"
-    if not promote:
+    if not settings.promote:
         return Decision(False, f"promotion is switched off ({measured})")
     if new.beta == 0:
         return Decision(False, f"validation chose beta = 0, the policy alone ({measured})")
-    if gain < minimum_gain:
-        return Decision(
-            False, f"the gain of {gain:+.3f} is below the least that counts, {minimum_gain:.3f} ({measured})"
-        )
+    if gain < settings.minimum_gain:
+        least = settings.minimum_gain
+        return Decision(False, f"the gain of {gain:+.3f} is below the least that counts, {least:.3f} ({measured})")
     old = champion.evidence
     if old is not None and old.conditions == new.conditions and new.area < old.area:
         return Decision(

@@ -1,11 +1,13 @@
 """Searches: of the training theorems, and of the held-out ones with and without an energy model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prover_assets.defs.configs import TrajectoriesConfig
+from prover.search.config import SearchConfig
+from prover.search.modes import POLICY_ALONE, POLICY_MEAN, RANDOM_ENERGY
+from prover.settings import setting
 from prover_assets.protocols import LeanSource, PolicySource, Update
 from prover_assets.steps.theorem_sets import load_written, training_window
 from prover_assets.store.champion import starting_champion
@@ -20,13 +22,32 @@ if TYPE_CHECKING:
     from prover.theorems import Theorem
 
 
+@dataclass(frozen=True, slots=True)
+class WindowSettings:
+    """Which of the training theorems an iteration searches."""
+
+    n_theorems: int = setting(240, unit="theorems", ge=1)
+    """Training theorems searched per iteration."""
+    rotate: bool = True
+    """Whether each iteration takes the next `n_theorems` of the training set, from the start again after the last,
+    instead of the same ones every time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOutSearch(SearchConfig):
+    """Search of the held-out theorems with the policy alone: what the guided search is measured against."""
+
+    mode: str = setting(POLICY_MEAN, choices=POLICY_ALONE)
+    """Order of the frontier. policy-mean (log-probability per step) is the strongest without an energy."""
+
+
 def run_search(
     theorems: Sequence["Theorem"],
     files: SearchFiles,
     data: DataFolder,
     lean: LeanSource,
     policy: PolicySource,
-    settings: Mapping[str, Any],
+    config: SearchConfig,
     *,
     iteration: int,
     update: Update,
@@ -40,9 +61,8 @@ def run_search(
     """
     import time
 
-    from prover.search import SearchConfig, SearchMemo, search_to_files
+    from prover.search import SearchMemo, search_to_files
 
-    config = SearchConfig.from_dict(settings)
     model = policy.load()
     with lean.environment() as environment:
         identity: dict[str, Any] = {
@@ -110,7 +130,8 @@ def _manifest_before(files: SearchFiles) -> Manifest | None:
 
 
 def search_training(
-    config: TrajectoriesConfig,
+    config: SearchConfig,
+    window: WindowSettings,
     data: DataFolder,
     iteration: IterationFolder,
     lean: LeanSource,
@@ -121,17 +142,16 @@ def search_training(
 
     policy: the iteration's. A champion of another policy's vectors is left out, and the manifest says why.
     """
-    theorems = training_window(load_written(data, "train"), config.n_theorems, iteration.number, rotate=config.rotate)
+    theorems = training_window(load_written(data, "train"), window.n_theorems, iteration.number, rotate=window.rotate)
     started_from = starting_champion(iteration)
     champion = fitting(data, started_from, policy.load().encoder_fingerprint or None)
-    settings = config.model_dump(exclude={"n_theorems", "rotate"})
     return run_search(
         theorems,
         iteration.trajectories,
         data,
         lean,
         policy,
-        settings,
+        config,
         iteration=iteration.number,
         update=update,
         checkpoint=None if champion.checkpoint is None else data.root / champion.checkpoint,
@@ -141,12 +161,12 @@ def search_training(
 
 
 def search_baseline(
-    settings: Mapping[str, Any], data: DataFolder, lean: LeanSource, policy: PolicyInUse, update: Update
+    config: SearchConfig, data: DataFolder, lean: LeanSource, policy: PolicyInUse, update: Update
 ) -> Manifest:
     """The held-out theorems, with the policy alone, into the files of that policy's baseline."""
     theorems = list(load_written(data, "test"))
     files = baseline_files(data, policy)
-    return run_search(theorems, files, data, lean, policy.resource, settings, iteration=0, update=update)
+    return run_search(theorems, files, data, lean, policy.resource, config, iteration=0, update=update)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +216,7 @@ def require_baseline(data: DataFolder, lean: LeanSource, policy: PolicyInUse, up
         made = found is not None and found.complete
         before = found if made and found is not None else require_complete(data.baseline, "baseline_trajectories")
         if not made or now.differs(before):
-            return search_baseline(before.settings, data, lean, policy, update)
+            return search_baseline(SearchConfig.from_dict(before.settings), data, lean, policy, update)
     baseline = require_complete(baseline_files(data, policy), "baseline_trajectories")
     difference = now.differs(baseline)
     if difference:
@@ -221,15 +241,15 @@ def search_guided(
     verdict = require_passed(iteration)
     baseline = require_baseline(data, lean, policy)
     theorems = list(load_written(data, "test"))
-    files = iteration.control if mode == "random-energy" else iteration.guided
-    settings = {**baseline.settings, "mode": mode}
+    files = iteration.control if mode == RANDOM_ENERGY else iteration.guided
+    config = SearchConfig.from_dict({**baseline.settings, "mode": mode})
     return run_search(
         theorems,
         files,
         data,
         lean,
         policy.resource,
-        settings,
+        config,
         iteration=iteration.number,
         update=update,
         checkpoint=iteration.checkpoint,

@@ -6,13 +6,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prover_assets.defs.configs import TheoremsConfig
+from prover.settings import setting
 from prover_assets.store.layout import DataFolder
 
 if TYPE_CHECKING:
     from prover.theorems import Theorem, TheoremSet
 
 SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class TheoremSettings:
+    """Which theorems are searched to learn from, which choose the settings, and which are held out for the report."""
+
+    train: str = "propositional:train"
+    """Theorems to learn from: a shipped set, or a JSON, JSONL or Parquet file; SET:SPLIT for one split."""
+    valid: str = "propositional:valid"
+    """Theorems that choose the weight of the energy. Named as for train."""
+    test: str = "propositional:test"
+    """Held-out theorems, for the report alone. Named as for train."""
+    valid_limit: int = setting(40, unit="theorems", ge=1)
+    """Most validation theorems."""
+    test_limit: int = setting(60, unit="theorems", ge=1)
+    """Most held-out theorems."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +39,7 @@ class WrittenSets:
     digests: Mapping[str, str]
 
 
-def write_theorem_sets(config: TheoremsConfig, data: DataFolder) -> WrittenSets:
+def write_theorem_sets(config: TheoremSettings, data: DataFolder) -> WrittenSets:
     """Load the three sets, refuse theorems that are in two of them, and write them as JSONL. Raises ValueError."""
     limits = {"train": None, "valid": config.valid_limit, "test": config.test_limit}
     sets = {}

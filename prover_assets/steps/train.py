@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from prover_assets.defs.configs import TrainingConfig
+from ebm.calibration_config import CalibrationConfig
+from ebm.training.config import EBMTrainingConfig
+from prover.settings import setting
 from prover_assets.protocols import LeanSource, PolicySource, Update
 from prover_assets.steps.embed import open_cache
 from prover_assets.steps.theorem_sets import load_written
@@ -20,8 +22,13 @@ if TYPE_CHECKING:
 
     from prover.policy.base import FingerprintedPolicy
 
-HEAD_FIELDS = ("d_hidden1", "d_hidden2", "dropout")
-OWN_FIELDS = (*HEAD_FIELDS, "valid_fraction", "history", "calibration_expansions", "betas")
+
+@dataclass(frozen=True, slots=True)
+class HistorySettings:
+    """Which iterations an energy model learns from."""
+
+    history: int = setting(0, unit="iterations", ge=0)
+    """Train on this many of the latest iterations; 0 means on all so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +47,23 @@ class Trained:
 
 
 def train_head(
-    config: TrainingConfig,
+    config: EBMTrainingConfig,
+    head: Mapping[str, Any],
     data: DataFolder,
     iteration: IterationFolder,
     history: Sequence[IterationFolder],
     policy: PolicySource,
     update: Update,
 ) -> Trained:
-    """Train on the trajectories of `history`, into the iteration's checkpoint folder."""
+    """Train on the trajectories of `history`, into the iteration's checkpoint folder.
+
+    head: settings of `EnergyHeadConfig` by name; the width of its input is the policy's.
+    """
     from ebm.checkpoint import checkpoint_id
-    from ebm.model.energy_head import EnergyHeadConfig
-    from ebm.training.config import EBMTrainingConfig
+    from ebm.head_config import EnergyHeadConfig
     from ebm.training.from_files import train_from_files
 
     iteration.verdict.unlink(missing_ok=True)  # until it is judged again, nothing may use what is written now
-    values = config.model_dump()
     model = policy.load()
     require_same_policy(iteration, model)
     with open_cache(data, model) as cache, torch_threads(1 if model.encoding_width < 1024 else os.cpu_count() or 1):
@@ -62,10 +71,9 @@ def train_head(
             [folder.trajectories.nodes for folder in history],
             model,
             iteration.checkpoint,
-            EBMTrainingConfig.from_dict({key: value for key, value in values.items() if key not in OWN_FIELDS}),
-            head_config=EnergyHeadConfig(model.encoding_width, **{name: values[name] for name in HEAD_FIELDS}),
+            config,
+            head_config=EnergyHeadConfig(model.encoding_width, **head),
             cache=cache,
-            valid_fraction=config.valid_fraction,
             on_metrics=lambda step, metrics: update(step, config.total_steps, metrics.display()),
         )
     if result.status == "interrupted":
@@ -107,7 +115,7 @@ def torch_threads(count: int) -> Iterator[None]:
 
 
 def calibrate_head(
-    config: TrainingConfig,
+    config: CalibrationConfig,
     data: DataFolder,
     iteration: IterationFolder,
     history: Sequence[IterationFolder],
@@ -120,13 +128,14 @@ def calibrate_head(
     from ebm.checkpoint import checkpoint_id, write_calibration
     from ebm.inference import load_scorer
     from prover.search import SearchConfig, SearchMemo
+    from prover.search.modes import CALIBRATED
     from prover.trajectory import read_trajectories
     from prover.trajectory.labels import merge_labels
 
     manifest = read_manifest(iteration.trajectories)
     assert manifest is not None, "training has read these trajectories"
     theorems = list(load_written(data, "valid"))
-    settings = {**manifest.settings, "max_expansions": config.calibration_expansions, "mode": "calibrated"}
+    settings = {**manifest.settings, "max_expansions": config.calibration_expansions, "mode": CALIBRATED}
     model = policy.load()
     tried = 0
     beta_now: float | None = None

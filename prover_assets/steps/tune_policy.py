@@ -6,9 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from prover_assets.defs.configs import PolicyTuningConfig
+from prover.evaluation.budgets import budgets_up_to
+from prover.policy.finetune_config import FineTuneConfig
+from prover.search.modes import POLICY_MEAN
+from prover.settings import checked, setting
 from prover_assets.protocols import LeanSource, PolicySource, Update
 from prover_assets.steps.promote import PolicyDecision, decide_policy
 from prover_assets.steps.search import note
@@ -27,12 +30,32 @@ if TYPE_CHECKING:
 
 BEFORE, AFTER = "before", "after"
 ACCEPTED = ("progress", "complete")
-LOWEST_BUDGET = 4
-"""Where the area under the solve curve begins (expansions), as for the energy model's weight."""
 
 
 class UntunablePolicyError(ValueError):
     """The policy cannot be tuned from here. The message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class TuningSettings:
+    """What is tuned, and whether the next iterations search with the result."""
+
+    start: Literal["configured", "current"] = setting("configured", choices=("configured", "current"))
+    """configured: tune the policy as configured, on all proofs so far (errors do not add up). current: tune the one
+    that this iteration searched with, which an earlier one may have tuned."""
+    validation_expansions: int = setting(32, unit="expansions", ge=2, le=100_000)
+    """Budget per validation theorem, before and after."""
+    minimum_gain: float = setting(0.01, unit="share", ge=0, le=1)
+    """Adopt only if validation's area under the solve curve grows by this much."""
+    largest_p: float = setting(0.05, unit="probability", gt=0, le=1)
+    """Adopt only if the paired sign test gives at most this p."""
+    keep_separation: bool = True
+    """Whether a policy is turned down whose vectors lost half of what tells positive from negative."""
+    adopt: bool = True
+    """Whether a better policy is used by the next iterations, or is only reported."""
+
+    def __post_init__(self) -> None:
+        checked(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +83,21 @@ class Judged:
 
 
 def tune(
-    config: PolicyTuningConfig,
+    config: FineTuneConfig,
+    start_from: Literal["configured", "current"],
     data: DataFolder,
     iteration: IterationFolder,
     history: Sequence[IterationFolder],
     policy: PolicySource,
     update: Update,
 ) -> Tuned:
-    """Fine-tune on the certified proofs of `history`, into the iteration's folder. policy: as configured.
+    """Fine-tune on the certified proofs of `history`, into the iteration's folder.
+
+    start_from: see `TuningSettings.start`. policy: as configured.
 
     Raises UntunablePolicyError for a model behind a server, FineTuneError where nothing was proved.
     """
-    from prover.policy.finetune import FineTuneConfig, FineTuneError, fine_tune, separation_probe
+    from prover.policy.finetune import FineTuneError, fine_tune, separation_probe
     from prover.policy.weights import resolve
     from prover.trajectory import read_trajectories
     from prover.trajectory.labels import merge_labels
@@ -79,7 +105,7 @@ def tune(
     now = policy_of(data, iteration, policy).resource
     if not now.is_server:
         require_same_policy(iteration, now.load())  # what validation calls "before" is what the iteration searched with
-    start = policy if config.start == "configured" else now
+    start = policy if start_from == "configured" else now
     if start.is_server:
         raise UntunablePolicyError(
             f"the policy is served at {start.where}: its weights are not here to be tuned. Tune it where they are, or "
@@ -100,12 +126,11 @@ def tune(
         update(step, config.steps, ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
 
     policy.forget()
-    settings = config.model_dump(include=set(FineTuneConfig.__dataclass_fields__))
     result = fine_tune(
         steps,
         resolve(start.where or None),
         iteration.tuned_policy,
-        FineTuneConfig(**settings),
+        config,
         probe=separation_probe(rows),
         name=f"{iteration.key}-tuned",
         device=start.device or None,
@@ -131,7 +156,7 @@ def _steps_of(rows: Mapping[str, "pl.DataFrame"]) -> tuple[list["ProvedStep"], l
 
 
 def judge(
-    config: PolicyTuningConfig,
+    config: TuningSettings,
     data: DataFolder,
     iteration: IterationFolder,
     lean: LeanSource,
@@ -150,7 +175,7 @@ def judge(
     manifest = require_complete(iteration.trajectories, f"trajectories of {iteration.key}")
     theorems = list(load_written(data, "valid"))
     budget = config.validation_expansions
-    settings = {**manifest.settings, "max_expansions": budget, "mode": "policy-mean"}
+    settings = {**manifest.settings, "max_expansions": budget, "mode": POLICY_MEAN}
     now = policy_of(data, iteration, policy).resource
     accepted, tried = {}, {}
     with tempfile.TemporaryDirectory(dir=data.root, prefix=".policy-validation-") as folder:
@@ -171,7 +196,7 @@ def judge(
                     ),
                 )
                 accepted[name], tried[name] = _accepted(files[name])
-        budgets = [b for b in (4, 8, 16, 32, 64, 128, 256) if LOWEST_BUDGET <= b < budget]
+        budgets = budgets_up_to(budget)[:-1]
         comparison = compare_runs(
             files[BEFORE], files[AFTER], [*(budgets or [max(1, budget - 1)]), budget], names=(BEFORE, AFTER)
         )

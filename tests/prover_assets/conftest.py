@@ -187,6 +187,7 @@ class Project:
             "trajectories": {"n_theorems": 24, "max_expansions": 24, "n_candidates": 5},
             "ebm_checkpoint": {
                 "total_steps": 120,
+                "lr": 1e-3,
                 "batch_size": 32,
                 "warmup_steps": 10,
                 "d_hidden1": 16,

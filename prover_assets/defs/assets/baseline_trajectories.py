@@ -10,12 +10,13 @@ from prover_assets.defs.assets.searches import (
     search_data_version,
 )
 from prover_assets.defs.configs import HeldOutConfig
+from prover_assets.defs.launchpad import settings_from
 from prover_assets.defs.resources import DataResource, LeanResource, PolicyResource
 from prover_assets.defs.step import GROUP, LEAN_POOL, OWNERS, step
 from prover_assets.defs.tracking import MlflowResource
 from prover_assets.operate.versions import step_version
 from prover_assets.report.facts import invalid_theorems, read, search_counts
-from prover_assets.steps.search import search_baseline
+from prover_assets.steps.search import HeldOutSearch, search_baseline
 from prover_assets.store.policy import baseline_files, newest_policy
 
 
@@ -46,7 +47,7 @@ def baseline_trajectories(
     with step(context, data, mlflow, config, lean=lean, policy=policy) as work:
         with work.reporter.stage("search held-out theorems, policy") as update:
             in_use = newest_policy(work.data, policy)
-            manifest = search_baseline(config.model_dump(), work.data, lean, in_use, update)
+            manifest = search_baseline(settings_from(config, HeldOutSearch), work.data, lean, in_use, update)
         files = baseline_files(work.data, in_use)
         summary = read(files.summary)
         return work.result(

@@ -5,7 +5,11 @@ from dataclasses import asdict
 
 import dagster as dg
 
+from ebm.calibration_config import CalibrationConfig
+from ebm.head_config import EnergyHeadConfig
+from ebm.training.config import EBMTrainingConfig
 from prover_assets.defs.configs import TrainingConfig
+from prover_assets.defs.launchpad import settings_from, values_from
 from prover_assets.defs.metadata import figure
 from prover_assets.defs.partitions import iteration_partitions
 from prover_assets.defs.resources import DataResource, LeanResource, PolicyResource
@@ -15,7 +19,7 @@ from prover_assets.operate.versions import step_version
 from prover_assets.report import plots
 from prover_assets.report.facts import markdown_table
 from prover_assets.steps.history import iterations_until
-from prover_assets.steps.train import Trained, calibrate_head, train_head
+from prover_assets.steps.train import HistorySettings, Trained, calibrate_head, train_head
 from prover_assets.store.files import digest_of, write_json
 from prover_assets.store.manifest import read_manifest
 from prover_assets.store.verdict import judge, write_verdict
@@ -63,15 +67,26 @@ def ebm_checkpoint(
         in_use = work.policy_of(policy)
         work.require_baseline_to_measure_against(lean, in_use)
         model = in_use.resource
-        history = iterations_until(work.data, work.iteration, config.history)
+        latest = settings_from(config, HistorySettings).history
+        history = iterations_until(work.data, work.iteration, latest)
         with work.reporter.stage("train the energy model") as update:
-            trained = train_head(config, work.data, work.iteration, history, model, update)
+            trained = train_head(
+                settings_from(config, EBMTrainingConfig),
+                values_from(config, EnergyHeadConfig),
+                work.data,
+                work.iteration,
+                history,
+                model,
+                update,
+            )
         checks = _checks(trained)
         passed = all(found.passed for found in checks if found.check_name in BLOCKING)
         evidence = None
         if passed:  # a model that is not sound is not worth a search
             with work.reporter.stage("choose its weight on validation") as update:
-                evidence = calibrate_head(config, work.data, work.iteration, history, lean, model, update)
+                evidence = calibrate_head(
+                    settings_from(config, CalibrationConfig), work.data, work.iteration, history, lean, model, update
+                )
             write_json(work.iteration.evidence, asdict(evidence[0]))
         for folder in history:
             manifest = read_manifest(folder.trajectories)
@@ -111,13 +126,13 @@ def ebm_checkpoint(
             "path": dg.MetadataValue.path(str(work.iteration.checkpoint)),
         }
         if evidence is not None:
-            chosen, facts = evidence
-            work.run.summary({"beta": chosen.beta, "validation_area": chosen.area})
-            work.run.summary({"validation_area_policy": chosen.policy_area})
+            found, facts = evidence
+            work.run.summary({"beta": found.beta, "validation_area": found.area})
+            work.run.summary({"validation_area_policy": found.policy_area})
             metadata |= {
-                "beta": chosen.beta,
-                "validation_area": chosen.area,
-                "validation_area_policy": chosen.policy_area,
+                "beta": found.beta,
+                "validation_area": found.area,
+                "validation_area_policy": found.policy_area,
                 "validation": dg.MetadataValue.md(
                     markdown_table(
                         ["beta", "area under the solve curve", "solved"],

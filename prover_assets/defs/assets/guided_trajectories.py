@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from prover.search.modes import CALIBRATED, RANDOM_ENERGY
 from prover_assets.defs.assets.searches import (
     BLOCKING,
     describe_search,
@@ -10,13 +11,14 @@ from prover_assets.defs.assets.searches import (
     search_data_version,
 )
 from prover_assets.defs.configs import GuidedConfig
+from prover_assets.defs.launchpad import settings_from
 from prover_assets.defs.partitions import iteration_partitions
 from prover_assets.defs.resources import DataResource, LeanResource, PolicyResource
 from prover_assets.defs.step import GROUP, LEAN_POOL, OWNERS, step
 from prover_assets.defs.tracking import MlflowResource
 from prover_assets.operate.versions import step_version
 from prover_assets.report.facts import invalid_theorems, read, search_counts
-from prover_assets.steps.head_seeds import search_with_further_heads
+from prover_assets.steps.head_seeds import GuidedSettings, search_with_further_heads
 from prover_assets.steps.history import iterations_until
 from prover_assets.steps.search import require_baseline, search_guided
 
@@ -51,13 +53,14 @@ def guided_trajectories(
             with work.reporter.stage("search held-out theorems, policy") as update:
                 require_baseline(work.data, lean, in_use, update)
         with work.reporter.stage("search held-out theorems, guided") as update:
-            manifest = search_guided(work.data, work.iteration, lean, in_use, update, mode="calibrated")
-        if config.random_control:
+            manifest = search_guided(work.data, work.iteration, lean, in_use, update, mode=CALIBRATED)
+        wanted = settings_from(config, GuidedSettings)
+        if wanted.random_control:
             with work.reporter.stage("search held-out theorems, random") as update:
-                search_guided(work.data, work.iteration, lean, in_use, update, mode="random-energy")
+                search_guided(work.data, work.iteration, lean, in_use, update, mode=RANDOM_ENERGY)
         with work.reporter.stage("train and search, other head seeds") as update:
             history = iterations_until(work.data, work.iteration)
-            search_with_further_heads(config.head_seeds - 1, work.data, work.iteration, history, lean, in_use, update)
+            search_with_further_heads(wanted.head_seeds - 1, work.data, work.iteration, history, lean, in_use, update)
         # Taken from the baseline: no settings of this asset, but they decide its result.
         work.run.params({"search": manifest.settings}, parent_prefix="guided_trajectories")
         files = work.iteration.guided

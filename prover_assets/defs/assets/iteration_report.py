@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from prover_assets.defs.configs import ReportConfig
+from prover_assets.defs.launchpad import settings_from
 from prover_assets.defs.metadata import figure
 from prover_assets.defs.opening import open_iteration
 from prover_assets.defs.partitions import iteration_partitions
@@ -29,8 +30,8 @@ from prover_assets.report.tables import (
     wall_line,
 )
 from prover_assets.report.write import pictures_of, write_page
-from prover_assets.steps.compare import GUIDED, POLICY, Compared, compare
-from prover_assets.steps.promote import crown, decide
+from prover_assets.steps.compare import GUIDED, POLICY, Compared, ComparisonSettings, compare
+from prover_assets.steps.promote import PromotionSettings, crown, decide
 from prover_assets.steps.theorem_sets import SPLITS, lint_of, load_written
 from prover_assets.store.champion import ChampionRecord, evidence_of, starting_champion
 from prover_assets.store.files import digest_of, read_json, write_json
@@ -83,11 +84,13 @@ def iteration_report(
     with step(context, data, mlflow, config, policy=policy) as work:
         with work.reporter.stage("compare and report") as update:
             in_use = work.policy_of(policy)
-            compared = compare(work.data, work.iteration, lean, in_use, config.budgets)
+            compared = compare(
+                work.data, work.iteration, lean, in_use, settings_from(config, ComparisonSettings).budgets
+            )
             update(1, 1, "")
         old = starting_champion(work.iteration)
         evidence = evidence_of(work.iteration)
-        decision = decide(evidence, old, minimum_gain=config.minimum_gain, promote=config.promote)
+        decision = decide(evidence, old, settings_from(config, PromotionSettings))
         champion = crown(work.data, work.iteration, decision, evidence, old)
         if decision.promoted and work.run.client is not None:
             promote_version(work.run.client, mlflow.registered_model, evidence.ebm_id)

@@ -4,7 +4,9 @@ from typing import Any
 
 import dagster as dg
 
+from prover.policy.finetune_config import FineTuneConfig
 from prover_assets.defs.configs import PolicyTuningConfig
+from prover_assets.defs.launchpad import settings_from
 from prover_assets.defs.metadata import figure
 from prover_assets.defs.opening import open_iteration
 from prover_assets.defs.partitions import iteration_partitions
@@ -16,7 +18,7 @@ from prover_assets.report import plots
 from prover_assets.report.facts import markdown_table
 from prover_assets.report.tables import paired_lines, solved_table, transposed, tuning_table
 from prover_assets.steps.history import iterations_until
-from prover_assets.steps.tune_policy import adopt, judge, tune, write_tuning
+from prover_assets.steps.tune_policy import TuningSettings, adopt, judge, tune, write_tuning
 from prover_assets.store.files import digest_of
 
 SEPARATION, UNSEEN = "vectors_keep_apart", "unseen_proofs_likelier"
@@ -61,12 +63,15 @@ def policy_checkpoint(
     policy before it is left out.
     """
     with step(context, data, mlflow, config, lean=lean, policy=policy) as work:
+        wanted = settings_from(config, TuningSettings)
         history = iterations_until(work.data, work.iteration)
         with work.reporter.stage("tune the policy on proofs") as update:
-            tuned = tune(config, work.data, work.iteration, history, policy, update)
+            tuned = tune(
+                settings_from(config, FineTuneConfig), wanted.start, work.data, work.iteration, history, policy, update
+            )
         result = tuned.result
         with work.reporter.stage("search validation, before and after") as update:
-            judged = judge(config, work.data, work.iteration, lean, policy, bool(result.warnings), update)
+            judged = judge(wanted, work.data, work.iteration, lean, policy, bool(result.warnings), update)
         record = adopt(work.data, work.iteration, judged.decision, policy)
         open_iteration(context, work.data, work.iteration.following.key)
         found = write_tuning(work.iteration, tuned, judged, record)

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from prover_assets.defs.configs import EmbeddingsConfig
+from prover_assets.defs.launchpad import settings_from
 from prover_assets.defs.metadata import figure, inline_table
 from prover_assets.defs.partitions import iteration_partitions
 from prover_assets.defs.resources import DataResource, PolicyResource
@@ -10,7 +11,7 @@ from prover_assets.defs.step import GPU_POOL, GROUP, OWNERS, check, step
 from prover_assets.defs.tracking import MlflowResource
 from prover_assets.operate.versions import step_version
 from prover_assets.report import plots
-from prover_assets.steps.embed import embed_states
+from prover_assets.steps.embed import EmbeddingSettings, embed_states
 from prover_assets.steps.history import iterations_until
 from prover_assets.store.files import digest_of
 
@@ -52,7 +53,7 @@ def state_embeddings(
                 iterations_until(work.data, work.iteration),
                 work.data,
                 model,
-                batch_size=config.batch_size,
+                batch_size=settings_from(config, EmbeddingSettings).batch_size,
                 update=update,
             )
             update(done.requested, done.requested, f"{done.encoded} encoded, {done.cached} in the cache")

@@ -3,13 +3,14 @@
 import dagster as dg
 
 from prover_assets.defs.configs import TheoremsConfig
+from prover_assets.defs.launchpad import settings_from
 from prover_assets.defs.metadata import inline_table
 from prover_assets.defs.partitions import ITERATION
 from prover_assets.defs.resources import DataResource
 from prover_assets.defs.step import GROUP, OWNERS, check, step
 from prover_assets.defs.tracking import MlflowResource
 from prover_assets.operate.versions import step_version
-from prover_assets.steps.theorem_sets import SPLITS, lint_of, write_theorem_sets
+from prover_assets.steps.theorem_sets import SPLITS, TheoremSettings, lint_of, write_theorem_sets
 from prover_assets.store.files import digest_of
 from prover_assets.store.iterations import FIRST_ITERATION
 
@@ -41,7 +42,7 @@ def theorems(
     to materialize.
     """
     with step(context, data, mlflow, config) as work:
-        written = write_theorem_sets(config, work.data)
+        written = write_theorem_sets(settings_from(config, TheoremSettings), work.data)
         if not context.instance.get_dynamic_partitions(ITERATION):
             context.instance.add_dynamic_partitions(ITERATION, [FIRST_ITERATION])
         for split in SPLITS:

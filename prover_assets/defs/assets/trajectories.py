@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from prover.search.config import SearchConfig
 from prover_assets.defs.assets.searches import (
     BLOCKING,
     describe_search,
@@ -10,6 +11,7 @@ from prover_assets.defs.assets.searches import (
     search_data_version,
 )
 from prover_assets.defs.configs import TrajectoriesConfig
+from prover_assets.defs.launchpad import settings_from
 from prover_assets.defs.partitions import iteration_partitions
 from prover_assets.defs.resources import DataResource, LeanResource, PolicyResource
 from prover_assets.defs.step import GROUP, LEAN_POOL, OWNERS, check, step
@@ -25,7 +27,7 @@ from prover_assets.report.facts import (
 )
 from prover_assets.steps.history import iterations_before
 from prover_assets.steps.labels import length_drift, negative_noise
-from prover_assets.steps.search import search_training
+from prover_assets.steps.search import WindowSettings, search_training
 
 LABELS, NOISE, DRIFT = "both_labels", "label_noise", "states_as_before"
 MOST_NOISE, MOST_DRIFT = 0.9, 0.5
@@ -78,8 +80,9 @@ def trajectories(
         work.require_baseline_to_measure_against(lean, in_use)
         model = in_use.resource
         iterations_before(work.data, work.iteration)  # what this iteration will learn from: damage is said before work
+        search, window = settings_from(config, SearchConfig), settings_from(config, WindowSettings)
         with work.reporter.stage("search training theorems") as update:
-            manifest = search_training(config, work.data, work.iteration, lean, model, update)
+            manifest = search_training(search, window, work.data, work.iteration, lean, model, update)
         files = work.iteration.trajectories
         nodes, summary = read(files.nodes), read(files.summary)
         labels = label_counts(nodes)

@@ -9,11 +9,15 @@ import dagster as dg
 import pytest
 from pydantic import ValidationError
 
+from ebm.training.config import EBMTrainingConfig
+from prover.policy.finetune_config import FineTuneConfig
+from prover.search.config import SearchConfig
+from prover.settings import settings_of
 from prover_assets.definitions import defs
 from prover_assets.defs import configs
 from prover_assets.defs.executors import iteration_executor
+from prover_assets.defs.launchpad import launchpad, settings_from
 from prover_assets.operate.presets import PRESETS, PresetError, load_run_config
-from prover_assets.operate.versions import code_version
 from prover_assets.store.layout import DataFolder
 from prover_assets.ui import commands
 
@@ -142,19 +146,36 @@ def test_values_out_of_bounds_and_unknown_keys_are_refused_before_a_run():
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets_fit_the_job(preset):
-    dg.validate_run_config(defs.resolve_job_def("first_iteration"), load_run_config(preset))
+    dg.validate_run_config(defs.resolve_job_def("first_policy_iteration"), load_run_config(preset))
 
 
-def test_the_demo_preset_is_the_defaults():
-    for name, settings in load_run_config("demo")["ops"].items():
-        config = {
-            "theorems": configs.TheoremsConfig,
-            "baseline_trajectories": configs.HeldOutConfig,
-            "trajectories": configs.TrajectoriesConfig,
-            "ebm_checkpoint": configs.TrainingConfig,
-            "iteration_report": configs.ReportConfig,
-        }[name]
-        assert config(**settings["config"]) == config()
+def test_the_demonstration_has_values_of_its_own_in_its_preset_alone():
+    demo = {name: entry["config"] for name, entry in load_run_config("demo")["ops"].items()}
+    for name, config in demo.items():
+        configs.BY_ASSET[name](**config)
+    assert demo["ebm_checkpoint"]["lr"] == 1e-3
+    assert EBMTrainingConfig().lr == configs.TrainingConfig().lr == 1e-4
+    assert demo["policy_checkpoint"]["steps"] == 600
+    assert FineTuneConfig().steps == configs.PolicyTuningConfig().steps == 300
+    assert SearchConfig().time_limit_s == configs.TrajectoriesConfig().time_limit_s == 600
+
+
+@pytest.mark.parametrize("asset", configs.OWNERS)
+def test_every_setting_of_an_asset_is_the_one_that_its_owner_declares(asset):
+    shown = configs.BY_ASSET[asset].model_fields
+    declared = {name: found for owner in configs.OWNERS[asset] for name, found in settings_of(owner).items()}
+    assert set(shown) == set(declared) - configs.NOT_SHOWN.get(asset, frozenset())
+    for name, field in shown.items():
+        default = declared[name].default
+        assert field.default == (list(default) if isinstance(default, tuple) else default)
+        assert field.description == declared[name].described()
+    for owner in configs.OWNERS[asset]:
+        assert settings_from(configs.BY_ASSET[asset](), owner) is not None
+
+
+def test_a_setting_that_two_owners_declare_is_refused():
+    with pytest.raises(ValueError, match="max_expansions is declared twice"):
+        launchpad(SearchConfig, SearchConfig)
 
 
 def test_a_preset_that_is_not_there_is_refused(tmp_path):
@@ -185,10 +206,3 @@ def test_the_executor_is_in_process_by_default_and_never_forks(settings, expecte
     mapped.pop("retries")
     assert {kind: mapped} == expected
     assert not process_config(iteration_executor.config_schema.config_type, {"kind": "fork"}).success
-
-
-def test_a_code_version_follows_the_files_it_names():
-    assert code_version("prover/search") == code_version("prover/search")
-    assert code_version("prover/search") != code_version("prover/trajectory")
-    with pytest.raises(FileNotFoundError, match="has been moved"):
-        code_version("prover/no_such_module.py")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from prover_assets.steps.promote import decide
+from prover_assets.steps.promote import PromotionSettings, decide
 from prover_assets.store.champion import POLICY_ALONE, ChampionRecord, Evidence, read_champion_of, write_champion
 from prover_assets.store.files import DamagedFile, write_json
 from prover_assets.store.layout import DataFolder
@@ -27,13 +27,13 @@ CHAMPION = ChampionRecord("ebm-old", "champions/ebm-old", "iter_000", "", eviden
     ],
 )
 def test_promotion_follows_validation(new, champion, promoted, words):
-    decision = decide(new, champion, minimum_gain=0.01)
+    decision = decide(new, champion, PromotionSettings())
     assert decision.promoted is promoted
     assert words in decision.reason
 
 
 def test_promotion_can_be_switched_off():
-    assert not decide(evidence(0.9), POLICY_ALONE, minimum_gain=0.01, promote=False).promoted
+    assert not decide(evidence(0.9), POLICY_ALONE, PromotionSettings(promote=False)).promoted
 
 
 def test_a_champion_record_survives_being_written_down(tmp_path):

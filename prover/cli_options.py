@@ -1,0 +1,29 @@
+"""Command-line options for settings: type, bounds, default and help as the dataclass declares them."""
+
+from typing import Any
+
+import typer
+
+from prover.settings import settings_of
+
+
+def option(owner: type[Any], name: str, *flags: str) -> Any:
+    """An option for the setting `name` of a settings dataclass, for `Annotated[TYPE | None, option(...)] = None`.
+
+    flags: names of the option, where it is not called as the setting is. The option's own default is None, so that a
+    file of settings is overridden only by what was given; the help shows the default of the setting.
+    """
+    declared = settings_of(owner)[name]
+    limits = declared.limits
+    bounds: dict[str, Any] = {"min": limits.ge, "max": limits.le} if declared.type in (int, float) else {}
+    choices = f" One of {', '.join(limits.choices)}." if limits.choices else ""
+    return typer.Option(
+        *flags,
+        help=f"{declared.described()}{choices} [default: {declared.shown_default()}]",
+        **{key: bound for key, bound in bounds.items() if bound is not None},
+    )
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """The options that were given, by the name of the setting."""
+    return {name: value for name, value in values.items() if value is not None}

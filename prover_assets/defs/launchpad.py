@@ -1,0 +1,75 @@
+"""From the dataclasses that declare settings to what Dagster's Launchpad shows and checks."""
+
+from collections.abc import Collection, Mapping
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+import dagster as dg
+from pydantic import Field, create_model, model_validator
+
+from prover.settings import Setting, settings_of
+
+T = TypeVar("T")
+
+
+def launchpad(*owners: type[Any], without: Collection[str] = ()) -> Any:
+    """A Dagster config with the settings of all `owners` side by side: names, types, defaults, bounds and help.
+
+    without: settings that are not for an asset. Raises ValueError where two owners declare the same name.
+    """
+    chosen: dict[str, Any] = {}
+    for owner in owners:
+        for name, declared in settings_of(owner).items():
+            if name in chosen:
+                raise ValueError(f"the setting {name} is declared twice, the second time by {owner.__name__}")
+            if name not in without:
+                chosen[name] = (_type(declared), _field(declared))
+
+    def fits_together(config: Any) -> Any:
+        for owner in owners:
+            try:
+                settings_from(config, owner)
+            except ValueError as error:
+                raise ValueError(str(error).replace(f"{owner.__name__}.", "")) from None
+        return config
+
+    checks: dict[str, Any] = {"fits_together": model_validator(mode="after")(fits_together)}
+    return create_model(
+        f"{owners[0].__name__}Launchpad",
+        __base__=dg.Config,
+        __doc__=owners[0].__doc__,
+        __validators__=checks,
+        **chosen,
+    )
+
+
+def values_from(config: dg.Config, owner: type[Any]) -> dict[str, Any]:
+    """The settings of one owner in a config, by name."""
+    given: Mapping[str, Any] = config.model_dump()
+    return {
+        name: tuple(given[name]) if isinstance(given[name], list) else given[name]
+        for name in settings_of(owner)
+        if name in given
+    }
+
+
+def settings_from(config: dg.Config, owner: type[T]) -> T:
+    """One owner's settings, as it declares them. Fields that are no settings (of the data, not of the run) are 1."""
+    needed = {name: 1 for name in owner.__dataclass_fields__ if name not in settings_of(owner)}  # type: ignore[attr-defined]
+    return owner(**needed, **values_from(config, owner))
+
+
+def _type(declared: Setting) -> Any:
+    """The type as Dagster knows it: lists for tuples, an enumeration where there are choices."""
+    if declared.limits.choices:
+        return Literal[declared.limits.choices]
+    if get_origin(declared.type) in (Union, UnionType):
+        return declared.type
+    return list[get_args(declared.type)[0]] if get_origin(declared.type) is tuple else declared.type  # type: ignore[misc]
+
+
+def _field(declared: Setting) -> Any:
+    limits = declared.limits
+    default = list(declared.default) if isinstance(declared.default, tuple) else declared.default
+    bounds = {name: getattr(limits, name) for name in ("ge", "gt", "le", "lt") if getattr(limits, name) is not None}
+    return Field(default=default, description=declared.described(), **bounds)
