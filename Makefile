@@ -36,8 +36,9 @@ run: $(STAMP) ## run the next iteration (iter_000 first) and print what it found
 ui: $(STAMP) ## Dagster (webserver and daemon) and MLflow on 127.0.0.1; Ctrl-C stops them
 	@$(PY) -m prover_assets.ui $(ARGS)
 
+# One thread per worker process: there is one process per core already.
 test: $(STAMP) ## the test suite (ARGS=--ui: also with the servers, a browser and Postgres)
-	@$(PY) -m pytest -n auto --dist loadgroup $(ARGS)
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m pytest -n auto --dist loadgroup $(ARGS)
 
 mutants: $(STAMP) ## put small faults into the code and count those that no test notices (slow; ARGS="--only ebm/model")
 	@$(PY) tools/mutants.py $(ARGS)

@@ -56,6 +56,7 @@ def test_batches_hold_every_state_with_its_own_size(states: list[SizedState]) ->
     assert sorted(found) == sorted((tuple(e.ids), e.size) for e in examples)
 
 
+@pytest.mark.slow  # trains two policies
 def test_the_objective_reaches_the_pooled_vectors(tmp_path: Path) -> None:
     """Training with the proof-size loss tells sizes apart that training without it does not."""
     from prover.policy.tiny.train import TinyTrainingConfig, train
