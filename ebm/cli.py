@@ -16,6 +16,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from ebm.training.config import EBMTrainingConfig
+from prover.cli_options import option
+from prover.policy import DEFAULT_POOLING
+
 if TYPE_CHECKING:
     from ebm.training.from_files import DatasetSummary, TrainResult
     from ebm.training.metrics import EBMMetrics
@@ -43,7 +47,7 @@ def train_ebm(
         str | None, typer.Option(help="Policy: a folder in Hugging Face format or a hub id. Default: the shipped one.")
     ] = None,
     pooling: Annotated[
-        str | None, typer.Option(help="How hidden states become one vector. [default: mean+max+early]")
+        str | None, typer.Option(help=f"How hidden states become one vector. [default: {DEFAULT_POOLING}]")
     ] = None,
     resume_from: Annotated[
         Path | None,
@@ -55,24 +59,18 @@ def train_ebm(
             help="Begin with the weights of the head in this folder, or of `champion`: a new run, on any trajectories."
         ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Gradient steps. [default: 50000]")] = None,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate. [default: 0.0001]")] = None,
-    warmup_steps: Annotated[int | None, typer.Option(min=0, help="Steps of linear warm-up. [default: 1000]")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Positives a step. [default: 32]")] = None,
-    k_negatives: Annotated[int | None, typer.Option(min=1, help="Negatives of each positive. [default: 4]")] = None,
-    depth_loss_weight: Annotated[float | None, typer.Option(min=0, help="Of the depth loss. [default: 0.3]")] = None,
-    valid_fraction: Annotated[
-        float | None,
-        typer.Option(min=0, max=0.9, help="Share of theorems held out for early stopping; 0 for none. [default: 0.1]"),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Of initialisation, sampling and dropout. [default: 0]")
-    ] = None,
-    checkpoint_interval: Annotated[
-        int | None, typer.Option(min=1, help="Steps between checkpoints. [default: 5000]")
-    ] = None,
+    steps: Annotated[int | None, option(EBMTrainingConfig, "total_steps", "--steps")] = None,
+    lr: Annotated[float | None, option(EBMTrainingConfig, "lr")] = None,
+    warmup_steps: Annotated[int | None, option(EBMTrainingConfig, "warmup_steps")] = None,
+    batch_size: Annotated[int | None, option(EBMTrainingConfig, "batch_size")] = None,
+    k_negatives: Annotated[int | None, option(EBMTrainingConfig, "k_negatives")] = None,
+    depth_loss_weight: Annotated[float | None, option(EBMTrainingConfig, "depth_loss_weight")] = None,
+    valid_fraction: Annotated[float | None, option(EBMTrainingConfig, "valid_fraction")] = None,
+    seed: Annotated[int | None, option(EBMTrainingConfig, "seed")] = None,
+    checkpoint_interval: Annotated[int | None, option(EBMTrainingConfig, "checkpoint_interval")] = None,
     config: Annotated[
-        Path | None, typer.Option(help="JSON file with training settings by name; options here go before it.")
+        Path | None,
+        typer.Option(help="JSON file of training settings by name; options given here override it."),
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda. [default: a GPU if there is one]")] = None,
     threads: Annotated[
@@ -122,7 +120,7 @@ def train_ebm(
         train_from_files,
     )
     from ebm.training.from_files import TrainingData
-    from prover.policy import DEFAULT_POOLING, load_policy
+    from prover.policy import load_policy
     from prover.policy.weights import PolicyLoadError, checked_device
 
     with _as_usage_problems(PolicyLoadError):
@@ -187,8 +185,6 @@ def _threads_for(width: int) -> int:
 
 def _settings(config: Path | None, options: dict[str, Any], resume_from: Path | None) -> Any:
     """Training settings: the defaults or those resumed from, then the file's, then the options'."""
-    from ebm.training.config import EBMTrainingConfig
-
     values: dict[str, Any] = {}
     if resume_from is not None:
         from ebm.training.resume import resume_from_checkpoint

@@ -1,4 +1,4 @@
-"""Commands that need iterations: `prover compare`, `prover clean-iterations`. Heavy imports are inside."""
+"""Commands over iterations and their settings: `compare`, `clean-iterations`, `settings`. Heavy imports are inside."""
 
 import json
 import sys
@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this package to `prover`."""
     app.command(name="compare")(compare)
     app.command(name="clean-iterations")(clean_iterations)
+    app.command(name="settings")(settings)
 
 
 def compare(
@@ -87,3 +88,10 @@ def clean_iterations(
         return
     carry_out(data, chosen)
     print(f"{total:9.1f} MB removed")
+
+
+def settings() -> None:
+    """Print every setting of a run configuration, with its default, unit and bounds, as Markdown (docs/settings.md)."""
+    from prover_assets.operate.settings_tables import markdown
+
+    print(markdown(), end="")

@@ -39,7 +39,7 @@ class EBMTrainingConfig:
     max_grad_norm: float = setting(1.0, unit="norm", gt=0)
     """Largest norm of the whole gradient; larger ones are scaled down to it."""
     total_steps: int = setting(50_000, unit="steps", ge=1)
-    """Gradient steps."""
+    """Gradient steps of a whole run."""
     warmup_steps: int = setting(1_000, unit="steps", ge=0)
     """Steps of linear warm-up before the cosine. A run of no more steps than this warms up over a tenth of itself."""
     batch_size: int = setting(32, unit="positives", ge=1)

@@ -16,6 +16,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 
+from prover.policy import DEFAULT_POOLING
 from prover.policy.base import PolicyCounters, PolicyError, TacticCandidate
 from prover.policy.batching import Budget, measured_budget, plan, run
 from prover.policy.beam import Completion, Ending, beam_search
@@ -23,7 +24,7 @@ from prover.policy.decoder import Decoder, PlainDecoder, TreeDecoder
 from prover.policy.encoding import encode_batch
 from prover.policy.faithful import tree_attention_is_faithful
 from prover.policy.loading import load_model, load_tokenizer
-from prover.policy.pooling import DEFAULT_POOLING, parse_pooling, pooling_name
+from prover.policy.pooling import parse_pooling, pooling_name
 from prover.policy.prefixes import shared_prefixes
 from prover.policy.prompts import PromptTemplate, get_template, prompt_key
 from prover.policy.weights import PolicyLoadError, checked_device, resolve, tokenizer_digest, weights_digest

@@ -17,7 +17,6 @@ from typing import Self
 import torch
 
 POOLING_VERSION = 1
-DEFAULT_POOLING = "mean+max+early"
 _PARTS = ("mean", "max", "last", "early")
 _COPY_NUMBERS = 2**24
 

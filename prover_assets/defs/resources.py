@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from pydantic import Field
 
+from prover.policy import DEFAULT_POOLING
 from prover_assets.store.layout import DataFolder
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class PolicyResource(dg.ConfigurableResource):
         default="",
         description="With a server: the folder of the model whose hidden vectors are used (path); a server has none.",
     )
-    pooling: str = Field(default="mean+max+early", description="How a state's hidden vectors become one vector.")
+    pooling: str = Field(default=DEFAULT_POOLING, description="How a state's hidden vectors become one vector.")
     device: str = Field(default="", description="cpu, cuda, cuda:1, mps (name). Empty: the best there is.")
     dtype: str = Field(default="", description="float32, bfloat16, float16 (name). Empty: by device.")
     template: str = Field(default="", description="Prompt template (name). Empty: the model's own.")

@@ -17,7 +17,8 @@ import torch
 from transformers import LlamaForCausalLM
 
 from prover.logic.generate import EASY
-from prover.policy.pooling import DEFAULT_POOLING, early_layer, parse_pooling, pool
+from prover.policy import DEFAULT_POOLING
+from prover.policy.pooling import early_layer, parse_pooling, pool
 from prover.policy.tiny.architecture import model_config, save_checkpoint
 from prover.policy.tiny.data import Example, NameShuffler, batches, load_pairs, tokenize_pairs
 from prover.policy.tiny.sizes import N_CLASSES, SizedExample, load_sizes, size_batches, tokenize_states
