@@ -1,4 +1,4 @@
-"""What a proof environment is: batch-first stepping of tactics, typed outcomes, certification.
+"""What a proof environment is: it steps tactics in batches, gives typed outcomes, and certifies proofs.
 
 An outcome is a type, never None or an empty string standing for "failed": a crash or a timeout is not a rejection, and
 must never become a negative label.
@@ -16,7 +16,8 @@ from prover.theorems import Theorem
 class ProofState:
     """A state as a theorem and the tactic prefix that leads to it, with the text Lean printed.
 
-    States are stepped by replaying `tactics`, never by restating `text`: names with a dagger cannot be written down.
+    States are stepped by replaying `tactics`, never by writing `text` as a new statement: Lean prints inaccessible names
+    with a dagger, and such names cannot be written.
     """
 
     theorem: Theorem
@@ -52,7 +53,7 @@ class Complete:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Lean (or the refusal list, before Lean saw it) turned the tactic down. `message` is for people."""
+    """Lean (or the refusal list, before Lean saw it) rejected the tactic. `message` is for people."""
 
     message: str
     elapsed_ms: float

@@ -42,7 +42,7 @@ def proof_text(theorem: Theorem, tactics: Sequence[str]) -> str:
 def proof_file(preamble: str, claim: ProofClaim, max_heartbeats: int) -> str:
     """A Lean file with the claim's theorem and proof, below the preamble and the theorem's header.
 
-    It sets the limit under which the claim is certified, where that is more than Lean's own.
+    It sets the heartbeat limit under which the claim is certified, if that is more than Lean's default.
     """
     head = file_head(preamble, claim.theorem.header, max_heartbeats if max_heartbeats > _LEANS_HEARTBEATS else None)
     proof = proof_text(claim.theorem, claim.tactics)

@@ -1,4 +1,4 @@
-"""One text for all statements that differ in names only, so that sets can be kept apart."""
+"""A canonical text per statement: equal for statements that differ only in names, so that sets share no theorem."""
 
 from itertools import permutations, product
 

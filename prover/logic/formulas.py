@@ -24,7 +24,7 @@ class NotPropositionalError(ValueError):
 class Formula:
     """A formula: an operator and its arguments. Build it with `Var`, `Not`, `And`, `Or`, `Imp`, `Iff`, `TRUE`, `FALSE`.
 
-    `¬p` and `p → False` are different formulas here, as they are different texts in Lean.
+    `¬p` and `p → False` are different formulas here, because Lean prints them differently.
     """
 
     op: Operator
@@ -103,7 +103,7 @@ def Iff(a: Formula, b: Formula) -> Formula:
 
 
 def rename(formula: Formula, names: dict[str, str]) -> Formula:
-    """The formula with every variable renamed; a variable that `names` lacks keeps its name."""
+    """The formula with its variables renamed. A variable that is not in `names` keeps its name."""
     if formula.op == "var":
         return Var(names.get(formula.name, formula.name))
     left = rename(formula.left, names) if formula.left is not None else None

@@ -15,7 +15,7 @@ DEFAULT_STEP_LIMIT = 200_000
 
 
 class StepLimitError(RuntimeError):
-    """The decision procedure used up its steps: nothing is known about the sequent."""
+    """The decision procedure used up its steps. Whether the sequent is provable stays unknown."""
 
 
 class Decider:
@@ -124,7 +124,7 @@ def decide(sequent: Sequent, step_limit: int = DEFAULT_STEP_LIMIT) -> bool:
 def provable(state_text: str, step_limit: int = DEFAULT_STEP_LIMIT) -> bool | None:
     """Whether every goal of a printed proof state is provable with elementary tactics.
 
-    True or False for a propositional state; None when the state is not propositional or the question hit its bound.
+    True or False for a propositional state. None if the state is not propositional, or if the step limit was reached.
     """
     try:
         return all(decide(goal, step_limit) for goal in parse_state(state_text))

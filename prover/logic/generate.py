@@ -49,7 +49,7 @@ EASY = GeneratorConfig(
 def is_interesting(sequent: Sequent, max_waste: int = 1) -> bool:
     """Provable, and not for a silly reason.
 
-    Refused: `A ∧ A` and the like anywhere; a hypothesis or antecedent that is not needed; ones that contradict each
+    Not interesting: `A ∧ A` and the like anywhere; a hypothesis or antecedent that is not needed; hypotheses that contradict each
     other, unless that is what is to be shown; more than `max_waste` parts that could be anything (see `waste`).
     """
     found, goal_formula = antecedents(sequent)
@@ -129,7 +129,7 @@ def _put(formula: Formula, path: tuple[int, ...], new: Formula) -> Formula:
 def sequents(
     config: GeneratorConfig, seed: int, exclude: Collection[str] = ()
 ) -> Iterator[tuple[Sequent, tuple[str, ...], str]]:
-    """An unlimited stream of (sequent, shortest script, canonical form), none twice and none of `exclude`.
+    """An endless stream of (sequent, shortest script, canonical form), without repetitions and without `exclude`.
 
     `exclude` holds canonical forms. The same arguments give the same stream.
     """
@@ -240,7 +240,7 @@ def shipped_theorems(shipped: ShippedConfig = ShippedConfig()) -> list[Theorem]:
 
 
 def _spread(n: int, weights: tuple[tuple[int, float], ...]) -> list[int]:
-    """`n` difficulties in proportion to their weights, mixed evenly: each next one is the most overdue."""
+    """`n` difficulties in proportion to their weights, mixed evenly: the next one is always the most overdue."""
     total = sum(weight for _, weight in weights)
     given = {steps: 0 for steps, _ in weights}
     order: list[int] = []

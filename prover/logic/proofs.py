@@ -7,9 +7,9 @@ The tactics, one line each, all intuitionistic:
     rcases h with ⟨h1, h2⟩                rcases h with h1 | h2
 
 `find_script` returns a script with the fewest tactics, found by iterative deepening over and-or search: a tactic costs
-one, the goals it leaves are proved apart, and a goal that the decision procedure refutes is not searched. Ties go to
-the tactic that comes first in the order of `Searcher._moves`, so scripts are deterministic and look alike. The
-calculus is complete (it contains the rules of LJ), so only the bounds keep a provable sequent without a script.
+one, each goal it leaves is proved separately, and goals that the decision procedure refutes are not searched. Between
+scripts of equal length, the tactic that comes first in `Searcher._moves` wins, so scripts are deterministic and look
+alike. The calculus is complete (it contains the rules of LJ): without the bounds, every provable sequent gets a script.
 """
 
 from dataclasses import dataclass
@@ -190,8 +190,8 @@ def find_script(
 ) -> tuple[str, ...] | None:
     """A shortest tactic script for a sequent, in Lean's order of goals.
 
-    None when the sequent is not provable or needs more than `max_steps` tactics. Raises ScriptLimitError when the
-    search used up `node_limit`.
+    None if the sequent is not provable or needs more than `max_steps` tactics. Raises ScriptLimitError if the search
+    used up `node_limit`.
     """
     arena = Arena()
     numbered = tuple((h.name, arena.add(h.formula)) for h in sequent.hypotheses)

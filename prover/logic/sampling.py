@@ -1,6 +1,7 @@
 """Random propositional sequents.
 
-A draw is kept as nested tuples with its truth table until it looks worth a `Formula`: nearly all draws are thrown away.
+Nearly all draws are thrown away. So a draw is kept as nested tuples with its truth table, and becomes a `Formula` only if
+it looks worth keeping.
 """
 
 import random
@@ -83,8 +84,7 @@ class Sampler:
     def promising(self) -> Sequent | None:
         """The next statement if a truth table does not speak against it, else None.
 
-        Against it: the goal does not follow from the hypotheses, or they contradict each other and are not there for
-        that.
+        It does if the goal does not follow from the hypotheses, or if they contradict each other without being meant to.
         """
         hypotheses, goal = self._draw()
         together = _ALL

@@ -1,8 +1,8 @@
 """The elementary tactics on propositional goals, as Lean performs them: states without Lean.
 
-This follows Lean's own behaviour (order of goals, order and names of hypotheses), and is tested against Lean's
-printed states. It serves training data and tests; a search always asks Lean. Only the forms that `proofs` writes are
-known; anything else is a TacticError.
+This follows Lean's own behaviour (order of goals, order and names of hypotheses) and is tested against the states that
+Lean prints. Training data and tests use it; a search always asks Lean. Only the forms that `proofs` writes are known.
+Anything else raises TacticError.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Poolings: how the token vectors of one forward pass become one vector a state. Named and versioned.
+"""Poolings: how the token vectors of one forward pass become one vector per state. Named and versioned.
 
 A pooling is a `+`-joined list of parts, each `hidden_size` wide, in the order written:
 

@@ -47,7 +47,7 @@ class AskCandidates:
 
 @dataclass(frozen=True, slots=True)
 class AskOutcomes:
-    """Answer: list[Outcome], one a tactic, in order."""
+    """Answer: list[Outcome], one per tactic, in order."""
 
     state: ProofState
     tactics: tuple[str, ...]

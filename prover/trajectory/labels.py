@@ -1,8 +1,8 @@
-"""Which states are examples of progress: labels of one search, and one label a state over many searches.
+"""Which states are examples of progress: labels of one search, and one label per state over many searches.
 
 Rules for one search:
-1. `positive`: a node with a certified completion below it, over any path of the tree (a state reached twice has two
-   parents, and both gain), with the fewest tactics to it as `remaining_depth`.
+1. `positive`: a node with a certified completion below it, along any path of the tree (a state that was reached twice has
+   two parents, and both count). `remaining_depth` is the smallest number of tactics to a completion.
 2. `negative`: any other node of a proved theorem, expanded or not.
 3. `unknown`: every node of a theorem that was not proved; a node at which a tactic timed out or crashed, unless
    positive; a claim that was not certified.
@@ -83,12 +83,13 @@ def _distances(result: "TheoremResult") -> dict[int, int]:
 
 
 def merge_labels(frame: pl.DataFrame) -> pl.DataFrame:
-    """One label a state over all searches, theorems, files and iterations: `label`, `remaining_depth` are replaced.
+    """One label per state over all searches, theorems, files and iterations. Replaces `label` and `remaining_depth`.
 
-    A state is its `state_key`, in whichever theorem it was met. Ever positive is positive, with the smallest remaining
-    depth ever seen, and so is every state whose child, in any search, is positive; else ever negative is negative; else
-    unknown. Nodes without goals keep the label of their own search: all have one key, and one claim that certifies says
-    nothing of another. Rows and their order are kept. Needs the columns theorem_name, state_key, state_id,
+    States with the same `state_key` are the same state, in whichever theorem they were met. A state is positive if any
+    search found it positive, or if a child of it is positive in any search; its remaining depth is the smallest one
+    seen. Otherwise it is negative if any search found it negative, else unknown. Nodes without goals keep the label of
+    their own search: they all have the same key, and a certified claim says nothing about another claim. Rows and their
+    order do not change. Needs the columns theorem_name, state_key, state_id,
     parent_state_id, search_id, label, remaining_depth.
     """
     node = ["search_id", "theorem_name", "state_id"]
@@ -169,7 +170,7 @@ class LabelNoise:
 
 
 def label_noise(frame: pl.DataFrame, is_provable: Callable[[str], bool | None] | None = None) -> list[LabelNoise]:
-    """For each label, how many distinct states are in fact provable: all positives should be, and many others are.
+    """For each label, how many distinct states are provable. All positives should be; many others are too.
 
     is_provable: decides a state text; None when it cannot read it. Default: `prover.logic.g4ip.provable`, which reads
     propositional states. Finished proofs are left out.

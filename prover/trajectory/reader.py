@@ -1,4 +1,4 @@
-"""Reads trajectory files, our own and those made elsewhere with the twelve interchange columns alone."""
+"""Reads trajectory files: our own, and files made elsewhere that have only the twelve interchange columns."""
 
 import glob
 from collections.abc import Iterable, Sequence
@@ -61,7 +61,7 @@ def _is_node_file(file: Path, root: Path) -> bool:
 
 
 def _is_of_something_else(file: Path) -> bool:
-    """Whether a table has none of a trajectory's columns. A file that cannot be read is not passed over in silence."""
+    """Whether a table has none of a trajectory's columns. A file that cannot be read counts as a trajectory, so that it is reported."""
     try:
         return not set(INTERCHANGE_COLUMNS) & set(pq.read_schema(file).names)
     except UNREADABLE:

@@ -1,6 +1,6 @@
 """Columns of the three files that a search leaves: nodes, attempts, summaries.
 
-`X.parquet` has a row a created node, `X.attempts.parquet` a row a tactic tried, `X.summary.parquet` a row a theorem.
+`X.parquet` has one row per node, `X.attempts.parquet` one per tactic tried, `X.summary.parquet` one per theorem.
 Rows of a theorem stand together, in order of creation. The first twelve node columns are the interchange format; files
 made elsewhere that have only those can be read too (`prover.trajectory.reader`).
 

@@ -1,4 +1,4 @@
-"""Writes trajectories: a killed run loses at most the theorems not yet flushed, and never tears or doubles a row.
+"""Writes trajectories. A killed run loses at most the theorems that were not flushed; no row is torn or written twice.
 
 While a search runs, finished theorems are flushed to part files in `X.parts/`: a batch of them, or those of the last
 seconds, whichever comes first. A part is three files (nodes,

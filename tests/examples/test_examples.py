@@ -11,7 +11,7 @@ import pytest
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 RUNS = {
-    "proof_tree.py": (["--budget", "16"], [r"^> start ", r"^> +\[1\]|^> .*⊢", r":= by\n  \S"]),
+    "proof_tree.py": (["--budget", "16"], [r"^> \[1\] start ", r"^>   \S.*⊢", r":= by\n  \S"]),
     "train_energy_model.py": (
         ["--theorems", "16", "--steps", "40"],
         [r"searched 16 theorems, proved [1-9]", r"mean energy of \d+ positive", r"mean energy of \d+ negative"],

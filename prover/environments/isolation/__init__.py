@@ -1,1 +1,1 @@
-"""What keeps untrusted tactics in: texts that are refused, and the sandbox around Lean."""
+"""Protection from untrusted tactics: the refusal list, and the sandbox around Lean."""

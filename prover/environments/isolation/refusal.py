@@ -2,7 +2,7 @@
 
 Tactic text is code, and it is pasted between lines of ours. So text passes only when it is lexically closed (it cannot
 end our block or swallow our next line), holds no word that declares, runs or fakes something, and no character that
-reads differently than it looks. Where Lean's lexer and the small one here could disagree, the text is refused.
+looks like another one. Where Lean's lexer and the small one here could disagree, the text is refused.
 
 This is the first of two layers: `sandbox` is the second, and trusts nothing here. And a proof counts only when
 certified.

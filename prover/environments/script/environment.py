@@ -1,4 +1,4 @@
-"""A proof environment over plain Lean files: one file a wave, tactics stepped by prefix replay.
+"""A proof environment over plain Lean files: one file per wave; each trial replays the tactics that lead to its state.
 
 See `source` for the method, `process` for the processes. Nothing here keeps a state in Lean: a
 state is its tactic prefix, so a process may die, be split or be thrown away at any time.
@@ -375,5 +375,5 @@ class LeanScript:
 
 
 def default_workers() -> int:
-    """Lean processes at a time: one a core, at most 8."""
+    """Lean processes at a time: one per core, at most 8."""
     return max(1, min(8, os.cpu_count() or 1))
