@@ -172,6 +172,7 @@ class ContrastiveIndex:
 
     @property
     def all_negatives(self) -> list[int]:
+        """Row numbers of the negative states."""
         return self.negatives.tolist()
 
     def _by_theorem(self, rows: np.ndarray) -> dict[str, list[int]]:

@@ -56,8 +56,8 @@ def open_environment(
 
     kind: "embedded" (the wheel's Lean with our prelude), "lean" (a `lean` on the PATH), "project" (`lake env lean` in
     `lean_project`) or "repl" (lean-interact servers in `lean_project`). workers: Lean processes at a time; default: one
-    per core (2 for "repl"). limits: `ReplLimits` for "repl", else `LeanLimits`. Raises ValueError for an unknown kind, a
-    missing project or the wrong limits, LeanUnavailable when there is no such Lean.
+    per core (2 for "repl"). limits: `ReplLimits` for "repl", else `LeanLimits`. Raises ValueError for an unknown kind,
+    a missing project or the wrong limits, LeanUnavailable when there is no such Lean.
     """
     from prover.environments.script.environment import LeanLimits, LeanScript, default_workers
 

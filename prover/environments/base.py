@@ -16,8 +16,8 @@ from prover.theorems import Theorem
 class ProofState:
     """A state as a theorem and the tactic prefix that leads to it, with the text Lean printed.
 
-    States are stepped by replaying `tactics`, never by writing `text` as a new statement: Lean prints inaccessible names
-    with a dagger, and such names cannot be written.
+    States are stepped by replaying `tactics`, never by writing `text` as a new statement: Lean prints inaccessible
+    names with a dagger, and such names cannot be written.
     """
 
     theorem: Theorem

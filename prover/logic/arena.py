@@ -1,8 +1,8 @@
 """Formulas as small integers and sets of formulas as bit masks: the workspace of the decision procedure and the prover.
 
-In an arena `¬A` and `A → False` are the same formula, because Lean unfolds `¬` where a tactic needs it. An equivalence has
-its two implications as parts, so it behaves like a conjunction; `constructor` and `rcases` treat it as one. An implication
-or negation has its antecedent and its consequent as parts.
+In an arena `¬A` and `A → False` are the same formula, because Lean unfolds `¬` where a tactic needs it. An equivalence
+has its two implications as parts, so it behaves like a conjunction; `constructor` and `rcases` treat it as one. An
+implication or negation has its antecedent and its consequent as parts.
 """
 
 from prover.logic.formulas import Formula

@@ -49,8 +49,9 @@ EASY = GeneratorConfig(
 def is_interesting(sequent: Sequent, max_waste: int = 1) -> bool:
     """Provable, and not for a silly reason.
 
-    Not interesting: `A ∧ A` and the like anywhere; a hypothesis or antecedent that is not needed; hypotheses that contradict each
-    other, unless that is what is to be shown; more than `max_waste` parts that could be anything (see `waste`).
+    Not interesting: `A ∧ A` and the like anywhere; a hypothesis or antecedent that is not needed; hypotheses that
+    contradict each other, unless that is what is to be shown; more than `max_waste` parts that could be anything (see
+    `waste`).
     """
     found, goal_formula = antecedents(sequent)
     if goal_formula in found or any(_repeats(formula) for formula in (*found, goal_formula)):

@@ -1,7 +1,7 @@
 """Random propositional sequents.
 
-Nearly all draws are thrown away. So a draw is kept as nested tuples with its truth table, and becomes a `Formula` only if
-it looks worth keeping.
+Nearly all draws are thrown away. So a draw is kept as nested tuples with its truth table, and becomes a `Formula` only
+if it looks worth keeping.
 """
 
 import random
@@ -84,7 +84,8 @@ class Sampler:
     def promising(self) -> Sequent | None:
         """The next statement if a truth table does not speak against it, else None.
 
-        It does if the goal does not follow from the hypotheses, or if they contradict each other without being meant to.
+        It does if the goal does not follow from the hypotheses, or if they contradict each other without being meant
+        to.
         """
         hypotheses, goal = self._draw()
         together = _ALL

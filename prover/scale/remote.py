@@ -38,6 +38,7 @@ class RemotePolicy:
         return self._facts.prompt_key(state)
 
     def generate(self, states: Sequence[str], n_candidates: int) -> list[list[TacticCandidate]]:
+        """See `TacticGenerator.generate`; the work is done elsewhere."""
         ray = import_ray()
         parts = [
             actor.generate.remote(some, n_candidates) for actor, some in self._shares(states)
@@ -45,6 +46,7 @@ class RemotePolicy:
         return list(itertools.chain.from_iterable(ray.get(parts)))
 
     def encode_only(self, states: Sequence[str]) -> np.ndarray:
+        """See `TacticGenerator.encode_only`; the work is done elsewhere."""
         ray = import_ray()
         parts = ray.get([actor.encode_only.remote(some) for actor, some in self._shares(states)])
         return np.concatenate(parts) if parts else np.empty((0, self.encoding_width), dtype=np.float32)
@@ -84,15 +86,19 @@ class RemoteEnvironment:
         self.fingerprint = fingerprint
 
     def start(self, theorems: Sequence[Theorem]) -> list[ProofState | Failure]:
+        """See `ProofEnvironment.start`; the work is done elsewhere."""
         return self._get("start", list(theorems))
 
     def step(self, requests: Sequence[StepRequest]) -> list[list[Outcome]]:
+        """See `ProofEnvironment.step`; the work is done elsewhere."""
         return self._get("step", list(requests))
 
     def certify(self, claims: Sequence[ProofClaim]) -> list[Certificate]:
+        """See `ProofEnvironment.certify`; the work is done elsewhere."""
         return self._get("certify", list(claims))
 
     def proof_file(self, claim: ProofClaim) -> str:
+        """See `ProofEnvironment.proof_file`; the work is done elsewhere."""
         return self._get("proof_file", claim)
 
     def close(self) -> None:

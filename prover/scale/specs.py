@@ -22,6 +22,7 @@ class EnvironmentSpec:
     workers: int | None = None
 
     def open(self) -> "ProofEnvironment":
+        """Open the environment in this process."""
         from prover.environments import open_environment
 
         return open_environment(self.kind, lean_project=self.lean_project, workers=self.workers)
@@ -43,6 +44,7 @@ class PolicySpec:
         return Path(self.where) if self.where and os.path.isabs(self.where) else None
 
     def open(self) -> "FingerprintedPolicy":
+        """Load the policy in this process."""
         from prover.policy import open_policy
 
         return open_policy(self.where, **self.options)

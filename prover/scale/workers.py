@@ -68,6 +68,7 @@ class SearchWorker:
         self._thread: threading.Thread | None = None
 
     def facts(self) -> WorkerFacts:
+        """What the worker runs on."""
         environment = self._environment
         return WorkerFacts(
             socket.gethostname(), environment.name, environment.fingerprint, describe_policy(self._policy)
@@ -126,6 +127,7 @@ class SearchWorker:
         return getattr(self._environment, method)(*arguments)
 
     def close(self) -> None:
+        """Free what the worker holds."""
         self.stop()
         self._environment.close()
 
@@ -190,6 +192,7 @@ class PolicyWorker:
         threading.Thread(target=self._serve, name="policy", daemon=True).start()
 
     def facts(self) -> PolicyFacts:
+        """What the worker runs on."""
         return describe_policy(self._policy)
 
     def generate(self, states: Sequence[str], n_candidates: int) -> list[list[TacticCandidate]]:
@@ -276,10 +279,12 @@ class MemoKeeper:
             return self._open().read_rows(table, keys)
 
     def write(self, table: str, rows: Sequence[tuple[bytes, str]]) -> None:
+        """Write rows to the memo."""
         with self._lock:
             self._open().write_rows(table, rows)
 
     def close(self) -> None:
+        """Close the memo."""
         with self._lock:
             if self._memo is not None:
                 self._memo.close()
@@ -308,6 +313,7 @@ class RemoteMemo(SearchMemo):
         return dict(self._ask(table, distinct)) if distinct else {}
 
     def write_rows(self, table: str, rows: Iterable[tuple[bytes, str]]) -> None:
+        """Hand rows to the keeper of the memo."""
         some = list(rows)
         if some:
             self._tell(table, some)

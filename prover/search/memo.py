@@ -202,6 +202,7 @@ class SearchMemo:
             )
 
     def write_rows(self, table: str, rows: Iterable[tuple[bytes, str]]) -> None:
+        """Write rows of the memo, in one transaction."""
         rows = list(rows)
         if not rows or not self._writable:
             return

@@ -1,8 +1,8 @@
 """Which states are examples of progress: labels of one search, and one label per state over many searches.
 
 Rules for one search:
-1. `positive`: a node with a certified completion below it, along any path of the tree (a state that was reached twice has
-   two parents, and both count). `remaining_depth` is the smallest number of tactics to a completion.
+1. `positive`: a node with a certified completion below it, along any path of the tree (a state that was reached twice
+   has two parents, and both count). `remaining_depth` is the smallest number of tactics to a completion.
 2. `negative`: any other node of a proved theorem, expanded or not.
 3. `unknown`: every node of a theorem that was not proved; a node at which a tactic timed out or crashed, unless
    positive; a claim that was not certified.

@@ -61,7 +61,9 @@ def _is_node_file(file: Path, root: Path) -> bool:
 
 
 def _is_of_something_else(file: Path) -> bool:
-    """Whether a table has none of a trajectory's columns. A file that cannot be read counts as a trajectory, so that it is reported."""
+    """Whether a table has none of a trajectory's columns. A file that cannot be read counts as a trajectory, so that it
+    is reported.
+    """
     try:
         return not set(INTERCHANGE_COLUMNS) & set(pq.read_schema(file).names)
     except UNREADABLE:

@@ -200,5 +200,5 @@ class InstalledRunner:
 
 
 def default_project_workers() -> int:
-    """Processes at a time with heavy imports: one per core, at most 4 (each holds its own copy of what it elaborates)."""
+    """Processes at a time with heavy imports: one per core, at most 4, since each has a copy of what it elaborates."""
     return max(1, min(4, os.cpu_count() or 1))
