@@ -26,7 +26,7 @@ from prover.policy.faithful import tree_attention_is_faithful
 from prover.policy.loading import load_model, load_tokenizer
 from prover.policy.pooling import parse_pooling, pooling_name
 from prover.policy.prefixes import shared_prefixes
-from prover.policy.prompts import PromptTemplate, get_template, prompt_key
+from prover.policy.prompts import PromptTemplate, get_template, prompt_key, template_identity
 from prover.policy.weights import PolicyLoadError, checked_device, resolve, tokenizer_digest, weights_digest
 from prover.states import normalise
 
@@ -147,7 +147,7 @@ class HuggingFacePolicy:
 
     def _digest(self, *what: str) -> str:
         loaded = self._loaded
-        parts = (*what, loaded.weights, loaded.vocabulary, loaded.template.name, self.dtype)
+        parts = (*what, loaded.weights, loaded.vocabulary, template_identity(loaded.template), self.dtype)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def with_pooling(self, pooling: str) -> Self:
@@ -488,7 +488,7 @@ def _ending(model: Any, tokenizer: Any, template: PromptTemplate) -> tuple[Endin
     stop[len(tokenizer) :] = True  # rows without a token can never be meant
     texts = tokenizer.batch_decode([[token] for token in range(min(size, len(tokenizer)))])
     for token, text in enumerate(texts):
-        if "\n" in text:
+        if "\n" in text and not template.several_tactics:
             (closing if text.split("\n", 1)[0].strip() else stop)[token] = True
         elif text.strip() and text.strip() in template.stop:
             stop[token] = True

@@ -4,23 +4,46 @@ A template's name is part of every fingerprint. A change in wording is a new ver
 the old one are then not found, instead of being mixed with new ones.
 """
 
+import difflib
 import hashlib
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Protocol
 
+from prover.policy.context import in_context
+from prover.policy.goals import drop_first_line, main_goal
 from prover.policy.naming import Naming, name_state
-from prover.states import goals_of, normalise
+from prover.policy.template_file import CONTEXT_VARIABLES, STATE_VARIABLES, SUFFIX, FileTemplate, read_template
+from prover.states import normalise
+
+TEMPLATES_FOLDER = Path(__file__).parent / "templates"
+STATE_COMMENT = "state-comment/1"
+"""For models that no other template is for."""
+_ENCODER_DECODERS = ("byt5", "reprover")
+ENCODER_DECODER = (
+    "{} is an encoder-decoder (ReProver's ByT5 is one), which this product does not run: its policies are causal "
+    "language models, whose hidden states it reads. Use a causal step prover, such as BFS-Prover"
+)
 
 
 class PromptTemplate(Protocol):
-    """How one family of models is spoken to. All methods are pure functions of the state's text."""
+    """How one family of models is spoken to. All methods are pure functions of the state's text, and of its context
+    where `variables` says so (`prover.policy.context.StateText`)."""
 
     @property
     def name(self) -> str:
         """Name and version, e.g. `state-tactic/1`."""
+        ...
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """What the prompt shows, of `prover.policy.template_file.VARIABLES`."""
+        ...
+
+    @property
+    def several_tactics(self) -> bool:
+        """Whether a whole answer, of several lines, is one step; else its first line is."""
         ...
 
     @property
@@ -59,31 +82,17 @@ class PromptTemplate(Protocol):
         ...
 
 
-def main_goal(state: str) -> str:
-    """The first goal, without case tag; "" for a finished proof."""
-    goals = goals_of(state)
-    return goals[0] if goals else ""
-
-
 def prompt_key(template: PromptTemplate, state: str) -> str:
-    """States with the same key get the same candidates: they share the main goal, which is all a prompt is made of.
+    """States with the same key get the same candidates: they share everything that their prompts show.
 
-    Made of the goal in its own names, not of the prompt: two states may share a prompt up to renaming and still need
-    their tactics in different names.
+    For most templates that is the main goal. Made of the goal in its own names, not of the prompt: two states may share
+    a prompt up to renaming and still need their tactics in different names.
     """
-    text = f"{template.name}\n{main_goal(state)}"
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def drop_first_line(goal: str) -> str | None:
-    """A goal without its first hypothesis (with that line's continuation lines); None for a bare conclusion."""
-    lines = goal.split("\n")
-    if lines[0].startswith("⊢"):
-        return None
-    rest = 1
-    while rest < len(lines) and lines[rest].startswith(" "):
-        rest += 1
-    return "\n".join(lines[rest:]) or None
+    shown = [template.name, normalise(state) if template.variables & STATE_VARIABLES else main_goal(state)]
+    place = in_context(state)
+    context = {"name": place.name, "header": place.header.strip(), "history": "\n".join(place.history)}
+    shown += [f"{name}\n{context[name]}" for name in sorted(template.variables & CONTEXT_VARIABLES)]
+    return hashlib.blake2b("\n".join(shown).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 _NO_SPACE_BEFORE = re.compile(r" (?=[),⟩\]]|\.[^\W\d])")
@@ -104,6 +113,8 @@ class StateTactic:
     """
 
     name = "state-tactic/1"
+    variables: frozenset[str] = frozenset({"goal"})
+    several_tactics = False
     stop: tuple[str, ...] = ()
     add_special_tokens = False
     end = None
@@ -138,93 +149,57 @@ class StateTactic:
         return drop_first_line(main_goal(state))
 
 
-@dataclass(frozen=True)
-class PlainTemplate:
-    """A template that shows the main goal in its own names. `wrap` turns the goal's text into the prompt."""
-
-    name: str
-    wrap: Callable[[str], str]
-    stop: tuple[str, ...]
-    add_special_tokens: bool
-    indent: str = ""
-    """What stands before the tactic on its line."""
-    end: str | None = "\n"
-
-    def prompt(self, state: str) -> str:
-        """Text to complete: the main goal, wrapped."""
-        return self.wrap(main_goal(state))
-
-    def tactic(self, completion: str, state: str) -> str | None:
-        """The first line of a completion; None if that is no tactic."""
-        line = completion.strip().split("\n", 1)[0].strip()
-        return None if not line or line.startswith(("--", "/-", "```")) else line
-
-    def completion(self, tactic: str, state: str) -> str:
-        """The completion that means `tactic`: the opposite of `tactic`."""
-        return self.indent + tactic
-
-    def encoding_text(self, state: str) -> str:
-        """Text whose hidden vectors stand for the state: all goals."""
-        return normalise(state)
-
-    def shorten(self, state: str) -> str | None:
-        """The state with less in it, for prompts that are too long; None if nothing can be left out."""
-        return drop_first_line(main_goal(state))
+def _built_in() -> dict[str, PromptTemplate]:
+    """The shipped model's own template and those of `templates/`, by name."""
+    files = [read_template(path) for path in sorted(TEMPLATES_FOLDER.glob(f"*{SUFFIX}"))]
+    return {"state-tactic/1": StateTactic(), **{template.name: template for template in files}}
 
 
-def goal_as_example(goal: str) -> str:
-    """A printed goal restated as a Lean signature: `h : p` lines become binders. A display for a prompt, not for Lean:
-    names with a dagger stay as they are, and `x : α := v` keeps its value in the type."""
-    binders: list[str] = []
-    conclusion: list[str] = []
-    for line in goal.split("\n"):
-        if line.startswith("⊢") or conclusion:
-            conclusion.append(line.removeprefix("⊢").strip())
-        elif line.startswith(" ") and binders:
-            binders[-1] += " " + line.strip()
-        else:
-            binders.append(line.strip())
-    signature = "".join(f" ({binder})" for binder in binders)
-    return f"example{signature} : {' '.join(conclusion)} := by"
-
-
-def _deepseek_prover_v2(goal: str) -> str:
-    statement = goal_as_example(goal)
-    return (
-        "<｜begin▁of▁sentence｜><｜User｜>Complete the following Lean 4 code:\n\n"
-        f"```lean4\n{statement}\n  sorry\n```<｜Assistant｜>```lean4\n{statement}\n"
-    )  # the model writes the indentation itself: a prompt that ends in blanks would split its tokens unnaturally
-
-
-_TEMPLATES: dict[str, PromptTemplate] = {
-    template.name: template
-    for template in (
-        StateTactic(),
-        # DeepSeek-Prover-V2 (7B, 671B), the model card's format without a proof plan: the turn markers are the
-        # tokenizer's own, and the answer is opened up to the place where the first tactic stands.
-        PlainTemplate("deepseek-prover-v2/1", _deepseek_prover_v2, ("```",), add_special_tokens=False, indent="  "),
-        # The format of models fine-tuned on (state, tactic) pairs in the manner of GPT-f and llmstep.
-        PlainTemplate(
-            "goal-proofstep/1",
-            "[GOAL]{}[PROOFSTEP]".format,
-            ("[GOAL]", "[PROOFSTEP]"),
-            add_special_tokens=True,
-            end=None,
-        ),
-        # Any code model that was never trained on states: the state as a comment above the next line of a proof.
-        PlainTemplate("state-comment/1", "/- Lean 4 proof state:\n{}\n-/\n".format, (), True, indent="  "),
-    )
-}
+@lru_cache(maxsize=1)
+def _templates() -> dict[str, PromptTemplate]:
+    return _built_in()
 
 
 def template_names() -> list[str]:
-    """Names of all templates, sorted."""
-    return sorted(_TEMPLATES)
+    """Names of all built-in templates, sorted."""
+    return sorted(_templates())
 
 
 def get_template(name: str) -> PromptTemplate:
-    """The template called `name`; ValueError with the known names otherwise."""
-    try:
-        return _TEMPLATES[name]
-    except KeyError:
-        raise ValueError(f"unknown prompt template {name!r}; known: {', '.join(template_names())}") from None
+    """The built-in template called `name`, or the one in the file of that name (`FILE.jinja`).
+
+    Raises ValueError with the known names, and TemplateFileError (a ValueError) for a file that cannot be used.
+    """
+    if name in _templates():
+        return _templates()[name]
+    if name.endswith(SUFFIX):
+        return read_template(Path(name).expanduser())
+    known = template_names()
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise ValueError(
+        f"unknown prompt template {name!r}; {hint}known: {', '.join(known)}, or a file of your own that ends in "
+        f"{SUFFIX}"
+    )
+
+
+def template_for(*model_names: str) -> str | None:
+    """Name of the built-in template for a model of one of these names; None where no template is known for them.
+
+    Raises ValueError for a model that no causal policy can be made of.
+    """
+    for given in filter(None, model_names):
+        name = given.lower()
+        if any(part in name for part in _ENCODER_DECODERS):
+            raise ValueError(ENCODER_DECODER.format(given))
+        for template in _templates().values():
+            if isinstance(template, FileTemplate) and any(part in name for part in template.head.models):
+                return template.name
+    return None
+
+
+def template_identity(template: PromptTemplate) -> str:
+    """What a fingerprint says of a template: the name of a built-in one, name and digest of a user's own."""
+    if _templates().get(template.name) == template or not isinstance(template, FileTemplate):
+        return template.name
+    return f"{template.name} {hashlib.sha256(template.text.encode()).hexdigest()}"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from prover.environments.base import Complete, Crashed, Outcome, Progress, ProofEnvironment, ProofState, TimedOut
 from prover.policy.base import TacticCandidate, TacticGenerator
+from prover.policy.context import StateText
 from prover.search.memo import SearchMemo
 from prover.theorems import Theorem
 
@@ -68,10 +69,17 @@ class Knowledge:
 
         Returns which of the states the policy was asked for.
         """
-        keys = {
-            state.text: self._prompt_key(state.text) for known, state in states if state.text not in known.candidates
-        }
-        texts = {key: text for text, key in reversed(keys.items())}
+        texts: dict[str, StateText] = {}
+        keys: list[str | None] = []
+        for known, state in states:
+            if state.text in known.candidates:
+                keys.append(None)
+                continue
+            theorem = state.theorem
+            text = StateText(state.text, name=theorem.name, header=theorem.header, history=state.tactics)
+            key = self._prompt_key(text)
+            keys.append(key)
+            texts.setdefault(key, text)
         by_key = {key: self._recent[key] for key in texts if key in self._recent}
         unknown = [key for key in texts if key not in by_key]
         if self._memo is not None and self._fingerprint is not None and unknown:
@@ -87,9 +95,10 @@ class Knowledge:
         while len(self._recent) > _RECENT_PROMPTS:
             del self._recent[next(iter(self._recent))]
         asked = []
-        for known, state in states:
-            asked.append(state.text not in known.candidates and keys[state.text] in fresh)
-            known.candidates.setdefault(state.text, by_key.get(keys.get(state.text, ""), []))
+        for (known, state), found in zip(states, keys, strict=True):
+            asked.append(found is not None and state.text not in known.candidates and found in fresh)
+            if found is not None:
+                known.candidates.setdefault(state.text, by_key[found])
         return asked
 
     def outcomes(self, asked: Sequence[tuple[Known, ProofState, Sequence[str]]]) -> None:
