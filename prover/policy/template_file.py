@@ -288,7 +288,10 @@ def _read_head(text: str, where: str) -> TemplateHead:
         raise TemplateFileError(
             f'{where}: name = {values.get("name", "")!r} must be a name and a version number, such as "my-model/1"'
         )
-    return TemplateHead(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+    settings: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+    }
+    return TemplateHead(**settings)
 
 
 def _unknown(what: str, given: str, known: Any) -> str:
