@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ebm.training.config import EBMTrainingConfig
 from prover.cli_options import option
+from prover.cli_policy import ApiKeyEnv, Dtype, Encoder, LlmPath, PolicyOptions, Template
 from prover.policy import DEFAULT_POOLING
 
 if TYPE_CHECKING:
@@ -43,9 +44,11 @@ def train_ebm(
         list[str], typer.Option(help="Trajectory files, comma-separated or with the option repeated.")
     ],
     output: Annotated[Path, typer.Option(help="Folder of the checkpoint.")],
-    llm_path: Annotated[
-        str | None, typer.Option(help="Policy: a folder in Hugging Face format or a hub id. Default: the shipped one.")
-    ] = None,
+    llm_path: LlmPath = None,
+    encoder: Encoder = None,
+    template: Template = None,
+    dtype: Dtype = None,
+    api_key_env: ApiKeyEnv = None,
     pooling: Annotated[
         str | None, typer.Option(help=f"How hidden states become one vector. [default: {DEFAULT_POOLING}]")
     ] = None,
@@ -120,15 +123,19 @@ def train_ebm(
         train_from_files,
     )
     from ebm.training.from_files import TrainingData
-    from prover.policy import load_policy
+    from prover.policy import PolicyError
     from prover.policy.weights import PolicyLoadError, checked_device
 
     with _as_usage_problems(PolicyLoadError):
         chosen_device = checked_device(device)
     with _as_usage_problems(OSError, TrainingDataError):
         data = TrainingData.load(files)  # before the policy: a large one takes minutes to load
-    with _as_usage_problems(OSError, ValueError, PolicyLoadError):
-        policy = load_policy(llm_path, pooling=pooling or DEFAULT_POOLING, device=chosen_device)
+    chosen = PolicyOptions(
+        llm_path, encoder, template, dtype, chosen_device, api_key_env, pooling=pooling or DEFAULT_POOLING
+    )
+    with _as_usage_problems(OSError, ValueError, PolicyLoadError, PolicyError):
+        chosen.check_encoder("the energy model")
+        policy = chosen.open(start=False)  # a server is not asked: its encoder is all that is needed
         torch.set_num_threads(threads or _threads_for(policy.encoding_width))
         cache = EmbeddingCache(
             data_folder() / "embeddings", policy.encoder_fingerprint, policy.encoding_width, pooling=policy.pooling

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from ebm.calibration_config import BETAS, CalibrationConfig
 from prover.cli_options import given, option
+from prover.cli_policy import ApiKeyEnv, Device, Dtype, Encoder, PolicyOptions, Template
 from prover.evaluation.budgets import EVALUATION_BUDGET, budgets_up_to
 from prover.search.config import SearchConfig
 from prover.search.modes import CALIBRATED, POLICY_MEAN
@@ -35,8 +36,8 @@ EbmPath = Annotated[str, typer.Option(help="Energy model: a checkpoint folder, o
 LlmPath = Annotated[
     str | None,
     typer.Option(
-        help="Policy: folder or hub id. Default: the tuned one of the data folder that the energy model was trained "
-        "on, else the shipped one."
+        help="Policy: folder, hub id, or a server as http://HOST:PORT/v1#MODEL. Default: the tuned one of the data "
+        "folder that the energy model was trained on, else $PROVER_POLICY, else the shipped one."
     ),
 ]
 Split = Annotated[str | None, typer.Option(help="Only this split of the theorem set.")]
@@ -58,6 +59,11 @@ def evaluate(
         budgets_up_to(EVALUATION_BUDGET)
     ),
     llm_path: LlmPath = None,
+    encoder: Encoder = None,
+    template: Template = None,
+    dtype: Dtype = None,
+    device: Device = None,
+    api_key_env: ApiKeyEnv = None,
     split: Split = None,
     limit: Limit = None,
     candidates: Candidates = None,
@@ -82,7 +88,9 @@ def evaluate(
     chosen = load_theorems(theorems, split, limit)
     with ExitStack() as stack:
         environment = stack.enter_context(open_lean(lean, lean_project, lean_workers))
-        policy, scorer = load_models(llm_path or _policy_of(ebm_path), ebm_path, None)
+        policy, scorer = load_models(
+            PolicyOptions(llm_path or _policy_of(ebm_path), encoder, template, dtype, device, api_key_env), ebm_path
+        )
         memo = None if no_memo else stack.enter_context(open_memo(None))
         folder = output or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="prover-eval-")))
         view = stack.enter_context(_ModesView())
@@ -113,6 +121,11 @@ def calibrate(
     ] = "propositional:valid",
     ebm_path: EbmPath = "champion",
     llm_path: LlmPath = None,
+    encoder: Encoder = None,
+    template: Template = None,
+    dtype: Dtype = None,
+    device: Device = None,
+    api_key_env: ApiKeyEnv = None,
     split: Split = None,
     limit: Limit = None,
     budget: Annotated[int | None, option(CalibrationConfig, "calibration_expansions", "--budget")] = None,
@@ -142,7 +155,9 @@ def calibrate(
     chosen = load_theorems(theorems, split, limit)
     with ExitStack() as stack:
         environment = stack.enter_context(open_lean(lean, lean_project, lean_workers))
-        policy, scorer = load_models(llm_path or _policy_of(ebm_path), ebm_path, None)
+        policy, scorer = load_models(
+            PolicyOptions(llm_path or _policy_of(ebm_path), encoder, template, dtype, device, api_key_env), ebm_path
+        )
         memo = stack.enter_context(open_memo(None))
         view = stack.enter_context(_ModesView())
         try:

@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +26,7 @@ from rich.logging import RichHandler
 from rich.table import Table
 
 from prover.cli_options import given, option
+from prover.cli_policy import ApiKeyEnv, Device, Dtype, Encoder, LlmPath, PolicyOptions, Template
 from prover.cli_progress import SearchProgressView
 from prover.search.config import SearchConfig
 
@@ -75,13 +76,12 @@ def search(
     output: Annotated[
         Path, typer.Option(help="FILE.parquet; FILE.attempts.parquet and FILE.summary.parquet are made beside it.")
     ],
-    llm_path: Annotated[
-        str | None,
-        typer.Option(
-            help="Policy: a folder in Hugging Face format, a hub id, or a server as http://HOST:PORT/v1#MODEL. "
-            "Default: the shipped one."
-        ),
-    ] = None,
+    llm_path: LlmPath = None,
+    encoder: Encoder = None,
+    template: Template = None,
+    dtype: Dtype = None,
+    device: Device = None,
+    api_key_env: ApiKeyEnv = None,
     ebm_path: Annotated[
         str | None, typer.Option(help="Energy model: a checkpoint folder, or `champion` of the data folder.")
     ] = None,
@@ -143,7 +143,10 @@ def search(
             environment.explain = True
         if whitelist is not None:
             environment = open_whitelist(environment, whitelist)
-        policy, scorer = load_models(llm_path, None if no_ebm else ebm_path, threads)
+        policy, scorer = load_models(
+            PolicyOptions(llm_path, encoder, template, dtype, device, api_key_env, threads),
+            None if no_ebm else ebm_path,
+        )
         known = None if no_memo else stack.enter_context(open_memo(memo))
         stopping = stack.enter_context(_stop_on_signal())
         view = stack.enter_context(SearchProgressView())
@@ -218,20 +221,28 @@ def open_lean(kind: str | None, project: Path | None, workers: int | None) -> An
         raise UsageProblem(str(error)) from error
 
 
-def load_models(llm_path: str | None, ebm_path: str | None, threads: int | None) -> tuple[Any, Any]:
+def load_models(options: PolicyOptions, ebm_path: str | None) -> tuple[Any, Any]:
     """The policy, and the energy model if one is asked for. The other cores belong to Lean."""
-    from prover.policy import open_policy
+    from prover.policy.server import ServerPolicyError, ServerUnavailableError
     from prover.policy.weights import PolicyLoadError
 
+    if options.threads is None:
+        options = replace(options, threads=max(1, (os.cpu_count() or 1) // 2))
+    if options.llm_path is None and options.where is not None:
+        _err.print(f"policy: {options.where}, from PROVER_POLICY", markup=False)
     try:
-        policy = open_policy(llm_path, threads=threads or max(1, (os.cpu_count() or 1) // 2))
+        if ebm_path is not None:
+            options.check_encoder("the energy model")
+        policy = options.open()
         if ebm_path is None:
             return policy, None
         loaders = list(entry_points(group="prover.scorers"))
         if not loaders:
             raise UsageProblem("--ebm-path is given but no energy model is installed; install the whole project")
         return policy, loaders[0].load()(ebm_path, policy, data_folder())
-    except (OSError, ValueError, PolicyLoadError) as error:
+    except ServerUnavailableError:
+        raise
+    except (OSError, ValueError, PolicyLoadError, ServerPolicyError) as error:
         raise UsageProblem(str(error)) from error
 
 

@@ -3,27 +3,40 @@
 Importing this package loads neither torch nor transformers; `load_policy` does.
 """
 
-from dataclasses import replace
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prover.policy.base import FingerprintedPolicy, PolicyCounters, PolicyError, TacticCandidate, TacticGenerator
+from prover.policy.base import (
+    FingerprintedPolicy,
+    PolicyCounters,
+    PolicyError,
+    PolicyInterrupted,
+    StateEncoder,
+    TacticCandidate,
+    TacticGenerator,
+)
 
 if TYPE_CHECKING:
     from prover.policy.huggingface import DecodingConfig, HuggingFacePolicy
-    from prover.policy.server import ServerPolicy
+    from prover.policy.server import ServerConfig, ServerPolicy
 
 __all__ = [
     "FingerprintedPolicy",
     "PolicyCounters",
     "PolicyError",
+    "PolicyInterrupted",
+    "StateEncoder",
     "TacticCandidate",
     "TacticGenerator",
+    "is_address",
     "load_policy",
     "open_policy",
 ]
 
 DEFAULT_POOLING = "mean+max+early"
+PROBE_FILE = "server_probes.json"
+"""In the data folder: what servers answered to fixed prompts."""
 
 
 def load_policy(
@@ -64,25 +77,98 @@ def load_policy(
     )
 
 
+def is_address(where: str | Path | None) -> bool:
+    """Whether a model is behind a server (`http://HOST:PORT/v1#MODEL`), and not in a folder."""
+    return str(where or "").startswith(("http://", "https://"))
+
+
 def open_policy(
-    where: str | Path | None = None, *, encoder: str | Path | None = None, template: str | None = None, **options: Any
+    where: str | Path | None = None,
+    *,
+    encoder: str | Path | None = None,
+    template: str | None = None,
+    api_key_env: str | None = None,
+    probe_file: Path | None = None,
+    start: bool = True,
+    **options: Any,
 ) -> "HuggingFacePolicy | ServerPolicy":
     """`load_policy`, or a `ServerPolicy` where `where` is an address: `http://127.0.0.1:8000/v1#MODEL-NAME`.
 
-    encoder: for an address, the folder of the model whose hidden vectors are used; without one the policy has none.
+    where: None: what the environment variable PROVER_POLICY says, else the shipped model.
+    encoder: for an address, the folder of the model whose hidden vectors are used, or the address of a vLLM pooling
+    server; without one the policy has none. template: a name, or a file FILE.jinja; None: by the model's name.
+    api_key_env: environment variable with the server's key; None: PROVER_API_KEY, if it is set.
+    probe_file: remembers which weights a server had, see `prover.policy.server.start.ProbeBook`; None: in the data
+    folder.
+    start: ask the server what it is. False for work that needs the encoder alone.
     options: those of `load_policy`; for an address they are the encoder's.
-    """
-    if not str(where or "").startswith(("http://", "https://")):
-        return load_policy(where, template=template, **options)
-    from prover.policy.server import ServerConfig, ServerPolicy
 
-    url, _, model = str(where).partition("#")
+    Raises ValueError, PolicyLoadError, and for an address ServerPolicyError.
+    """
+    where = where or os.environ.get("PROVER_POLICY") or None
+    if is_address(where):
+        return _open_server(str(where), encoder, template, api_key_env, probe_file, start, options)
+    if encoder:
+        raise ValueError(
+            f"an encoder ({encoder}) is for a policy behind an address; {where or 'the shipped model'} has hidden "
+            "vectors of its own"
+        )
+    return load_policy(where, template=template, **options)
+
+
+def _open_server(
+    where: str,
+    encoder: str | Path | None,
+    template: str | None,
+    api_key_env: str | None,
+    probe_file: Path | None,
+    start: bool,
+    options: dict[str, Any],
+) -> "ServerPolicy":
+    from prover.policy.server import ServerPolicy
+
+    config = _server_config(where, template, api_key_env)
+    policy = ServerPolicy(config, encoder=_open_encoder(encoder, config.template, api_key_env, options))
+    if start:
+        where_probes = probe_file or Path(os.environ.get("PROVER_DATA") or "data") / PROBE_FILE
+        policy.start(where_probes, choose_template=template is None)
+    return policy
+
+
+def _server_config(where: str, template: str | None, api_key_env: str | None) -> "ServerConfig":
+    from prover.policy.prompts import STATE_COMMENT, template_for
+    from prover.policy.server import API_KEY_VARIABLE, ServerConfig
+
+    url, _, model = where.partition("#")
     if not model:
         raise ValueError(f"{where} names no model: write {url}#MODEL-NAME, with a name that {url}/models lists")
-    config = ServerConfig(model=model, url=url)
-    if template:
-        config = replace(config, template=template)
-    return ServerPolicy(config, encoder=load_policy(encoder, **options) if encoder else None)
+    variable = api_key_env or API_KEY_VARIABLE
+    key = os.environ.get(variable, "").strip() or None
+    if api_key_env and key is None:
+        raise ValueError(f"the environment variable {api_key_env}, which should hold the server's key, is not set")
+    return ServerConfig(
+        model=model,
+        url=url,
+        template=template or template_for(model) or STATE_COMMENT,
+        api_key=key,
+        api_key_env=variable,
+    )
+
+
+def _open_encoder(
+    encoder: str | Path | None, template: str, api_key_env: str | None, options: dict[str, Any]
+) -> "StateEncoder | None":
+    """A local model, or a pooling server, whose states are written as the policy's are."""
+    if not encoder:
+        return None
+    if not is_address(encoder):
+        return load_policy(encoder, **options)
+    from prover.policy.server import PoolingEncoder
+
+    pooling = options.get("pooling") or DEFAULT_POOLING
+    if pooling == DEFAULT_POOLING:  # nobody chose it
+        pooling = "mean"
+    return PoolingEncoder.open(_server_config(str(encoder), template, api_key_env), pooling)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,6 @@
 """What a policy is: a frozen language model that proposes tactics and lends its hidden vectors."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Protocol, Self, runtime_checkable
 
@@ -9,6 +9,10 @@ import numpy as np
 
 class PolicyError(RuntimeError):
     """A policy that fails at its work. The message says what it was asked, what came back and what to do."""
+
+
+class PolicyInterrupted(PolicyError):
+    """The search was asked to stop while the policy was at work: no fault, and no result."""
 
 
 @dataclass(slots=True)
@@ -119,3 +123,46 @@ class FingerprintedPolicy(TacticGenerator, Protocol):
     """Width of an `encode_only` vector: hidden_size times the parts of the pooling."""
     encoder_fingerprint: str
     """Hex digest over weights, tokenizer, prompt template, dtype and pooling: the embedding cache's address."""
+
+
+class StateEncoder(Protocol):
+    """What lends hidden vectors, whether or not it proposes tactics."""
+
+    policy_id: str
+    """Human-readable: model name and the first digits of a fingerprint."""
+    hidden_size: int
+    """Width of one hidden layer."""
+    pooling: str
+    """Named, versioned pooling of `encode_only`."""
+    encoding_width: int
+    """Width of an `encode_only` vector."""
+    encoder_fingerprint: str
+    """The embedding cache's address."""
+
+    def encode_only(self, states: Sequence[str]) -> np.ndarray:
+        """Pooled hidden vectors, (n, encoding_width) float32."""
+        ...
+
+
+@runtime_checkable
+class Tokenizing(Protocol):
+    """A model with a tokenizer at hand, by which a server's tokens can be checked."""
+
+    policy_id: str
+
+    def token_ids(self, text: str, add_special_tokens: bool) -> list[int]:
+        """Token ids of a text."""
+        ...
+
+    def token_text(self, ids: Sequence[int]) -> str:
+        """What token ids spell."""
+        ...
+
+
+@runtime_checkable
+class Interruptible(Protocol):
+    """A policy whose `generate` may wait for something, and ends early when the search is to stop."""
+
+    def stop_when(self, stop: Callable[[], bool]) -> None:
+        """`generate` raises PolicyInterrupted soon after `stop` becomes true. `stop` is polled."""
+        ...

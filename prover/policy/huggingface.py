@@ -164,6 +164,16 @@ class HuggingFacePolicy:
         view._identify()
         return view
 
+    def token_ids(self, text: str, add_special_tokens: bool) -> list[int]:
+        """Token ids of a text, to compare with those of a server of the same model."""
+        return list(self._loaded.tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"])
+
+    def token_text(self, ids: Sequence[int]) -> str:
+        """What token ids spell, special tokens included."""
+        return str(
+            self._loaded.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        )
+
     def prompt_key(self, state: str) -> str:
         """States with the same key have the same candidates, so a memo may be keyed by it."""
         return prompt_key(self.template, state)

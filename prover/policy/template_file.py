@@ -130,28 +130,35 @@ class FileTemplate:
 
     @property
     def name(self) -> str:
+        """Name and version."""
         return self.head.name
 
     @property
     def stop(self) -> tuple[str, ...]:
+        """Texts that end an answer."""
         return self.head.stop
 
     @property
     def add_special_tokens(self) -> bool:
+        """Whether the tokenizer adds its own first token."""
         return self.head.add_special_tokens
 
     @property
     def several_tactics(self) -> bool:
+        """Whether the whole answer is one step."""
         return self.head.several_tactics
 
     @property
     def end(self) -> str | None:
+        """What an answer ends with in training; None: the end-of-sequence token."""
         return self.head.end or None
 
     def prompt(self, state: str) -> str:
+        """What stands before the tactic."""
         return self._render(_values(state, self.variables))
 
     def tactic(self, completion: str, state: str) -> str | None:
+        """The tactic in a completion; None if there is none in it."""
         head = self.head
         if head.answer_after and head.answer_after in completion:
             completion = completion.rpartition(head.answer_after)[2]
@@ -163,9 +170,11 @@ class FileTemplate:
         return None if not line or line.startswith(("--", "/-", "```")) else line
 
     def completion(self, tactic: str, state: str) -> str:
+        """The completion that means `tactic`, without its end."""
         return self.head.indent + tactic
 
     def encoding_text(self, state: str) -> str:
+        """The text whose hidden vectors stand for the state: all goals."""
         return normalise(state)
 
     def shorten(self, state: str) -> str | None:

@@ -16,7 +16,8 @@ from itertools import islice
 from typing import Any, Protocol
 
 from prover.environments.base import Outcome, ProofEnvironment, ProofState, StepRequest
-from prover.policy.base import TacticGenerator
+from prover.policy.base import Interruptible, PolicyInterrupted, TacticGenerator
+from prover.search.acceptance import FirstTactics
 from prover.search.best_first import (
     Ask,
     AskCandidates,
@@ -125,7 +126,10 @@ def search(
     guidance = Guidance.resolve(config, has_scorer=scorer is not None, calibration=calibration)
     if guidance.note:
         logger.info("%s", guidance.note)
-    engine = _Engine(environment, policy, config, guidance, scorer, memo, stop or (lambda: False), on_progress)
+    stop = stop or (lambda: False)
+    if isinstance(policy, Interruptible):
+        policy.stop_when(stop)
+    engine = _Engine(environment, policy, config, guidance, scorer, memo, stop, on_progress)
     tell = on_result
     if on_result is not None and reduce is not None:
         tell = partial(_reduced, reduce, on_result)
@@ -174,6 +178,7 @@ class _Engine:
         self._config = config
         self._guidance = guidance
         self._scorer = scorer
+        self._first_tactics = FirstTactics(getattr(policy, "policy_id", None) or type(policy).__name__)
         self._stop = stop
         self._on_progress = on_progress
 
@@ -210,6 +215,8 @@ class _Engine:
                     share = -(-self._active // self._config.cohorts)
                     self._pump([self._ready.popleft() for _ in range(min(share, len(self._ready)))])
                 self._report()
+        except PolicyInterrupted:
+            stopped = True
         finally:
             executor.shutdown(wait=False, cancel_futures=True)
         results = [self._done[index] for index in sorted(self._done)]
@@ -312,6 +319,8 @@ class _Engine:
             for request, outcomes in parts:
                 ahead = request.state != ask.state
                 slot.known.learn(request.state, request.tactics, outcomes, ahead=ahead)
+                own = slot.known.candidates.get(request.state.text, [])
+                self._first_tactics.see((candidate.tactic for candidate in own), request.tactics, outcomes)
                 fresh.update(((request.state, t), o) for t, o in zip(request.tactics, outcomes, strict=True))
             taken.append((slot, slot.known.recall(ask.state, ask.tactics)))
         self._knowledge.store_outcomes(fresh)

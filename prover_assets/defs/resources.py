@@ -6,7 +6,6 @@ Heavy imports are inside the methods, so that importing this module loads no mod
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -125,9 +124,8 @@ def _load_policy(
     where: str, encoder: str, pooling: str, device: str, dtype: str, template: str, threads: int
 ) -> "FingerprintedPolicy":
     from prover.policy import open_policy
-    from prover.policy.server import ServerPolicy
 
-    policy = open_policy(
+    return open_policy(
         where or None,
         encoder=encoder or None,
         template=template or None,
@@ -136,7 +134,3 @@ def _load_policy(
         dtype=dtype or None,
         threads=threads or max(1, (os.cpu_count() or 1) // 2),
     )
-    key = os.environ.get("PROVER_API_KEY")
-    if isinstance(policy, ServerPolicy) and key:
-        policy.config = replace(policy.config, api_key=key)
-    return policy

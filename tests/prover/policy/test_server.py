@@ -1,18 +1,16 @@
 """ServerPolicy against a stand-in endpoint on 127.0.0.1."""
 
-import json
 import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from stand_in_server import StandIn, answer
 
 from prover.policy import FingerprintedPolicy, HuggingFacePolicy, open_policy
 from prover.policy.server import (
-    CircuitBreaker,
     ServerConfig,
     ServerPolicy,
     ServerPolicyError,
@@ -20,68 +18,12 @@ from prover.policy.server import (
 )
 
 STATE = "p q : Prop\nh : p ∧ q\n⊢ q"
-Reply = tuple[int, Any]
-
-
-class StandIn(ThreadingHTTPServer):
-    """Answers with what `reply` makes of the request's body; keeps the bodies."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.reply: Callable[[dict[str, Any]], Reply] = lambda body: (200, answer(("  exact h.2", -1.0)))
-        self.bodies: list[dict[str, Any]] = []
-        self.headers_seen: list[dict[str, str]] = []
-        self.lock = threading.Lock()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: StandIn
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with self.server.lock:
-            self.server.bodies.append(body)
-            self.server.headers_seen.append(dict(self.headers))
-            status, content = self.server.reply(body)
-        data = content if isinstance(content, bytes) else json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        if status == 429:
-            self.send_header("Retry-After", "7")
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-
-def answer(*choices: tuple[str, float], finish: str = "stop") -> dict[str, Any]:
-    """A completions answer: one token a word, the log-prob shared evenly."""
-    made = []
-    for text, log_prob in choices:
-        tokens = [f" {word}" for word in text.split(" ") if word] if "\n" not in text else list(text)
-        made.append(
-            {
-                "text": text,
-                "finish_reason": finish,
-                "logprobs": {"tokens": tokens, "token_logprobs": [log_prob / len(tokens)] * len(tokens)},
-            }
-        )
-    return {"choices": made}
 
 
 @pytest.fixture
 def server() -> Iterator[StandIn]:
     with StandIn() as stand_in:
-        thread = threading.Thread(target=stand_in.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        yield stand_in
+        yield stand_in.start()
         stand_in.shutdown()
 
 
@@ -102,6 +44,7 @@ def test_candidates_are_distinct_and_best_first(server: StandIn) -> None:
 
 
 def test_the_request_is_what_was_configured(server: StandIn) -> None:
+    server.reply = lambda body: (200, answer(*[("  exact h.2", -1.0)] * body["n"]))
     policy = make(server, temperature=0.7, oversampling=3, api_key="secret")
     policy.generate([STATE, STATE], 4)
     assert len(server.bodies) == 1  # equal states are asked once
@@ -127,7 +70,12 @@ def test_a_tactic_cut_off_by_the_limit_is_dropped(server: StandIn) -> None:
 
 
 def test_passing_failures_are_retried_with_growing_pauses(server: StandIn) -> None:
-    replies = [(503, b"busy"), (429, b"slow down"), (200, b"{half an ans"), (200, answer(("  exact h.2", -1.0)))]
+    replies = [
+        (503, b"busy"),
+        (429, b"slow down", {"Retry-After": "7"}),
+        (200, b"{half an ans"),
+        (200, answer(("  exact h.2", -1.0))),
+    ]
     server.reply = lambda body: replies[len(server.bodies) - 1]
     pauses: list[float] = []
     assert make(server, pauses, backoff_s=1.0).generate([STATE], 1)[0][0].tactic == "exact h.2"
@@ -144,13 +92,14 @@ def test_a_refused_request_is_not_retried(server: StandIn) -> None:
     assert len(server.bodies) == 1
 
 
-def test_a_dead_server_opens_the_breaker() -> None:
-    config = ServerConfig(model="m", url="http://127.0.0.1:9/v1", retries=50, breaker_failures=4, parallel=1)
-    policy = ServerPolicy(config, sleep=lambda s: None)
-    with pytest.raises(ServerUnavailableError, match="failed 4 times in a row"):
+def test_a_dead_server_is_waited_for_and_then_given_up() -> None:
+    pauses: list[float] = []
+    config = ServerConfig(model="m", url="http://127.0.0.1:9/v1", wait_s=60, parallel=1)
+    policy = ServerPolicy(config, sleep=pauses.append)
+    with pytest.raises(ServerUnavailableError, match=r"cannot be reached after \d+ s of waiting.*--resume"):
         policy.generate([STATE], 1)
-    with pytest.raises(ServerUnavailableError, match="left alone"):
-        policy.generate([STATE], 1)
+    assert 50 <= sum(pauses) <= 60
+    assert max(pauses) <= 5  # it is back at work soon after the server is
 
 
 def test_all_tries_used_up(server: StandIn) -> None:
@@ -160,28 +109,11 @@ def test_all_tries_used_up(server: StandIn) -> None:
     assert len(server.bodies) == 3
 
 
-def test_breaker_lets_one_trial_through() -> None:
-    now = [0.0]
-    breaker = CircuitBreaker(2, 10.0, clock=lambda: now[0])
-    breaker.failed()
-    assert breaker.allow()
-    breaker.failed()
-    assert not breaker.allow()
-    now[0] = 11.0
-    assert breaker.allow()
-    assert not breaker.allow()  # one trial at a time
-    breaker.failed()
-    assert not breaker.allow()
-    now[0] = 22.0
-    assert breaker.allow()
-    breaker.succeeded()
-    assert breaker.allow()
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"error": "no"}, "without `choices`"),
+        ({"error": "no"}, "answered with an error: no"),
+        ({"id": "x"}, "without `choices`"),
         ([1, 2], "expected an object"),
         ({"choices": [{"text": "  exact h.2", "finish_reason": "stop"}]}, "no usable log-probabilities"),
     ],
@@ -206,12 +138,56 @@ def test_wrong_settings(wrong: dict[str, Any]) -> None:
         ServerConfig(**{"model": "m", **wrong})
 
 
-def test_open_policy_takes_an_address(server: StandIn, random_checkpoint: Path) -> None:
+def test_open_policy_takes_an_address(
+    server: StandIn, random_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROVER_DATA", str(tmp_path))
     opened = open_policy(f"{server.url}#prover-7b", encoder=random_checkpoint, pooling="mean", device="cpu")
     assert isinstance(opened, ServerPolicy)
     assert opened.config.model == "prover-7b"
     assert opened.encoding_width == 32
+    assert opened.template.name == "state-comment/1"
     assert [c.tactic for c in opened.generate([STATE], 1)[0]] == ["exact h.2"]
+    assert (tmp_path / "server_probes.json").is_file()
     assert isinstance(open_policy(random_checkpoint, device="cpu"), HuggingFacePolicy)
     with pytest.raises(ValueError, match="names no model"):
         open_policy(server.url)
+    with pytest.raises(ValueError, match="hidden vectors of its own"):
+        open_policy(random_checkpoint, encoder=random_checkpoint)
+
+
+def test_the_environment_names_the_policy_and_the_key(
+    server: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROVER_DATA", str(tmp_path))
+    monkeypatch.setenv("PROVER_POLICY", f"{server.url}#deepseek-prover-v2-7b")
+    monkeypatch.setenv("PROVER_API_KEY", "first")
+    opened = open_policy()
+    assert isinstance(opened, ServerPolicy)
+    assert opened.template.name == "deepseek-prover-v2/1"
+    assert server.headers_seen[-1]["Authorization"] == "Bearer first"
+    monkeypatch.setenv("OTHER_KEY", "second")
+    open_policy(api_key_env="OTHER_KEY")
+    assert server.headers_seen[-1]["Authorization"] == "Bearer second"
+    with pytest.raises(ValueError, match="NO_SUCH_KEY"):
+        open_policy(api_key_env="NO_SUCH_KEY")
+    monkeypatch.setenv("PROVER_API_KEY", "two\nlines")
+    with pytest.raises(ValueError, match="PROVER_API_KEY") as caught:
+        open_policy()
+    assert "lines" not in str(caught.value)
+
+
+def test_states_are_asked_from_several_threads_at_once(server: StandIn) -> None:
+    policy = make(server)
+    states = [f"h : p{i}\n⊢ p{i}" for i in range(40)]
+    found: list[int] = []
+
+    def ask() -> None:
+        found.extend(len(some) for some in policy.generate(states, 1))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [1] * 160
