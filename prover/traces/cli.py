@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from prover.cli_policy import ApiKeyEnv, Device, Dtype, Encoder, LlmPath, PolicyOptions, Template
+
 if TYPE_CHECKING:
     from prover.theorems import Problem
 
@@ -67,9 +69,12 @@ def negatives_command(
     output: Annotated[
         Path, typer.Option(help="FILE.parquet; FILE.attempts.parquet and FILE.summary.parquet are made beside it.")
     ],
-    llm_path: Annotated[
-        str | None, typer.Option(help="Policy: a folder, a hub id or a server. Default: the shipped one.")
-    ] = None,
+    llm_path: LlmPath = None,
+    encoder: Encoder = None,
+    template: Template = None,
+    dtype: Dtype = None,
+    device: Device = None,
+    api_key_env: ApiKeyEnv = None,
     candidates: Annotated[int, typer.Option(min=1, help="Tactics asked of the policy at each state.")] = 8,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N proofs.")] = None,
     skip_invalid: Annotated[
@@ -86,7 +91,7 @@ def negatives_command(
     from prover.traces.negatives import generate_negatives
 
     with open_lean(lean, lean_project, lean_workers) as environment:
-        policy, _ = load_models(llm_path, None, threads)
+        policy, _ = load_models(PolicyOptions(llm_path, encoder, template, dtype, device, api_key_env, threads), None)
         report = generate_negatives(
             file, output, environment, policy, n_candidates=candidates, skip_invalid=skip_invalid, limit=limit
         )

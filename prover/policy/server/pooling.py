@@ -86,8 +86,13 @@ class PoolingEncoder:
         texts = [self.template.encoding_text(state) for state in states]
         if not all(texts):
             raise ValueError("an empty state was given to encode_only: a finished proof has no vector")
-        body = {"model": self.config.model, "input": texts, "task": "token_embed", "encoding_format": "float"}
-        body |= {"use_activation": False}
+        body = {
+            "model": self.config.model,
+            "input": texts,
+            "task": "token_embed",
+            "use_activation": False,
+            "encoding_format": "float",
+        }
         answer = self._connection.post_to(f"{base_of(self.config.url)}/pooling", body)
         found = answer.get("data")
         if not isinstance(found, list) or len(found) != len(texts):
