@@ -88,6 +88,12 @@ def search(
     no_ebm: Annotated[bool, typer.Option("--no-ebm", help="Use no energy model, whatever --ebm-path says.")] = False,
     split: Annotated[str | None, typer.Option(help="Only this split of the theorem set.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N theorems.")] = None,
+    layout: Annotated[
+        str | None, typer.Option("--format", help="Layout of the theorem file (docs/formats.md). [default: guessed]")
+    ] = None,
+    skip_invalid: Annotated[
+        bool, typer.Option("--skip-invalid", help="Leave out the theorems that cannot be used, and list them.")
+    ] = False,
     budget: Annotated[int | None, option(SearchConfig, "max_expansions", "--budget")] = None,
     candidates: Annotated[int | None, option(SearchConfig, "n_candidates", "--candidates")] = None,
     mode: Annotated[str | None, option(SearchConfig, "mode")] = None,
@@ -135,7 +141,7 @@ def search(
     if kind in ("lean", "project"):  # these pay for their imports at every wave, so no wave should be small
         values.setdefault("fill_wave_to", SearchConfig.wave_size)
     settings = SearchConfig.from_dict(values)
-    chosen = load_theorems(theorems, split, limit)
+    chosen = load_theorems(theorems, split, limit, layout=layout, skip_invalid=skip_invalid)
     probe_output(output)
     with ExitStack() as stack:
         environment = stack.enter_context(open_lean(kind, lean_project, lean_workers))
@@ -195,17 +201,27 @@ def _settings(file: Path) -> dict[str, Any]:
     return values
 
 
-def load_theorems(source: str, split: str | None, limit: int | None) -> list[Any]:
-    """Theorems of a file or a built-in set; `UsageProblem` if there are none or the file has a fault."""
+def load_theorems(
+    source: str, split: str | None, limit: int | None, *, layout: str | None = None, skip_invalid: bool = False
+) -> list[Any]:
+    """Theorems of a file or a built-in set; `UsageProblem` if there are none or the file has a fault.
+
+    Says how a layout of other people's was read, and what `--skip-invalid` left out.
+    """
+    from prover.theorem_files.problems import describe
     from prover.theorems import TheoremSet
 
     try:
-        chosen = list(TheoremSet.load(source, split=split, limit=limit))
+        chosen = TheoremSet.load(source, split=split, limit=limit, layout=layout, skip_invalid=skip_invalid)
     except (OSError, ValueError) as error:
         raise UsageProblem(str(error)) from error
-    if not chosen:
+    if not len(chosen):
         raise UsageProblem(f"{source} holds no theorem to search")
-    return chosen
+    if layout is None and chosen.layout != "own":
+        _err.print(f"{source}: read as `{chosen.layout}`; --format NAME overrules the guess (docs/formats.md)")
+    if chosen.skipped:
+        _err.print(f"{len(chosen.skipped)} entries were left out:\n{describe(chosen.skipped)}", markup=False)
+    return list(chosen)
 
 
 def open_lean(kind: str | None, project: Path | None, workers: int | None) -> Any:

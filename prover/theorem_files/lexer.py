@@ -28,8 +28,10 @@ def check_visible(text: str) -> None:
         raise TheoremTextError(f"has the invisible character U+{ord(hidden.group()):04X}; expected printable text")
 
 
-def cleaned(text: str) -> str:
+def cleaned(text: str, *, keep_lines: bool = False) -> str:
     """The text without comments, carriage returns, trailing blanks and the code fence around it.
+
+    keep_lines: what is left stays on its line, counted from the start of the text.
 
     Raises TheoremTextError for characters that nobody sees, and for a code fence within the text.
     """
@@ -39,12 +41,13 @@ def cleaned(text: str) -> str:
     if "```" in text:
         text = _unfenced(text)
     if "--" in text or "/-" in text:
-        text = without_comments(text)
+        text = without_comments(text, keep_lines=keep_lines)
     if "«" in text and re.search(r"«[^»\n]*(?:\n|\Z)", text):
         raise TheoremTextError(f"has a name in «» that does not end on its line: {show(text)}")
     if "\n" not in text:
         return text.strip()
-    return "\n".join([line.rstrip() for line in text.split("\n")]).strip()
+    lines = "\n".join([line.rstrip() for line in text.split("\n")])
+    return lines.rstrip() if keep_lines else lines.strip()
 
 
 def _unfenced(text: str) -> str:
@@ -54,8 +57,11 @@ def _unfenced(text: str) -> str:
     return fenced["text"]
 
 
-def without_comments(text: str) -> str:
-    """The text with each line comment dropped and each block comment (they nest) replaced by a blank."""
+def without_comments(text: str, *, keep_lines: bool = False) -> str:
+    """The text with each line comment dropped and each block comment (they nest) replaced by a blank.
+
+    keep_lines: replaced by a blank and as many line ends as it had.
+    """
     pieces: list[str] = []
     position = kept = 0
     while (match := _COMMENT_OR_TOKEN.search(text, position)) is not None:
@@ -64,8 +70,10 @@ def without_comments(text: str) -> str:
             pieces.append(text[kept : match.start()])
             kept = position
         elif match["block"] is not None:
-            pieces += [text[kept : match.start()], " "]
-            kept = position = _comment_end(text, match.start())
+            end = _comment_end(text, match.start())
+            lines = text.count("\n", match.start(), end) if keep_lines else 0
+            pieces += [text[kept : match.start()], " ", "\n" * lines]
+            kept = position = end
     return "".join(pieces) + text[kept:]
 
 

@@ -106,7 +106,7 @@ def _read(text: str, *, bare: bool) -> Declaration:
     start = _FIRST_THEOREM.search(text)
     if start is None or _holds_theorem_word(text[start.end() :]) or not _plain_prefix(text[: start.start()]):
         return _read_by_commands(text, bare=bare)
-    return _declaration(text, start.start(), text[: start.start()])
+    return declaration_at(text, start.start(), text[: start.start()])
 
 
 def _holds_theorem_word(text: str) -> bool:
@@ -123,13 +123,13 @@ def _read_by_commands(text: str, *, bare: bool) -> Declaration:
     found = commands(text) if _holds_theorem_word(text) else []
     mains = [command for command in found if command.keyword in THEOREMS]
     if mains:
-        return _declaration(text, mains[-1].word, text[: mains[-1].start])
+        return declaration_at(text, mains[-1].word, text[: mains[-1].start])
     if not bare:
         raise TheoremTextError(f"has no `theorem` in it: {show(text)}")
     return _signature(text, None, "")
 
 
-def _declaration(text: str, word: int, above: str) -> Declaration:
+def declaration_at(text: str, word: int, above: str) -> Declaration:
     """The theorem whose keyword stands at `word`, below the text `above`."""
     keyword = _KEYWORD.match(text, word)
     assert keyword is not None

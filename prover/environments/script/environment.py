@@ -31,6 +31,7 @@ from prover.environments.base import (
 from prover.environments.certify import certify_claims, proof_file
 from prover.environments.isolation.refusal import (
     REFUSAL_VERSION,
+    REFUSED,
     may_free_a_command,
     refuse_tactic,
     refuse_theorem,
@@ -213,7 +214,7 @@ class LeanScript:
     def _refuse_theorem(self, theorem: Theorem) -> str | None:
         if has_imports(theorem.header) and not self._runner.takes_imports:
             return (
-                "the theorem's header imports modules, and the embedded Lean has only its own prelude: "
+                f"{REFUSED}the theorem's header imports modules, and the embedded Lean has only its own prelude: "
                 "use an installed Lean (--lean-project DIR)"
             )
         return refuse_theorem(theorem.name, theorem.statement, theorem.header)
