@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import fcntl
 import json
 import logging
 import os
@@ -9,10 +10,13 @@ import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prover_assets.operate.closing import close_abandoned, close_left_open, close_mlflow
 from prover_assets.operate.preflight import SettingsError, config_of, require_known, require_valid
 from prover_assets.operate.presets import PRESETS, PresetError, load_run_config
+from prover_assets.operate.processes import tags_of_this
 from prover_assets.operate.progress import TerminalReporter, using
 from prover_assets.report.tables import memo_line, paired_lines, terminal_table
 from prover_assets.store.files import read_json
@@ -27,8 +31,8 @@ if TYPE_CHECKING:
     from prover_assets.operate.next import NextIteration
 
 BASELINE, TRAJECTORIES, GUIDED = "baseline_trajectories", "trajectories", "guided_trajectories"
-PROCESS_TAG = "prover/process"
-"""Tag of runs made here: the process that runs them, so that a later one can tell whether it was killed."""
+WHAT_IS_HELD = "the next iteration"
+"""What `make run` locks in the data folder: two of them at once would make the same iteration."""
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -70,10 +74,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
     home.mkdir(parents=True, exist_ok=True)
     os.environ["DAGSTER_HOME"] = str(home)
     os.environ["PROVER_DATA"] = str(data.root)
-    for _ in range(options.iterations):
-        code = run_next(data, run_config, as_json=options.json, tune_policy=options.tune_policy)
-        if code:
-            return code
+    try:
+        with data.held(WHAT_IS_HELD):
+            for _ in range(options.iterations):
+                code = run_next(data, run_config, as_json=options.json, tune_policy=options.tune_policy)
+                if code:
+                    return code
+    except DataFolderError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -89,7 +98,9 @@ def run_next(
     from prover_assets.operate.next import missing_baseline, next_iteration
 
     instance = instance_with_terminal()
-    close_abandoned(instance, data)
+    held = data.lock_file(WHAT_IS_HELD)
+    close_abandoned(instance, data, held)
+    close_left_open(instance, data)
     upcoming = next_iteration(instance, data, tune_policy=tune_policy)
     instance.add_dynamic_partitions(ITERATION, [upcoming.key])
     missing = missing_baseline(instance, data)
@@ -117,7 +128,7 @@ def run_next(
                 partition_key=upcoming.key,
                 asset_selection=[dg.AssetKey(name) for name in selection],
                 run_config=for_selection(run_config, selection),
-                tags={PROCESS_TAG: str(os.getpid())},
+                tags=tags_of_this(held),
                 raise_on_error=False,
             )
         except dg.DagsterInvalidConfigError as error:  # a type that is wrong, before any step
@@ -127,9 +138,9 @@ def run_next(
     if not result.success:
         if interrupted(result):
             with contextlib.suppress(Exception):  # an import of MLflow that was cut off: then nothing is open either
-                _close_mlflow(data, result.run_id, "KILLED")
+                close_mlflow(data, result.run_id, "KILLED")
             raise KeyboardInterrupt
-        _close_mlflow(data, result.run_id, "FAILED")
+        close_mlflow(data, result.run_id, "FAILED")
         _print_failure(result)
         return 1
     print_summary(data.iteration(upcoming.key), reporter, seconds=time.monotonic() - began)
@@ -147,10 +158,11 @@ def instance_with_terminal() -> "dg.DagsterInstance":
     import dagster as dg
     from dagster._core.instance.ref import InstanceRef
 
+    home = Path(os.environ["DAGSTER_HOME"])
     nothing = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
-    return dg.DagsterInstance.from_ref(
-        InstanceRef.from_dir(os.environ["DAGSTER_HOME"], overrides={"compute_logs": nothing})
-    )
+    with open(home / ".instance.lock", "a", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of several processes that make a fresh instance's tables, all but one fail
+        return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides={"compute_logs": nothing}))
 
 
 def bring_up_to_date(
@@ -187,27 +199,6 @@ def for_selection(run_config: Mapping[str, Any], selection: Sequence[str]) -> di
     """The run configuration without the assets that do not run this time, and with quiet logs."""
     ops = {name: value for name, value in run_config.get("ops", {}).items() if name in selection}
     return {**run_config, "ops": ops, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-
-
-def close_abandoned(instance: "dg.DagsterInstance", data: DataFolder) -> None:
-    """Runs of this command whose process is gone (killed) still count as running: report them failed."""
-    import psutil
-
-    from prover_assets.operate.next import runs_in_progress
-
-    for run in runs_in_progress(instance):
-        process = run.tags.get(PROCESS_TAG)
-        if process is None or psutil.pid_exists(int(process)):
-            continue
-        instance.report_run_failed(run, message="the process that ran it is gone")
-        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-        _close_mlflow(data, run.run_id, "FAILED")
-
-
-def _close_mlflow(data: DataFolder, dagster_run_id: str, status: str) -> None:
-    from prover_assets.defs.tracking import MlflowResource
-
-    MlflowResource().close_dagster_run(data, dagster_run_id, status)
 
 
 def interrupted(result: "dg.ExecuteInProcessResult") -> bool:

@@ -217,12 +217,16 @@ class DataFolder:
                 f"{LEAST_FREE_BYTES / 1e6:.0f} MB; {remedy}"
             )
 
+    def lock_file(self, what: str) -> Path:
+        """The file that `held` locks."""
+        return self.root / ".locks" / f"{what.replace(' ', '-')}.lock"
+
     @contextmanager
     def held(self, what: str) -> Iterator[None]:
         """Hold `what` (e.g. `iter_000`) against other processes. Refuses at once when another one holds it."""
-        folder = self.root / ".locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / f"{what}.lock", "a+", encoding="utf-8") as handle:
+        path = self.lock_file(what)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a+", encoding="utf-8") as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -5,6 +5,7 @@ runs in one process do not disturb each other. mlflow is imported inside the fun
 """
 
 import fcntl
+import logging
 import math
 import os
 import re
@@ -17,12 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prover_assets.store.iterations import iteration_number
+from prover_assets.tracking.database import TrackingError, client_in_words, in_words, require_known_version
 from prover_assets.tracking.relocation import relocate
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from prover_assets.report.plots import Picture
+
+logger = logging.getLogger(__name__)
 
 DAGSTER_RUN_TAG = "dagster.run_id"
 PARTITION_TAG = "dagster.partition"
@@ -99,8 +103,10 @@ class Store:
         artifacts.mkdir(parents=True, exist_ok=True)
         with self._locked():  # several processes that make the same database fail
             if uri == own_uri(artifacts.parent):
+                require_known_version(artifacts.parent / "mlflow.db")
                 relocate(artifacts.parent)
-            self.client: MlflowClient = MlflowClient(tracking_uri=uri)
+            with in_words(uri):
+                self.client: MlflowClient = client_in_words(MlflowClient(tracking_uri=uri), uri)
             found = self.client.get_experiment_by_name(experiment)
             if found is None:
                 # Absolute, or artifacts land beside whoever happened to be first. A server chooses its own.
@@ -185,8 +191,11 @@ class Store:
         except BaseException as error:
             # What interrupts, Dagster's own interruption as well, is no Exception.
             status = "FAILED" if isinstance(error, Exception) else "KILLED"
-            self.close(child, status)
-            self.close(parent, status)
+            for run_id in (child, parent):
+                try:
+                    self.close(run_id, status)
+                except TrackingError as trouble:  # must not hide what the asset itself raised
+                    logger.warning("MLflow's run %s stays open until the next start: %s", run_id, trouble)
             raise
         self.close(child, "FAILED" if run.failed else "FINISHED")
         if run.failed:

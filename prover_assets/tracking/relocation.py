@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from prover_assets.store.layout import DataFolderError
+from prover_assets.tracking.database import described
 
 COLUMNS = (
     ("experiments", "artifact_location"),
@@ -44,8 +45,5 @@ def relocate(folder: Path) -> str:
                             (here, len(before) + 1, before, len(before) + 1, f"{before}/"),
                         )
     except sqlite3.Error as error:
-        raise DataFolderError(
-            f"the tracking database {database} cannot be read or set to this place ({error}); restore it, or move "
-            f"{folder} away to begin with an empty one"
-        ) from error
+        raise DataFolderError(str(described(database, error))) from error
     return elsewhere[0]
