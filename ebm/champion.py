@@ -1,7 +1,6 @@
 """The promoted energy model of a data folder: `champion.json`, a pointer to a checkpoint with its reasons."""
 
 import glob
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ebm.files import write_json_atomic
+from prover.json_digest import parse_json
 
 CHAMPION_FILE = "champion.json"
 CHAMPION = "champion"
@@ -48,7 +48,7 @@ def read_champion(data_dir: str | Path) -> Champion | None:
     if not path.is_file():
         return None
     try:
-        champion = Champion(**json.loads(path.read_text(encoding="utf-8")))
+        champion = Champion(**parse_json(path.read_text(encoding="utf-8")))
         if not isinstance(champion.checkpoint, str) or not isinstance(champion.ebm_id, str):
             raise TypeError("checkpoint and ebm_id are text")
         return champion

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ebm.files import file_digest, write_atomic, write_json_atomic
 from ebm.model.energy_head import EnergyHead, EnergyHeadConfig
+from prover.json_digest import parse_json
 from prover.search.guidance import MixingCalibration
 
 FORMAT = "energy-checkpoint/1"
@@ -108,9 +109,11 @@ def read_config(folder: str | Path) -> dict[str, Any]:
             hint = f"; training was cut off there: continue it with --resume-from {folder}, or use {unfinished}"
         raise FileNotFoundError(f"{folder} is not an energy-model checkpoint: it has no {CONFIG_FILE}{hint}")
     try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        config: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise CheckpointError(f"{path} is not JSON: {error}") from error
+    except ValueError as error:  # not UTF-8, or another digest
+        raise CheckpointError(f"{path} is damaged: {error}; restore the file, or train again") from error
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise CheckpointError(f"{path} does not describe a checkpoint of format {FORMAT}")
     files = config.get("files")

@@ -1,30 +1,36 @@
 """The embedding cache: hidden vectors of proof states, encoded once, addressed by content, read through memory maps.
 
-Layout of `root`: a folder per encoder fingerprint with `meta.json` and append-only parts. A part is two files:
-`NAME.npy`, (n, width) float32, and `NAME.keys`, n lines. The keys file is written last and makes the part count, so a
-killed process leaves at most a vector file that nobody reads. Several processes may append at once.
+Layout of `root`: a folder per encoder fingerprint with `meta.json` and append-only parts. A part is three files:
+`NAME.npy`, (n, width) float32, `NAME.keys`, n lines, and `NAME.sums`, the CRC-32 of both (older parts have none). The
+keys file is written last and makes the part count, so a killed process leaves at most files that nobody reads. Several
+processes may append at once. Keys are checked when a part is opened, vectors before the first of them is used.
 """
 
-import json
 import mmap
 import os
 import secrets
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Self
 
 import numpy as np
 
 from ebm.files import write_atomic, write_json_atomic
+from prover.json_digest import json_text, parse_json
 
 FORMAT = "embedding-cache/1"
 _RESIDENT_BYTES = 256 * 2**20
 """Mapped pages that gathering may leave in this process before they are given back to the page cache."""
 _READ_AROUND_BYTES = 64 * 2**10
 """What the kernel may map beside a page that is touched."""
+
+_UNREADABLE = (OSError, ValueError, SyntaxError, TokenError, MemoryError, RecursionError)
+"""What numpy raises on a damaged header, which it reads as a Python expression."""
 
 
 class EmbeddingError(ValueError):
@@ -46,6 +52,8 @@ class _Part:
     n_rows: int
     vectors: np.ndarray  # (n_rows, width) float32, read-only view of `map`, or of memory for rows not yet written
     map: mmap.mmap | None
+    unchecked: Path | None = None
+    """Vector file that is still to be compared with its checksum."""
 
 
 class EmbeddingCache:
@@ -100,10 +108,11 @@ class EmbeddingCache:
             write_json_atomic(path, ours)
             return
         try:
-            stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            stored: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise EmbeddingError(
-                f"{path} is not JSON ({error}): delete the folder {self.folder}, and its states are encoded again"
+                f"{path} is not JSON, or not as it was written ({error}): delete the folder {self.folder}, and its "
+                "states are encoded again"
             ) from error
         for name, value in ours.items():
             if stored.get(name) != value:
@@ -125,7 +134,9 @@ class EmbeddingCache:
     def _open_part(self, keys_path: Path) -> None:
         vectors_path = keys_path.with_suffix(".npy")
         try:
-            keys = keys_path.read_text(encoding="utf-8").splitlines()
+            raw = keys_path.read_bytes()
+            sums = _read_sums(vectors_path)
+            keys = raw.decode("utf-8").splitlines()
             with open(vectors_path, "rb") as handle:
                 version = np.lib.format.read_magic(handle)
                 read_header = (
@@ -134,19 +145,24 @@ class EmbeddingCache:
                 shape, fortran, dtype = read_header(handle)
                 if shape != (len(keys), self.width) or fortran or dtype != np.float32:
                     raise ValueError(f"holds {shape} {dtype}, expected ({len(keys)}, {self.width}) float32")
+                if sums is not None and zlib.crc32(raw) != sums.get("keys"):
+                    raise ValueError(f"{keys_path.name} is not what was written")
                 offset = handle.tell()
                 mapped = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
             vectors = np.frombuffer(mapped, dtype=np.float32, count=len(keys) * self.width, offset=offset)
-        except (OSError, ValueError) as error:
+        except _UNREADABLE as error:
             raise EmbeddingError(
                 f"{vectors_path} cannot be used ({error}); delete it and {keys_path.name}: missing states are encoded "
                 "again"
             ) from error
-        self._append(keys, vectors.reshape(len(keys), self.width), mapped)
+        unchecked = None if sums is None else vectors_path
+        self._append(keys, vectors.reshape(len(keys), self.width), mapped, unchecked)
 
-    def _append(self, keys: Sequence[str], vectors: np.ndarray, mapped: mmap.mmap | None) -> None:
+    def _append(
+        self, keys: Sequence[str], vectors: np.ndarray, mapped: mmap.mmap | None, unchecked: Path | None = None
+    ) -> None:
         first = self.n_rows
-        self._parts.append(_Part(first, len(keys), vectors, mapped))
+        self._parts.append(_Part(first, len(keys), vectors, mapped, unchecked))
         for position, key in enumerate(keys):
             self._row_of.setdefault(key, first + position)
 
@@ -226,6 +242,7 @@ class EmbeddingCache:
 
             text = "".join(f"{key}\n" for key in self._pending_keys)
             write_atomic(self.folder / f"{name}.npy", write_vectors)
+            write_atomic(self.folder / f"{name}.sums", lambda path: _write_sums(path, rows, text))
             write_atomic(self.folder / f"{name}.keys", lambda path: path.write_text(text, encoding="utf-8"))
             self._known_names.add(name)
             # From here on the rows are read from the file; their numbers stay.
@@ -271,7 +288,10 @@ class EmbeddingCache:
         return rows
 
     def gather(self, keys_or_rows: Sequence[str] | np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Vectors of keys, or of row numbers: (n, width) float32, a copy, in order; into `out` where given."""
+        """Vectors of keys, or of row numbers: (n, width) float32, a copy, in order; into `out` where given.
+
+        Raises EmbeddingError for a part whose vectors are not those that were written.
+        """
         if isinstance(keys_or_rows, np.ndarray) and keys_or_rows.dtype.kind in "iu":
             rows = keys_or_rows
         else:
@@ -282,11 +302,13 @@ class EmbeddingCache:
             out = np.empty((len(rows), self.width), dtype=np.float32)
         with self._lock:
             if len(self._parts) == 1:
+                _check_vectors(self._parts[0])
                 np.take(self._parts[0].vectors, rows, axis=0, out=out, mode="clip")
             elif len(rows):
                 starts = np.array([part.first_row for part in self._parts])
                 of_row = np.searchsorted(starts, rows, side="right") - 1
                 for number in np.unique(of_row):
+                    _check_vectors(self._parts[number])
                     here = np.flatnonzero(of_row == number)
                     out[here] = self._parts[number].vectors[rows[here] - starts[number]]
             self._release_pages(len(rows))
@@ -337,3 +359,33 @@ class EmbeddingCache:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+
+def _write_sums(path: Path, rows: np.ndarray, keys: str) -> None:
+    """CRC-32 of a part's vectors and of its keys, as JSON."""
+    sums = {"vectors": zlib.crc32(np.ascontiguousarray(rows)), "keys": zlib.crc32(keys.encode())}
+    path.write_text(json_text(sums), encoding="utf-8")
+
+
+def _read_sums(vectors_path: Path) -> dict[str, int] | None:
+    """What `_write_sums` wrote beside a part; None for a part of an older version. Raises ValueError for damage."""
+    try:
+        return dict(parse_json(vectors_path.with_suffix(".sums").read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except TypeError as error:
+        raise ValueError(f"its checksums are damaged: {error}") from error
+
+
+def _check_vectors(part: _Part) -> None:
+    """Compare a part's vectors with their checksum, once. Raises EmbeddingError."""
+    if part.unchecked is None:
+        return
+    path = part.unchecked
+    sums = _read_sums(path)
+    if sums is None or zlib.crc32(part.vectors) != sums.get("vectors"):
+        raise EmbeddingError(
+            f"{path} is damaged: its vectors are not those that were written; delete it and {path.stem}.keys: missing "
+            "states are encoded again"
+        )
+    part.unchecked = None

@@ -1,12 +1,13 @@
 """Files that are either whole or absent: temporary name, fsync, rename."""
 
 import hashlib
-import json
 import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from prover.json_digest import json_text
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
@@ -24,8 +25,8 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_json_atomic(path: Path, value: Any) -> None:
-    """Write JSON; a reader sees the old file or the new one, never a part. Not-a-number is refused."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    """Write JSON, an object with its digest: a reader sees the old file or the new one. Not-a-number is refused."""
+    text = json_text(value)
     write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 

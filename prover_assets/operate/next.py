@@ -1,13 +1,14 @@
 """Which iterations there are, which is next, and what is left to do in it: read from Dagster's instance."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import dagster as dg
 
 from prover_assets.defs.jobs import BASELINE_ASSETS, ITERATION_ASSETS, TUNING_ASSET
 from prover_assets.defs.partitions import ITERATION
 from prover_assets.store.iterations import FIRST_ITERATION, following, in_order
-from prover_assets.store.layout import DataFolder
+from prover_assets.store.layout import DataFolder, IterationFolder
 
 IN_PROGRESS = (
     dg.DagsterRunStatus.QUEUED,
@@ -49,10 +50,11 @@ def next_iteration(instance: dg.DagsterInstance, data: DataFolder, *, tune_polic
     long as the one after it has not begun: later, it would change what that one was made with.
     """
     keys = known_iterations(instance)
+    finished = _Finished(instance, data)
     tuning = (TUNING_ASSET,) if tune_policy else ()
     before: str | None = None
     for key in keys:
-        remaining = remaining_assets(instance, data, key)
+        remaining = () if key in finished else remaining_assets(instance, data, key)
         if remaining:
             begun = data.iteration(key).trajectories.manifest.exists()
             if tune_policy and before is not None and not begun and _untuned(instance, data, before):
@@ -73,18 +75,42 @@ def _untuned(instance: dg.DagsterInstance, data: DataFolder, key: str) -> bool:
 def remaining_assets(instance: dg.DagsterInstance, data: DataFolder, key: str) -> tuple[str, ...]:
     """The assets of an iteration from the first one that was not made, lost its files or failed a blocking check."""
     folder = data.iteration(key)
-    files = {
+    files = _files(data, folder)
+    for index, name in enumerate(ITERATION_ASSETS):
+        event = _latest(instance, name, key)
+        if event is None or not files[name].exists() or _failed(instance, name, event.run_id):
+            return ITERATION_ASSETS[index:]
+    return ()
+
+
+def _files(data: DataFolder, folder: IterationFolder) -> dict[str, Path]:
+    """The file or folder that shows that an asset of an iteration was made, by asset."""
+    return {
         "trajectories": folder.trajectories.manifest,
         "state_embeddings": data.embeddings,
         "ebm_checkpoint": folder.verdict,
         "guided_trajectories": folder.guided.manifest,
         "iteration_report": folder.report_file,
     }
-    for index, name in enumerate(ITERATION_ASSETS):
-        event = _latest(instance, name, key)
-        if event is None or not files[name].exists() or _failed(instance, name, event.run_id):
-            return ITERATION_ASSETS[index:]
-    return ()
+
+
+class _Finished:
+    """The iterations that certainly lack nothing, told from a few questions for all of them together.
+
+    Asked one by one, each iteration costs some 10 queries, and the start of the next one grows with their number. Those
+    that are not certain (a run of theirs has failed at some time) are asked one by one.
+    """
+
+    def __init__(self, instance: dg.DagsterInstance, data: DataFolder) -> None:
+        self._data = data
+        self._made = [set(instance.get_materialized_partitions(dg.AssetKey(name))) for name in ITERATION_ASSETS]
+        failed = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
+        self._doubtful = {run.tags.get("dagster/partition") for run in failed}
+
+    def __contains__(self, key: str) -> bool:
+        if key in self._doubtful or not all(key in made for made in self._made):
+            return False
+        return all(path.exists() for path in _files(self._data, self._data.iteration(key)).values())
 
 
 def missing_baseline(instance: dg.DagsterInstance, data: DataFolder) -> tuple[str, ...]:

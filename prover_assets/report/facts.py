@@ -16,12 +16,16 @@ def read(path: Path) -> "pl.DataFrame":
     """A Parquet file. Raises FileNotFoundError and DamagedFile that say which asset makes it."""
     import polars as pl
 
+    from prover.parquet import ParquetDamaged, read_table
+
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing; materialize {maker(path)} first")
     try:
-        return pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DamagedFile(path, f"it should be a Parquet file, and cannot be read ({error})") from error
+        frame = pl.from_arrow(read_table(path))
+    except (ParquetDamaged, OSError) as error:
+        raise DamagedFile(path, f"it should be a Parquet file as it was written: {error}") from error
+    assert isinstance(frame, pl.DataFrame)
+    return frame
 
 
 def search_counts(summary: "pl.DataFrame") -> dict[str, float]:

@@ -217,9 +217,9 @@ def judge(
 
 def _accepted(nodes: Path) -> tuple[float, int]:
     """(share of the tactics tried that Lean accepts, tactics tried) of a search."""
-    import polars as pl
+    from prover.trajectory import read_attempts
 
-    outcomes = pl.read_parquet(nodes.with_suffix(".attempts.parquet"), columns=["outcome"])["outcome"]
+    outcomes = read_attempts(nodes)["outcome"]
     return (float(outcomes.is_in(ACCEPTED).sum() / outcomes.len()) if outcomes.len() else 0.0), outcomes.len()
 
 

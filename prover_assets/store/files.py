@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from prover.json_digest import json_text, parse_json
 from prover_assets.store.iterations import iteration_key, iteration_number
 
 
@@ -20,12 +21,15 @@ class DamagedFile(ValueError):
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write atomically: a reader sees the old file or the new one, never half of one. NaN and infinity become null."""
+    """Write atomically: a reader sees the old file or the new one, never half of one. NaN and infinity become null.
+
+    The last key, `digest`, is of all the others: `read_json` takes it off again, and refuses a file that it does not
+    fit.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with open(temporary, "w", encoding="utf-8") as handle:
-        json.dump(_finite(content), handle, indent=2, ensure_ascii=False, allow_nan=False)
-        handle.write("\n")
+        handle.write(json_text(_finite(content)))
         handle.flush()
         os.fsync(handle.fileno())
     temporary.replace(path)
@@ -42,26 +46,34 @@ def _finite(value: Any) -> Any:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The content of a JSON file, or None where there is none. Raises DamagedFile for one that is not an object."""
+    """The content of a JSON file without its digest, or None where there is none.
+
+    Raises DamagedFile for one that is not an object or was changed since it was written. Older files have no digest.
+    """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DamagedFile(path, f"it should hold a JSON object, and is no JSON ({error})") from error
+    except ValueError as error:
+        raise DamagedFile(path, str(error)) from error
     if not isinstance(content, dict):
         raise DamagedFile(path, f"it should hold a JSON object, and holds a {type(content).__name__}")
     return content
 
 
 def require_parquet(path: Path) -> None:
-    """Look at the end of a Parquet file, where its columns are described. Raises DamagedFile if there is none."""
-    import polars as pl
+    """Check a Parquet file against its digest; of one without, that its columns can be read. Raises DamagedFile."""
+    import pyarrow.parquet as pq
+
+    from prover.parquet import UNREADABLE, ParquetDamaged, check
 
     try:
-        pl.read_parquet_schema(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DamagedFile(path, f"it should be a Parquet file, and cannot be read ({error})") from error
+        if not check(path):
+            pq.read_schema(path)
+    except (ParquetDamaged, *UNREADABLE) as error:
+        raise DamagedFile(path, f"it should be a Parquet file as it was written: {error}") from error
 
 
 MAKERS = (
