@@ -363,7 +363,7 @@ class EmbeddingCache:
 
 def _write_sums(path: Path, rows: np.ndarray, keys: str) -> None:
     """CRC-32 of a part's vectors and of its keys, as JSON."""
-    sums = {"vectors": zlib.crc32(np.ascontiguousarray(rows)), "keys": zlib.crc32(keys.encode())}
+    sums = {"vectors": zlib.crc32(np.ascontiguousarray(rows).data), "keys": zlib.crc32(keys.encode())}
     path.write_text(json_text(sums), encoding="utf-8")
 
 
@@ -383,7 +383,7 @@ def _check_vectors(part: _Part) -> None:
         return
     path = part.unchecked
     sums = _read_sums(path)
-    if sums is None or zlib.crc32(part.vectors) != sums.get("vectors"):
+    if sums is None or zlib.crc32(part.vectors.data) != sums.get("vectors"):
         raise EmbeddingError(
             f"{path} is damaged: its vectors are not those that were written; delete it and {path.stem}.keys: missing "
             "states are encoded again"
