@@ -1,7 +1,7 @@
 """`prover doctor`: what this installation will use, and what stands in its way, line by line.
 
-Each check looks at the real thing (it starts Lean, it loads no model) and says ok, warn or fail, with what to do.
-`warn` is for what some uses need and others do not. Nothing is changed, nothing is downloaded.
+Each check looks at the real thing (it starts Lean, and loads a model of up to 2 GiB) and says ok, warn or fail, with
+what to do. `warn` is for what some uses need and others do not. Nothing is changed, nothing is downloaded.
 """
 
 import importlib.metadata
@@ -277,28 +277,49 @@ def _theorems(subject: Subject) -> Check | None:
 # -- the rest -----------------------------------------------------------------------------------------------------
 
 
-def _model(subject: Subject) -> Check:
-    from prover.policy.weights import is_hub_id
+_LOADED_AT_MOST = 2 * _GIB
+"""Weights up to this size are loaded for real: seconds. Of larger ones all is looked at but the numbers."""
 
-    shipped = importlib.util.find_spec("prover.policy.tiny")
-    if subject.llm_path is None and shipped and shipped.submodule_search_locations:
-        path = Path(next(iter(shipped.submodule_search_locations))) / "checkpoint"
-    elif subject.llm_path and subject.llm_path.startswith(("http://", "https://")):
+
+def _model(subject: Subject) -> Check:
+    """Does what loading would do: the same checks, and for all but large models the loading itself."""
+    from prover.policy.base import PolicyError
+    from prover.policy.weights import TINY_CHECKPOINT, is_hub_id
+
+    if subject.llm_path and subject.llm_path.startswith(("http://", "https://")):
         return Check("Model", "ok", f"served at {subject.llm_path}; not asked")
-    else:
-        path = Path(subject.llm_path or "")
-    if not path.is_dir():
-        if not is_hub_id(str(path)):
-            return Check("Model", "fail", f"{path} is no folder here", "give a model's folder, or a hub id")
+    path = Path(subject.llm_path).expanduser() if subject.llm_path else TINY_CHECKPOINT
+    if not path.exists() and is_hub_id(str(path)):
         return Check("Model", "warn", f"{path} is no folder here", "it would be taken for a hub id and downloaded")
-    weights = sorted(path.glob("*.safetensors"))
-    missing = [name for name in ("config.json", "tokenizer_config.json") if not (path / name).is_file()]
-    if missing or not weights:
-        remedy = "give a folder in Hugging Face format with safetensors weights"
-        return Check("Model", "fail", f"{path} lacks {', '.join(missing) or 'safetensors weights'}", remedy)
-    size = sum(file.stat().st_size for file in weights)
-    what = "the shipped policy" if subject.llm_path is None else str(path)
-    return Check("Model", "ok", f"{what}, {size / 2**20:.1f} MiB of weights")
+    try:
+        detail = _loads(path)
+    except (PolicyError, ValueError) as error:
+        return Check("Model", "fail", str(error), "docs/policy.md, `Folders`, says what is read and how to convert")
+    return Check("Model", "ok", f"{'the shipped policy' if subject.llm_path is None else path}, {detail}")
+
+
+def _loads(path: Path) -> str:
+    """What a model's folder is and needs. Raises what loading raises."""
+    import torch
+
+    from prover.policy import load_policy
+    from prover.policy.loading import check_folder, load_tokenizer
+    from prover.policy.memory import require_weights_fit
+    from prover.policy.weights import resolve
+
+    folder = resolve(path)
+    kind = check_folder(folder)
+    load_tokenizer(folder)
+    device, dtype = ("cuda", "bfloat16") if torch.cuda.is_available() else ("cpu", "float32")
+    made = require_weights_fit(folder, dtype, device)
+    if made.weights > _LOADED_AT_MOST:
+        return f"{kind}; {made.sentence()}; files checked, weights not read"
+    policy = load_policy(folder)
+    policy.generate(["p : Prop\nh : p\n⊢ p"], 1)
+    context = f"{policy.context_tokens} tokens" if policy.context_tokens < 2**30 else "no limit"
+    speed = "" if policy.decodes_fast else "; it does not honour attention masks, so that decoding is slow"
+    size = f"{made.weights / 2**20:.1f} MiB of weights in {dtype}"
+    return f"{kind}: {size}, context {context}, template {policy.template.name}; loaded{speed}"
 
 
 def _gpu(subject: Subject) -> Check:

@@ -23,7 +23,7 @@ from prover.policy.beam import Completion, Ending, beam_search
 from prover.policy.decoder import Decoder, PlainDecoder, TreeDecoder
 from prover.policy.encoding import encode_batch
 from prover.policy.faithful import tree_attention_is_faithful
-from prover.policy.loading import load_model, load_tokenizer
+from prover.policy.loading import check_folder, load_model, load_tokenizer
 from prover.policy.pooling import parse_pooling, pooling_name
 from prover.policy.prefixes import shared_prefixes
 from prover.policy.prompts import PromptTemplate, get_template, prompt_key, template_identity
@@ -432,6 +432,7 @@ def load_huggingface_policy(
     place = "auto" if device == "auto" else checked_device(device)
     if dtype is None:
         dtype = "bfloat16" if place.startswith("cuda") or (place == "auto" and torch.cuda.is_available()) else "float32"
+    check_folder(folder)
     tokenizer = load_tokenizer(folder)
     model = load_model(folder, dtype, place)
     template_name = template or getattr(model.config, "prover_template", None) or _guess_template(tokenizer)

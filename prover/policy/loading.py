@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 from prover.policy.memory import Estimate, require_weights_fit
@@ -44,6 +45,7 @@ _TROUBLE = (
     ZeroDivisionError,
     RecursionError,
     MemoryError,
+    StrictDataclassError,
 )
 """What transformers and its quantisers end in for a folder that they cannot load."""
 _PACKAGES = {
@@ -214,7 +216,10 @@ def load_model(folder: Path, dtype: str, device: str) -> Any:
         except (RuntimeError, ValueError) as error:
             raise PolicyLoadError(f"{folder} cannot be moved to {device}: {_line(error)}") from error
     _check_numbers(model, folder)
-    return model.eval()
+    model = model.eval()
+    if quantised or dtype in ("int8", "int4"):
+        _try(model, folder, quantisation(config) or dtype)
+    return model
 
 
 def _plain(device: str) -> str:
@@ -286,7 +291,7 @@ def _cannot(folder: Path, error: BaseException, method: str) -> str:
 
 def _line(error: BaseException) -> str:
     """An error's first line, not endlessly long."""
-    text = (str(error).strip() or type(error).__name__).split("\n")[0]
+    text = " ".join((str(error).strip() or type(error).__name__).split("\n")[:2])
     return text if len(text) <= 300 else text[:297] + "..."
 
 
@@ -347,6 +352,23 @@ def _merged(model: Any, folder: Path) -> Any:
             f"{folder}: its adapter cannot be merged into the model: {_line(error)}. Check that the base model is the "
             "one that the adapter was trained on"
         ) from error
+
+
+def _try(model: Any, folder: Path, method: str) -> None:
+    """One forward pass: what a quantiser cannot compute on this device shows only there."""
+    try:
+        with torch.inference_mode():
+            logits = model(input_ids=torch.tensor([[0, 1, 2, 3]], device=model.device), use_cache=False).logits
+    except _TROUBLE as error:
+        raise PolicyLoadError(
+            f"{folder} cannot be used in the form {method} on {model.device}: {_line(error)}. Use another dtype or the "
+            "model's unquantised version"
+        ) from error
+    if not bool(torch.isfinite(logits).all()):
+        raise PolicyLoadError(
+            f"{folder}, quantised ({method}), gives NaN instead of probabilities on {model.device}; use another dtype "
+            "or the model's unquantised version"
+        )
 
 
 def _check_numbers(model: Any, folder: Path) -> None:

@@ -28,8 +28,8 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
 """Name -> model type and settings. `-window`: with a sliding window that is shorter than the tests' prompts."""
 
 
-def tiny_model(family: str, dtype: torch.dtype = torch.float32) -> Any:
-    """A model of three layers, with weights large enough that its distributions are not flat."""
+def tiny_model(family: str, dtype: torch.dtype = torch.float32, **other: Any) -> Any:
+    """A model of three layers, with weights large enough that its distributions are not flat. other: settings beside the family's."""
     kind, settings = FAMILIES[family]
     words = vocabulary()
     sizes = {
@@ -46,7 +46,7 @@ def tiny_model(family: str, dtype: torch.dtype = torch.float32) -> Any:
         "eos_token_id": words.index(END),
     }
     torch.manual_seed(3)
-    model = AutoModelForCausalLM.from_config(CONFIG_MAPPING[kind](**{**sizes, **settings}))
+    model = AutoModelForCausalLM.from_config(CONFIG_MAPPING[kind](**{**sizes, **settings, **other}))
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim > 1:
@@ -55,8 +55,8 @@ def tiny_model(family: str, dtype: torch.dtype = torch.float32) -> Any:
     return model.to(dtype).eval()
 
 
-def save_family(family: str, folder: Path) -> Path:
+def save_family(family: str, folder: Path, **other: Any) -> Path:
     """The same as a folder with a tokenizer."""
-    tiny_model(family).save_pretrained(folder)
+    tiny_model(family, **other).save_pretrained(folder)
     make_tokenizer().save_pretrained(folder)
     return folder
