@@ -170,6 +170,8 @@ def search(
         )
     if figures["note"]:
         _err.print(figures["note"])
+    for sentence in figures["policy_warnings"]:
+        _err.print(f"Warning: {sentence}", markup=False)
     if figures["refused"]:
         _err.print(
             f"{len(figures['refused'])} theorems were refused before Lean was asked (the reasons are above): "

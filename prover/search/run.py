@@ -78,10 +78,14 @@ def search_to_files(
     Figures: those of `prover.trajectory.summary.summarize_frame` over all theorems in the output (theorems, proved,
     claimed, expansions, tactics, ended, solved_by_budget, ...), and: seconds (wall time of this call), output,
     search_id, mode, note, resumed (theorems taken over), searched, labels (rule -> nodes, of the theorems searched
-    now), interrupted, waited_seconds, own_seconds.
+    now), interrupted, waited_seconds, own_seconds, policy_counts (what happened to the policy's inputs and outputs in
+    this call: `prover.policy.PolicyCounters`; empty for a policy that does not count), policy_warnings (sentences about
+    what was lost in more than 1% of the cases, which are logged too).
     Raises `OutputError` before the search starts if the output cannot be written, and `SearchConfigError`.
     """
     began = time.perf_counter()
+    counters = getattr(policy, "counters", None)
+    counted_before = counters.copy() if counters is not None else None
     theorems = list(theorems)
     names = [theorem.name for theorem in theorems]
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
@@ -144,6 +148,10 @@ def search_to_files(
         kept = writer.finished
         summaries = _latest(read_summaries(finished), kept) if kept else _no_summaries()
     figures = summarize_frame(summaries)
+    lost = counters.since(counted_before) if counters is not None else None
+    losses = lost.warnings() if lost is not None else []
+    for sentence in losses:
+        logger.warning("%s", sentence)
     figures.update(
         seconds=round(time.perf_counter() - began, 3),
         output=str(writer.output),
@@ -156,6 +164,8 @@ def search_to_files(
         interrupted=report.interrupted,
         waited_seconds=round(report.waited_s, 3),
         own_seconds=round(report.own_s, 3),
+        policy_counts=lost.to_dict() if lost is not None else {},
+        policy_warnings=losses,
     )
     return figures
 

@@ -40,6 +40,8 @@ class Embedded:
     encoded: int
     zero: int
     non_finite: int
+    truncated: int
+    """States encoded now by their first tokens alone, since they are longer than the encoder's limit."""
     width: int
     norm_mean: float
     encoder_fingerprint: str
@@ -89,6 +91,8 @@ def embed_states(
     wanted = states.filter(pl.col("label") != "unknown")
     texts = dict(zip(wanted["state_key"].to_list(), wanted["state_pp"].to_list(), strict=True))
     model = policy.load()
+    counters = getattr(model, "counters", None)
+    before = counters.encodings_truncated if counters is not None else 0
     with open_cache(data, model) as cache:
         counts = cache.encode_missing(
             model, texts, batch_size, on_progress=lambda done, total: update(done, total, "states encoded")
@@ -121,6 +125,7 @@ def embed_states(
         encoded=counts.encoded,
         zero=zero,
         non_finite=non_finite,
+        truncated=counters.encodings_truncated - before if counters is not None else 0,
         width=model.encoding_width,
         norm_mean=norms / max(len(keys) - non_finite, 1),
         encoder_fingerprint=model.encoder_fingerprint,

@@ -29,7 +29,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def tiny_model(family: str, dtype: torch.dtype = torch.float32, **other: Any) -> Any:
-    """A model of three layers, with weights large enough that its distributions are not flat. other: settings beside the family's."""
+    """A model of three layers, with weights so large that its distributions are not flat. other: further settings."""
     kind, settings = FAMILIES[family]
     words = vocabulary()
     sizes = {

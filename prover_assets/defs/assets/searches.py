@@ -1,6 +1,6 @@
 """What the three assets that search have in common: their metadata, their checks, their MLflow numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -114,7 +114,8 @@ def describe_search(work: Step, files: SearchFiles, manifest: Manifest, *, title
     asset = work.context.asset_key.to_user_string()
     work.run.picture(curve, "solve_curve")
     work.run.picture(spent, "time")
-    work.run.metrics({**counts, "seconds": manifest.seconds})
+    losses = {f"policy_{name}": count for name, count in manifest.figures.get("policy_counts", {}).items()}
+    work.run.metrics({**counts, **losses, "seconds": manifest.seconds})
     work.run.params(
         {
             "inputs": {
@@ -137,6 +138,8 @@ def describe_search(work: Step, files: SearchFiles, manifest: Manifest, *, title
         "preview": preview(nodes, NODE_COLUMNS),
         **_one_proof(work, files),
         **{key: counts[key] for key in ("claimed", "uncertified", "invalid", "frontier_exhausted", "tactics", "nodes")},
+        **losses,
+        **_warnings(manifest.figures.get("policy_warnings", ())),
         "dagster/row_count": nodes.height,
         "expansions_per_second": round(counts["expansions"] / manifest.seconds, 1) if manifest.seconds else 0.0,
         "policy": manifest.policy_id,
@@ -151,6 +154,11 @@ def describe_search(work: Step, files: SearchFiles, manifest: Manifest, *, title
     if invalid:
         metadata["invalid_theorems"] = dg.MetadataValue.md(markdown_table(["theorem", "Lean says"], invalid))
     return metadata
+
+
+def _warnings(sentences: Sequence[str]) -> dict[str, dg.MetadataValue]:
+    """What the policy lost of its inputs and outputs in more than 1% of the cases; nothing where there was no such."""
+    return {"policy_warnings": dg.MetadataValue.md("\n".join(f"- {text}" for text in sentences))} if sentences else {}
 
 
 def _one_proof(work: Step, files: SearchFiles) -> dict[str, dg.MetadataValue]:

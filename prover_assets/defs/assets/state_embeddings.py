@@ -63,8 +63,14 @@ def state_embeddings(
             "encoded": done.encoded,
             "zero": done.zero,
             "non_finite": done.non_finite,
+            "truncated": done.truncated,
             "norm_mean": done.norm_mean,
         }
+        if done.truncated > 0.01 * done.encoded:
+            context.log.warning(
+                f"{done.truncated} of {done.encoded} states were encoded by their first tokens alone: raise "
+                "max_encoding_tokens"
+            )
         work.run.metrics(numbers)
         facts = {"policy_id": done.policy_id, "pooling": done.pooling, "encoder": done.encoder_fingerprint}
         work.run.params({"inputs": facts}, parent_prefix="state_embeddings")
