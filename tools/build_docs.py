@@ -5,7 +5,8 @@
 pdoc makes the pages from the docstrings. What is checked besides:
 
 - every public module, class, function, method and property of the three packages has a docstring, its own or that of
-  the method it overrides. A name is public unless it, or something it lies in, begins with an underscore;
+  the method it overrides, or it is a method that one of `PROTOCOLS` documents, in a class that has all of them. A name
+  is public unless it, or something it lies in, begins with an underscore;
 - a name of ours in backticks, such as `prover.search.engine`, exists, and so does a file, such as `docs/lean.md`, in
   docstrings and in Markdown files;
 - every link of the Markdown files leads to a file that exists and, with `#`, to a heading in it;
@@ -27,9 +28,15 @@ import pdoc
 import pdoc.doc
 import pdoc.render
 
+from prover.environments.base import ProofEnvironment
+from prover.policy.base import TacticGenerator
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("prover", "ebm", "prover_assets")
 FOLDERS = (*PACKAGES, "docs", "tests", "benchmarks", "examples", "tools")
+
+PROTOCOLS = (ProofEnvironment, TacticGenerator)
+"""What classes implement without inheriting from it."""
 
 _NAME = re.compile(rf"`((?:{'|'.join(PACKAGES)})(?:\.\w+)+)(?:\([^`]*\))?`")
 _FILE = re.compile(rf"`((?:{'|'.join(FOLDERS)})(?:/[\w.-]+)+\.(?:py|md|lean|yaml))`")
@@ -70,12 +77,23 @@ def needs_docstring(owner: pdoc.doc.Namespace, member: pdoc.doc.Doc) -> bool:
     return isinstance(member, pdoc.doc.Class | pdoc.doc.Function)
 
 
+def documented_by_protocol(owner: pdoc.doc.Namespace, member: pdoc.doc.Doc) -> bool:
+    """Whether the member's class has all public methods of a protocol, and the member is one of them."""
+    for protocol in PROTOCOLS:
+        methods = [name for name, value in vars(protocol).items() if callable(value) and not name.startswith("_")]
+        if member.name in methods and all(hasattr(owner.obj, name) for name in methods):
+            return True
+    return False
+
+
 def undocumented(module: pdoc.doc.Module) -> Iterator[str]:
     """Complaints about names of `module` without a docstring."""
     if not module.docstring.strip():
         yield f"{module.fullname}: no docstring"
     for owner, member in public_members(module):
-        if needs_docstring(owner, member) and not member.docstring.strip():
+        if not needs_docstring(owner, member) or documented_by_protocol(owner, member):
+            continue
+        if not member.docstring.strip():
             yield f"{member.fullname}: no docstring"
 
 

@@ -27,6 +27,8 @@ class Binder:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
+    """A theorem's signature, taken apart."""
+
     binders: tuple[Binder, ...]
     binders_text: str
     goal: str

@@ -97,14 +97,17 @@ class Estimate:
 
     @property
     def total(self) -> int:
+        """Bytes in all."""
         return self.weights + self.cache + self.logits + self.activations
 
     @property
     def weights_fit(self) -> bool:
+        """Whether the weights alone fit."""
         return self.weights <= self.free
 
     @property
     def fits(self) -> bool:
+        """Whether all of it fits."""
         return self.total <= self.free
 
     def sentence(self) -> str:
