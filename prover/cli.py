@@ -354,53 +354,85 @@ def summary(
 @app.command()
 def certify(
     file: Annotated[Path, typer.Argument(help="Trajectory file, or JSON / JSONL of theorems with a `proof` each.")],
+    checker: Annotated[
+        Path | None, typer.Option(help="Program for a second opinion, run on each proof's lean4export text.")
+    ] = None,
+    recheck: Annotated[
+        bool, typer.Option("--recheck", help="Second opinion of Lean's kernel alone, from an empty environment.")
+    ] = False,
     lean: Annotated[str | None, typer.Option(help="embedded | lean | project | repl.")] = None,
     lean_project: Annotated[Path | None, typer.Option(help="Lake project in which Lean runs.")] = None,
     lean_workers: Annotated[int | None, typer.Option(min=1, help="Lean processes at a time.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
 ) -> None:
     """Check proofs again: each whole, against its statement, in a fresh Lean. Exit code 1 if one does not hold."""
+    from prover.certificates import Opinions, opinions_on
     from prover.proofs import failures, read_claims
 
     claims = read_claims(file)
     with open_lean(lean, lean_project, lean_workers) as environment:
         certificates = environment.certify(claims)
-    failed = failures(certificates)
+        asked = recheck or checker is not None
+        opinions = opinions_on(certificates, environment, checker) if asked else Opinions()
+    failed = failures(certificates) | opinions.refused(certificates)
     for name, reason in failed.items():
         _err.print(f"{name}: {reason}", markup=False)
-    figures = {"claims": len(claims), "certified": len(claims) - len(failed), "failed": failed}
+    for index, reason in opinions.missing.items():
+        _err.print(f"{certificates[index].claim.theorem.name}: no second opinion: {reason}", markup=False)
+    figures: dict[str, Any] = {"claims": len(claims), "certified": len(claims) - len(failed), "failed": failed}
+    if asked:
+        figures["second_opinions"] = len(opinions.given)
     print(json.dumps(figures) if as_json else f"{figures['certified']} of {figures['claims']} proofs certified")
-    if failed:
+    if failed or opinions.missing:
         raise typer.Exit(TROUBLE)
 
 
 @app.command("export-proofs")
 def export(
     file: Annotated[Path, typer.Argument(help="Trajectory file, or JSON / JSONL of theorems with a `proof` each.")],
-    output: Annotated[Path, typer.Option(help="Folder for the Lean files, one a theorem.")],
+    output: Annotated[Path, typer.Option(help="Folder for the Lean files, one per theorem, and their certificates.")],
+    checker: Annotated[
+        Path | None, typer.Option(help="Program for a second opinion. [default: Lean's kernel, from an empty start]")
+    ] = None,
+    no_recheck: Annotated[bool, typer.Option("--no-recheck", help="Ask for no second opinion (faster).")] = False,
+    single_file: Annotated[
+        bool, typer.Option("--single-file", help="Put the prelude into every file, below the proof, not beside them.")
+    ] = False,
     lean: Annotated[str | None, typer.Option(help="embedded | lean | project | repl.")] = None,
     lean_project: Annotated[Path | None, typer.Option(help="Lake project that the proofs are for.")] = None,
     lean_workers: Annotated[int | None, typer.Option(min=1, help="Lean processes at a time.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
 ) -> None:
-    """Write proofs as Lean files, each once it is certified again. Exit code 1 if one does not hold."""
-    from prover.proofs import export_proofs, failures, read_claims
+    """Write proofs as Lean files with certificates, each once it is certified again. Exit code 1 if one does not hold.
+
+    CHECK.md in the folder says how a plain Lean checks all of them.
+    """
+    from prover.certificates import export_folder
+    from prover.proofs import read_claims
 
     claims = read_claims(file)
     with open_lean(lean, lean_project, lean_workers) as environment:
         certificates = environment.certify(claims)  # files may have been edited
-        holding = [certificate.claim for certificate in certificates if certificate.certified]
         try:
-            written = export_proofs(holding, output, environment.proof_file)
+            done = export_folder(
+                certificates, output, environment, checker=checker, recheck=not no_recheck, single_file=single_file
+            )
         except OSError as error:
             raise UsageProblem(f"cannot write in {output}: {error.strerror or error}") from error
-    failed = failures(certificates)
-    for name, reason in failed.items():
+    for name, reason in done.failed.items():
         _err.print(f"{name}: not written, it does not hold: {reason}", markup=False)
-    files = [path.name for path in written]
-    figures = {"proofs": len(written), "output": str(output), "files": files, "failed": failed}
-    print(json.dumps(figures) if as_json else f"{len(written)} Lean files in {output}")
-    if failed:
+    for index, reason in done.opinions.missing.items():
+        _err.print(f"{certificates[index].claim.theorem.name}: no second opinion: {reason}", markup=False)
+    figures = {
+        "proofs": len(done.files),
+        "output": str(output),
+        "files": [path.name for path in done.files],
+        "certificates": [path.name for path in done.certificates],
+        "second_opinions": len(done.opinions.given),
+        "failed": done.failed,
+    }
+    print(json.dumps(figures) if as_json else f"{len(done.files)} Lean files in {output}")
+    if done.failed or (checker is not None and done.opinions.missing):
         raise typer.Exit(TROUBLE)
 
 

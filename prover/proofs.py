@@ -9,6 +9,7 @@ from prover.environments.base import Certificate, ProofClaim
 from prover.theorems import Problem, Theorem, describe, read_entries
 
 _PROOF_FIELDS = ("proof", "tactics")
+_PRELUDE = "Prover"  # the module that exported files of the embedded Lean import, from beside them
 _EXPECTED = "expected a list of tactics or one text"
 
 
@@ -84,6 +85,7 @@ def export_proofs(claims: Sequence[ProofClaim], folder: Path, text_of: Callable[
     written: list[Path] = []
     for claim in claims:
         stem = re.sub(r"[^\w.'-]", "_", claim.theorem.name).lstrip(".") or "proof"
+        stem = f"{stem}_" if stem == _PRELUDE else stem
         path = folder / f"{stem}.lean"
         number = 2
         while path in written:

@@ -58,6 +58,12 @@ def certificate_text(preamble: str, claim: ProofClaim, max_heartbeats: int) -> s
     return f"{head}\n{proof_text(theorem, claim.tactics)}\n" + "\n".join(question) + "\n"
 
 
+def compilable_text(preamble: str, claim: ProofClaim, max_heartbeats: int) -> str:
+    """As `certificate_text`, without the question: what is compiled for a second opinion."""
+    head = "\n".join(file_head(preamble, claim.theorem.header, max_heartbeats))
+    return f"{head}\n{proof_text(claim.theorem, claim.tactics)}\n"
+
+
 def refuse_claim(claim: ProofClaim, *, takes_imports: bool) -> str | None:
     """Why a claim must not reach Lean, for people; None when it may."""
     theorem = claim.theorem

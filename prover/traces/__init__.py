@@ -2,9 +2,7 @@
 
 A *trace* is a proof as (state, tactic, next state) steps. Traces of others are material to learn from, not proofs: only
 what our own Lean has certified counts as proved.
+
+`imports.import_traces`, `negatives.generate_negatives` and `export.export_trajectories` are the way in; they are not
+loaded here, so that `prover --help` stays quick.
 """
-
-from prover.traces.imports import FORMATS, ImportReport, TraceFileError, import_traces
-from prover.traces.model import Step, Trace
-
-__all__ = ["FORMATS", "ImportReport", "Step", "Trace", "TraceFileError", "import_traces"]

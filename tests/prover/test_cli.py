@@ -219,7 +219,12 @@ def test_proofs_are_exported_a_file_a_theorem(world, capsys):
     assert first.name == "Logic.a'.lean"
     assert first.read_text() == "open Nat\n\ntheorem Logic.a' (p : Prop) : p → p := by\n  intro h\n  exact h\n"
     assert second.read_text() == "theorem b (p : Prop) : p → p := by\n  intro h\n  exact h\n"
-    assert sorted(path.name for path in Path("lean").iterdir()) == sorted(figures["files"])
+    written = [*figures["files"], *figures["certificates"]]
+    assert sorted(path.name for path in Path("lean").iterdir()) == sorted(written)
+    record = json.loads(Path("lean", figures["certificates"][1]).read_text())
+    assert (record["theorem"], record["file"], record["certified"]) == ("b", second.name, True)
+    assert record["checker"] is None
+    assert "lean4export" in record["checker_note"]
     world._uncertified = 1.0
     assert run("export-proofs", "proofs.json", "--output", "other") == cli.TROUBLE
     assert list(Path("other").iterdir()) == []

@@ -180,18 +180,28 @@ class LeanScript:
         return certify_claims(
             self._runner,
             claims,
-            max_heartbeats=self._certified_heartbeats,
-            wall_s=self.limits.file_s(1) + 10 * self.limits.tactic_s,
+            max_heartbeats=self.certified_heartbeats,
+            wall_s=self.certify_s,
         )
 
     @property
-    def _certified_heartbeats(self) -> int:
+    def runner(self) -> StepRunner:
+        """The Lean behind it."""
+        return self._runner
+
+    @property
+    def certify_s(self) -> float:
+        """Wall-clock seconds for a whole proof."""
+        return self.limits.file_s(1) + 10 * self.limits.tactic_s
+
+    @property
+    def certified_heartbeats(self) -> int:
         """A script is elaborated in one go, so it gets the budget of several tactics."""
         return 10 * self.limits.max_heartbeats
 
     def proof_file(self, claim: ProofClaim) -> str:
         """A Lean file that proves the claim's theorem and is accepted as it stands (`prover export-proofs`)."""
-        return proof_file(self._runner.standalone_preamble(), claim, self._certified_heartbeats)
+        return proof_file(self._runner.standalone_preamble(), claim, self.certified_heartbeats)
 
     def close(self) -> None:
         """Wait for the calls that are under way, and end Lean's processes."""

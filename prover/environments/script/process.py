@@ -230,10 +230,39 @@ class EmbeddedRunner:
             return self._run_from(None, self._idle[fresh], text, wall_s)
         return result
 
+    @property
+    def library(self) -> Path:
+        """Lean's shared library."""
+        return self._lean.library
+
+    @property
+    def prelude_key(self) -> str:
+        """Digest over the prelude's sources and the library's identity."""
+        return self._lean.prelude_key
+
+    @property
+    def lib_path(self) -> Path:
+        """Folder of the prelude's compiled modules."""
+        return self._lib_path
+
+    def compile(self, text: str, *, wall_s: float) -> tuple[RunResult, bytes | None]:
+        """(result, the compiled module) of a file, in a process that saw no other text; None where Lean made none."""
+        kept: list[bytes] = []
+        result = self._run_from(None, self._idle[True], text, wall_s, kept)
+        return result, kept[0] if kept else None
+
     def _run_from(
-        self, snapshot: Path | None, pool: "queue.LifoQueue[EmbeddedHost | None]", text: str, wall_s: float
+        self,
+        snapshot: Path | None,
+        pool: "queue.LifoQueue[EmbeddedHost | None]",
+        text: str,
+        wall_s: float,
+        kept: list[bytes] | None = None,
     ) -> RunResult:
-        """Elaborate `text` in a host of the pool, from the saved state if there is one."""
+        """Elaborate `text` in a host of the pool, from the saved state if there is one.
+
+        kept: the compiled module is added to it, where Lean made one.
+        """
         host = pool.get()
         load = [f"--incr-load={snapshot}"] if snapshot else []
         try:
@@ -242,6 +271,9 @@ class EmbeddedRunner:
                 tempfile.TemporaryFile() as stdout,
                 tempfile.TemporaryFile() as stderr,
             ):
+                compiled = work / "Wave.olean"
+                if kept is not None:
+                    load = [*load, f"--root={file.parent}", "-o", str(compiled)]
                 for attempt in (1, 2):
                     if host is None:
                         host = self._start()
@@ -253,6 +285,9 @@ class EmbeddedRunner:
                         host = None
                         if attempt == 2:
                             return RunResult([], "died", str(error), 0.0, 0)
+                if kept is not None and compiled.is_file() and not compiled.is_symlink():
+                    with compiled.open("rb") as made:
+                        kept.append(read_back(made))
                 return self._result(reply, read_back(stdout), read_back(stderr))
         finally:
             pool.put(host)

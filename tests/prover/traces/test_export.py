@@ -9,8 +9,9 @@ import hypothesis.strategies as st
 import pytest
 
 from prover.states import normalise
-from prover.traces import Step, Trace, import_traces
 from prover.traces.export import export_trajectories
+from prover.traces.imports import import_traces
+from prover.traces.model import Step, Trace
 from prover.traces.rows import trace_rows
 from prover.trajectory import TrajectoryWriter, read_attempts, read_trajectories
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from prover.states import state_key
-from prover.traces import TraceFileError, import_traces
+from prover.traces.entries import TraceFileError
+from prover.traces.imports import import_traces
 from prover.traces.model import Step, goal_text, linear, regroup, state_text
 from prover.trajectory import read_attempts, read_summaries, read_trajectories
 

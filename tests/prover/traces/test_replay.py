@@ -8,7 +8,7 @@ import pytest
 
 from prover.environments import ProofEnvironment, open_environment
 from prover.proofs import read_claims
-from prover.traces import import_traces
+from prover.traces.imports import import_traces
 from prover.traces.structured import SplitError, script_of, split
 from prover.trajectory import read_attempts, read_trajectories
 
