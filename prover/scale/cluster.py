@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +14,7 @@ from prover.policy.base import TacticGenerator
 from prover.scale.config import RayConfig, ScaleError
 from prover.scale.connect import (
     Needs,
+    answers,
     code_digest,
     connected,
     fitting_actors,
@@ -31,6 +33,8 @@ from prover.search.guidance import MixingCalibration, ValueScorer
 from prover.search.memo import SearchMemo
 from prover.theorems import Theorem
 
+_REQUESTS_PER_POLICY = 256
+"""Requests that may wait in a policy actor to be joined."""
 _CLOSE_S = 10.0
 _THREADS_PER_ACTOR = 16
 """Calls that an actor answers at a time: one job, the driver's polls, single questions."""
@@ -89,6 +93,7 @@ class RayCluster:
         self._policies: list[Any] = []
         self._memo: Any = None
         self._ray: Any = None
+        self._head = ""
         self.environment: ProofEnvironment
         self.policy: Any
         self.n_actors = 0
@@ -98,6 +103,7 @@ class RayCluster:
         """Raises ScaleError, before any work, for whatever of the cluster is not ready."""
         with ExitStack() as stack:
             self._ray = stack.enter_context(connected(self.config))
+            self._head = self._ray.get_runtime_context().gcs_address
             self._require_nodes()
             stack.callback(self._stop_actors)
             self._start()
@@ -137,7 +143,7 @@ class RayCluster:
         """
         if scorer is not None and not isinstance(scorer, RemoteScorer):
             raise ScaleError(f"a {type(scorer).__name__} cannot travel to Ray's actors; make it with RayCluster.scorer")
-        pool = SearchPool(self._ray, self._actors, self.config)
+        pool = SearchPool(self._ray, self._actors, self.config, partial(answers, self._head))
         return pool.run(
             list(theorems),
             config,
@@ -184,17 +190,16 @@ class RayCluster:
 
     def _policy_actors(self) -> list[Any]:
         config = self.config
-        actor = self._ray.remote(PolicyWorker).options(
-            num_cpus=config.cpus_per_policy_actor,
-            num_gpus=config.gpus_per_policy_actor,
-            max_restarts=config.max_restarts,
-            max_task_retries=config.max_restarts,
-            max_concurrency=256,
-        )
+        actor = self._ray.remote(PolicyWorker)
         return [
-            actor.options(name=f"{self._name}-policy-{i}").remote(
-                self._policy_spec, config.policy_batch_states, config.policy_batch_wait_ms
-            )
+            actor.options(
+                name=f"{self._name}-policy-{i}",
+                num_cpus=config.cpus_per_policy_actor,
+                num_gpus=config.gpus_per_policy_actor,
+                max_restarts=config.max_restarts,
+                max_task_retries=config.max_restarts,
+                max_concurrency=_REQUESTS_PER_POLICY,
+            ).remote(self._policy_spec, config.policy_batch_states, config.policy_batch_wait_ms)
             for i in range(config.policy_actors)
         ]
 
@@ -241,6 +246,8 @@ class RayCluster:
     def _stop_actors(self) -> None:
         """Let each actor close its Lean, and end it. An actor that is gone already is no trouble."""
         ray = self._ray
+        if not answers(self._head):
+            return
         if self._actors:
             ray.wait([actor.close.remote() for actor in self._actors], num_returns=len(self._actors), timeout=_CLOSE_S)
         for actor in (*self._actors, *self._policies, *([] if self._memo is None else [self._memo])):

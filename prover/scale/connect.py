@@ -18,6 +18,8 @@ from prover.scale.config import ADDRESS_VARIABLE, RayConfig, ScaleError
 
 _PROBE_S = 5.0
 _PACKAGES = ("prover", "ebm")
+_OWN_ADDRESS = "127.0.0.2" if sys.platform == "linux" else None
+"""Ray replaces 127.0.0.1 by the machine's outer address; another loopback address it keeps. Only Linux has those."""
 HOW_TO_INSTALL = "pip install -e '.[ray]'"
 
 
@@ -36,6 +38,8 @@ def connected(config: RayConfig) -> Iterator[Any]:
 
     Raises ScaleError for an address that does not answer, or that runs another version of Ray or Python.
     """
+    if not config.where:
+        _require_token()
     ray = import_ray()
     if ray.is_initialized():  # by the caller, whose it stays
         yield ray
@@ -53,13 +57,33 @@ def connected(config: RayConfig) -> Iterator[Any]:
             num_cpus=os.cpu_count(),
             object_store_memory=int(config.object_store_gib * 2**30),
             include_dashboard=False,
-            _node_ip_address="127.0.0.1",
+            _node_ip_address=_OWN_ADDRESS,
             **quiet,
         )
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _require_token() -> None:
+    """Ray's servers listen on all interfaces. One that is started here answers only those who know a random token.
+
+    Ray reads this when it is imported, and never again.
+    """
+    if "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ:
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+
+
+def answers(address: str) -> bool:
+    """Whether somebody listens at HOST:PORT."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=_PROBE_S).close()
+    except OSError:
+        return False
+    return True
 
 
 def _require_answer(address: str) -> None:

@@ -22,6 +22,8 @@ from prover.theorems import Theorem
 
 _POLL_S = 0.5
 """How long an actor waits for something to hand over; and how often `stop` is looked at."""
+_SILENCE_S = 5.0
+"""After this long without any answer, the head is looked at. Actors answer every `_POLL_S`, found or not."""
 _REVIVE_S = 1.0
 """Pause between two questions to an actor that is being restarted."""
 
@@ -41,8 +43,18 @@ class _Worker:
 class SearchPool:
     """Runs one search over the actors."""
 
-    def __init__(self, ray: Any, actors: Sequence[Any], config: RayConfig) -> None:
+    def __init__(
+        self,
+        ray: Any,
+        actors: Sequence[Any],
+        config: RayConfig,
+        head_answers: Callable[[], bool] | None = None,
+    ) -> None:
+        """head_answers: whether the cluster's head can be reached; None: not asked."""
         self._ray = ray
+        self._head_answers = head_answers
+        self._head_lost = False
+        self._silent_since = time.monotonic()
         self._config = config
         self._workers = [_Worker(actor) for actor in actors]
         self._asked: dict[Any, _Worker] = {}
@@ -140,6 +152,10 @@ class SearchPool:
                 "kept; look at `ray status`, and go on with --resume"
             )
         ready, _ = ray.wait(list(self._asked), num_returns=1, timeout=_POLL_S)
+        if ready:
+            self._silent_since = time.monotonic()
+        elif time.monotonic() - self._silent_since > _SILENCE_S:
+            self._require_head()
         for reference in ready:
             worker = self._asked.pop(reference)
             try:
@@ -161,6 +177,17 @@ class SearchPool:
             else:
                 worker.revive_until = 0.0  # it answered: it is up again, and free
         return found
+
+    def _require_head(self) -> None:
+        """Nobody answers: is the cluster's head still there? Ray itself would wait a minute, and end this process."""
+        if self._head_answers is None or self._head_answers():
+            self._silent_since = time.monotonic()
+            return
+        self._head_lost = True
+        raise ScaleError(
+            "the head of the Ray cluster does not answer any more. What was finished is kept: start the cluster again, "
+            "and go on with --resume"
+        )
 
     def _lost(self, worker: _Worker, template: SearchJob, error: Exception) -> list[Found]:
         """An actor died or cannot be reached: its theorems go back, and it is asked whether it is up again."""
@@ -191,6 +218,8 @@ class SearchPool:
 
     def _stop_jobs(self) -> None:
         """Ask every actor to stop; nobody waits for those that cannot."""
+        if self._head_lost:
+            return
         for worker in self._workers:
             worker.handle.stop.remote()
         self._asked = {}
