@@ -122,6 +122,16 @@ def search(
         Path | None, typer.Option(help="Statements that Lean does not accept, from `lint-theorems --whitelist`.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Keep what an earlier run of this search finished.")] = False,
+    engine: Annotated[
+        str, typer.Option(help="local: this process. ray: search actors on a Ray cluster (extra [ray]).")
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(help="Ray cluster as HOST:PORT. Without it, and without $RAY_ADDRESS, Ray is started here."),
+    ] = None,
+    ray_config: Annotated[
+        Path | None, typer.Option(help="JSON file of Ray settings: actors, CPUs, GPUs, restarts (see docs/scale.md).")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
 ) -> None:
     """Search theorems for proofs that Lean certifies, and write trajectories."""
@@ -137,6 +147,7 @@ def search(
         seed=seed,
         time_limit_s=time_limit,
     )
+    check_engine(engine, explain=explain, whitelist=whitelist)
     kind = lean or ("embedded" if lean_project is None else "project")
     if kind in ("lean", "project"):  # these pay for their imports at every wave, so no wave should be small
         values.setdefault("fill_wave_to", SearchConfig.wave_size)
@@ -144,29 +155,35 @@ def search(
     chosen = load_theorems(theorems, split, limit, layout=layout, skip_invalid=skip_invalid)
     probe_output(output)
     with ExitStack() as stack:
-        environment = stack.enter_context(open_lean(kind, lean_project, lean_workers))
-        if explain and hasattr(environment, "explain"):
-            environment.explain = True
-        if whitelist is not None:
-            environment = open_whitelist(environment, whitelist)
-        policy, scorer = load_models(
-            PolicyOptions(llm_path, encoder, template, dtype, device, api_key_env, threads),
-            None if no_ebm else ebm_path,
-        )
-        known = None if no_memo else stack.enter_context(open_memo(memo))
+        models = PolicyOptions(llm_path, encoder, template, dtype, device, api_key_env, threads)
+        energy = None if no_ebm else ebm_path
+        if engine == "ray":
+            remembered = None if no_memo else memo or data_folder() / "memo.sqlite"
+            place = open_cluster(
+                stack, kind, lean_project, models, energy, address=ray_address, config=ray_config, memo=remembered
+            )
+        else:
+            environment = stack.enter_context(open_lean(kind, lean_project, lean_workers))
+            if explain and hasattr(environment, "explain"):
+                environment.explain = True
+            if whitelist is not None:
+                environment = open_whitelist(environment, whitelist)
+            policy, scorer = load_models(models, energy)
+            place = SearchPlace(environment, policy, scorer, None if no_memo else stack.enter_context(open_memo(memo)))
         stopping = stack.enter_context(_stop_on_signal())
         view = stack.enter_context(SearchProgressView())
         figures = search_to_files(
             chosen,
             output,
-            environment,
-            policy,
+            place.environment,
+            place.policy,
             settings,
-            scorer=scorer,
-            memo=known,
+            scorer=place.scorer,
+            memo=place.memo,
             resume=resume,
             on_progress=view,
             stop=lambda: stopping.asked,
+            **({} if place.searcher is None else {"searcher": place.searcher}),
         )
     if figures["note"]:
         _err.print(figures["note"])
@@ -262,6 +279,56 @@ def load_models(options: PolicyOptions, ebm_path: str | None) -> tuple[Any, Any]
         raise
     except (OSError, ValueError, PolicyLoadError, ServerPolicyError) as error:
         raise UsageProblem(str(error)) from error
+
+
+def check_engine(engine: str, *, explain: bool, whitelist: Path | None) -> None:
+    """Raises `UsageProblem` for an engine that there is not, and for options that it does not take."""
+    from prover.scale.config import require_engine
+
+    try:
+        require_engine(engine)
+    except ValueError as error:
+        raise UsageProblem(str(error)) from error
+    if engine != "local" and (explain or whitelist is not None):
+        raise UsageProblem("--explain and --whitelist work with --engine local only; leave them out, or the engine")
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPlace:
+    """Where a search runs: Lean, policy, energy model and memo, of this process or of a cluster."""
+
+    environment: Any
+    policy: Any
+    scorer: Any
+    memo: Any = None
+    searcher: Any = None
+    """What searches; None: this process."""
+
+
+def open_cluster(
+    stack: ExitStack,
+    kind: str,
+    project: Path | None,
+    models: PolicyOptions,
+    ebm_path: str | None,
+    *,
+    address: str | None,
+    config: Path | None,
+    memo: Path | None,
+) -> SearchPlace:
+    """Search actors on a Ray cluster, closed with `stack`. Raises `UsageProblem` for settings that cannot be."""
+    from prover.scale import EnvironmentSpec
+    from prover.scale.options import cluster_of
+
+    data = None if ebm_path is None else data_folder()
+    lean = EnvironmentSpec(kind, None if project is None else str(project.resolve()))
+    try:
+        cluster = cluster_of(lean, models, address=address, config=config, memo=memo, data=data)
+    except ValueError as error:
+        raise UsageProblem(str(error)) from error
+    stack.enter_context(cluster)
+    scorer = None if data is None or ebm_path is None else cluster.scorer(ebm_path, data)
+    return SearchPlace(cluster.environment, cluster.policy, scorer, searcher=cluster.search)
 
 
 def open_whitelist(environment: Any, path: Path) -> Any:
@@ -488,11 +555,12 @@ def _exit_code(error: Exception) -> int | None:
     from prover.environments.script.embedded import LeanUnavailable
     from prover.policy import PolicyError
     from prover.proofs import ProofFileError
+    from prover.scale.config import ScaleError
     from prover.search import MemoError, ScoreError, SearchConfigError
     from prover.theorems import TheoremFileError
     from prover.trajectory import OutputError, TrajectoryError, WriteFailed
 
-    if isinstance(error, LeanUnavailable | MemoError | PolicyError | ScoreError | WriteFailed):
+    if isinstance(error, LeanUnavailable | MemoError | PolicyError | ScaleError | ScoreError | WriteFailed):
         return TROUBLE
     if isinstance(error, SearchConfigError | OutputError | TrajectoryError | ProofFileError | TheoremFileError):
         return BAD_INPUT

@@ -75,6 +75,13 @@ class PolicyOptions:
         """
         from prover.policy import open_policy
 
+        given = self.keywords()
+        if not start:
+            given["start"] = False
+        return open_policy(self.where, threads=self.threads, **given)
+
+    def keywords(self) -> dict[str, Any]:
+        """What was said of the policy beside where it is and its threads, as `prover.policy.open_policy` takes it."""
         options: dict[str, Any] = {
             "encoder": self.encoder,
             "template": self.template,
@@ -83,7 +90,4 @@ class PolicyOptions:
             "api_key_env": self.api_key_env,
             "pooling": self.pooling,
         }
-        given = {name: value for name, value in options.items() if value is not None}
-        if not start:
-            given["start"] = False
-        return open_policy(self.where, threads=self.threads, **given)
+        return {name: value for name, value in options.items() if value is not None}

@@ -5,10 +5,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from prover.settings import checked, coerced, setting
+from prover.settings import checked, coerced, nearest, setting
 
 ENGINES = ("local", "ray")
 ADDRESS_VARIABLE = "RAY_ADDRESS"
+
+
+def require_engine(name: str) -> None:
+    """Raises ValueError for anything but an engine that there is."""
+    if name not in ENGINES:
+        raise ValueError(f"{name!r} is no engine; {nearest(name, ENGINES)}")
 
 
 class ScaleError(RuntimeError):
