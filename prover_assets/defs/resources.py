@@ -69,22 +69,36 @@ class PolicyResource(dg.ConfigurableResource):
         default="",
         description="Model folder in Hugging Face format (path), or the address of an OpenAI-compatible server, as "
         "http://127.0.0.1:8000/v1#MODEL. Empty: $PROVER_POLICY, else the shipped one. A server's key is read from "
-        "$PROVER_API_KEY.",
+        "the environment variable that api_key_env names.",
     )
     encoder: str = Field(
         default="",
-        description="With a server: the folder of the model whose hidden vectors are used (path); a server has none.",
+        description="With a server: the folder of the model whose hidden vectors are used (path), or a vLLM pooling "
+        "server as http://127.0.0.1:8001/v1#MODEL. A completions server has none.",
+    )
+    api_key_env: str = Field(
+        default="",
+        description="Environment variable with the server's key (name). Empty: PROVER_API_KEY, if it is set.",
     )
     pooling: str = Field(default=DEFAULT_POOLING, description="How a state's hidden vectors become one vector.")
     device: str = Field(default="", description="cpu, cuda, cuda:1, mps (name). Empty: the best there is.")
     dtype: str = Field(default="", description="float32, bfloat16, float16 (name). Empty: by device.")
-    template: str = Field(default="", description="Prompt template (name). Empty: the model's own.")
+    template: str = Field(
+        default="", description="Prompt template (name, or a file FILE.jinja). Empty: the model's own."
+    )
     threads: int = Field(default=0, ge=0, le=1024, description="CPU threads of the model (count); 0 is half the cores.")
 
     def load(self) -> "FingerprintedPolicy":
         """The policy, loaded once a process for the same settings."""
         return _load_policy(
-            self.where, self.encoder, self.pooling, self.device, self.dtype, self.template, self.threads
+            self.where,
+            self.encoder,
+            self.pooling,
+            self.device,
+            self.dtype,
+            self.template,
+            self.api_key_env,
+            self.threads,
         )
 
     @property
@@ -121,7 +135,7 @@ class PolicyResource(dg.ConfigurableResource):
 
 @lru_cache(maxsize=1)
 def _load_policy(
-    where: str, encoder: str, pooling: str, device: str, dtype: str, template: str, threads: int
+    where: str, encoder: str, pooling: str, device: str, dtype: str, template: str, api_key_env: str, threads: int
 ) -> "FingerprintedPolicy":
     from prover.policy import open_policy
 
@@ -129,6 +143,7 @@ def _load_policy(
         where or None,
         encoder=encoder or None,
         template=template or None,
+        api_key_env=api_key_env or None,
         pooling=pooling,
         device=device or None,
         dtype=dtype or None,

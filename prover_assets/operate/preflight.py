@@ -120,10 +120,11 @@ def _lean_faults(settings: Mapping[str, Any]) -> list[str]:
 
 def _policy_faults(settings: Mapping[str, Any]) -> list[str]:
     """A folder that is not there; an address with a password in it, which is not repeated: errors quote addresses."""
-    if USER_INFO.search(str(settings.get("path", ""))):
+    with_user = [name for name in ("path", "encoder") if USER_INFO.search(str(settings.get(name, "")))]
+    if with_user:
         return [
-            "policy.path is an address with a user or a password in it: give the address alone, and the server's key "
-            "in the environment variable PROVER_API_KEY"
+            f"policy.{with_user[0]} is an address with a user or a password in it: give the address alone, and the "
+            "server's key in the environment variable PROVER_API_KEY"
         ]
     return [
         f"policy.{name} is {path!r}: there is no such folder"
