@@ -1,7 +1,7 @@
 """How long a large theorem set takes to load: `python benchmarks/theorem_sets.py [--theorems N] [--json]`.
 
 Written to a temporary folder and loaded from there, for each kind of file: statements of 50 to 350 characters under a
-header, as statements taken from Mathlib are. Median wall and processor seconds of three loads, and of three digests,
+header, as statements taken from Mathlib are, and entries of 3 KB in the largest layout (NuminaMath-LEAN). Median wall and processor seconds of three loads, and of three digests,
 the size of each file, and the peak resident memory of this process, which also wrote the files.
 """
 
@@ -44,12 +44,30 @@ def rows(n: int) -> list[dict[str, object]]:
     ]
 
 
+def numina_row(number: int) -> dict[str, object]:
+    """An entry in NuminaMath-LEAN's layout: imports, opens and a comment within the statement, a proof beside it."""
+    statement = STATEMENTS[1].format(name=f"algebra_{number}")
+    return {
+        "uuid": f"00000000-0000-5000-8000-{number:012d}",
+        "problem": "Let $x$ be a real number. " * 25,
+        "question_type": "proof",
+        "formal_statement": f"import Mathlib\n\nopen Nat Real\n\n/- {'Let $x$ be real. ' * 25}-/\n{statement}",
+        "formal_proof": "import Mathlib\n" + "  have h : a = a := by rfl\n" * 60,
+        "rl_data": {"n_proofs": 0},
+        "source": "olympiads",
+        "problem_type": "Algebra",
+    }
+
+
 def write_files(folder: Path, n: int) -> dict[str, Path]:
     """The same theorems as JSON Lines, as one JSON document and as Parquet."""
     import polars
 
     theorems = rows(n)
     files = {kind: folder / f"theorems.{kind}" for kind in ("jsonl", "json", "parquet")}
+    files["numina"] = folder / "numina.jsonl"
+    with files["numina"].open("w", encoding="utf-8") as stream:
+        stream.writelines(json.dumps(numina_row(i), ensure_ascii=False) + "\n" for i in range(n))
     files["jsonl"].write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in theorems), "utf-8")
     files["json"].write_text(json.dumps({"theorems": theorems}, ensure_ascii=False, indent=1), "utf-8")
     polars.DataFrame(theorems).write_parquet(files["parquet"])

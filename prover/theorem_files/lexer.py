@@ -17,12 +17,15 @@ RAW_STRING = r'(?<![A-Za-z0-9_])r(?:"[^"]*"|(?P<hashes>#+)".*?"(?P=hashes))'
 _COMMENT_OR_TOKEN = re.compile(
     rf"(?P<line>--[^\n]*)|(?P<block>/-)|{RAW_STRING}|{PLAIN}|{STRING}|{CHARACTER}|«[^»\n]*»", re.DOTALL
 )
+_COMMENT = re.compile(r"(?P<line>--[^\n]*)|(?P<block>/-)")
 _COMMENT_EDGE = re.compile(r"/-|-/")
 _FENCED = re.compile(r"```[A-Za-z0-9]*[ \t]*\n(?P<text>.*?)\n?[ \t]*```", re.DOTALL)
 
 
 def check_visible(text: str) -> None:
     """Raise TheoremTextError when the text has a character that nobody sees."""
+    if text.replace("\n", " ").replace("\t", " ").isprintable():
+        return
     hidden = _INVISIBLE.search(text)
     if hidden is not None:
         raise TheoremTextError(f"has the invisible character U+{ord(hidden.group()):04X}; expected printable text")
@@ -44,8 +47,8 @@ def cleaned(text: str, *, keep_lines: bool = False) -> str:
         text = without_comments(text, keep_lines=keep_lines)
     if "«" in text and re.search(r"«[^»\n]*(?:\n|\Z)", text):
         raise TheoremTextError(f"has a name in «» that does not end on its line: {show(text)}")
-    if "\n" not in text:
-        return text.strip()
+    if " \n" not in text and "\t\n" not in text:
+        return text.rstrip() if keep_lines else text.strip()
     lines = "\n".join([line.rstrip() for line in text.split("\n")])
     return lines.rstrip() if keep_lines else lines.strip()
 
@@ -64,7 +67,9 @@ def without_comments(text: str, *, keep_lines: bool = False) -> str:
     """
     pieces: list[str] = []
     position = kept = 0
-    while (match := _COMMENT_OR_TOKEN.search(text, position)) is not None:
+    # What looks like a comment can be something else only in a string or a quoted name.
+    search = _COMMENT_OR_TOKEN.search if '"' in text or "«" in text else _COMMENT.search
+    while (match := search(text, position)) is not None:
         position = match.end()
         if match["line"] is not None:
             pieces.append(text[kept : match.start()])

@@ -31,6 +31,7 @@ _UNIVERSES = re.compile(r"\.\{([^{}]*)\}\s*")
 _UNIVERSE_LINE = re.compile(r"^universe\s+((?:(?!--)[^\n])*)(?:--[^\n]*)?$", re.MULTILINE)
 _IN = re.compile(r"(?:^|(?<=\s))in\Z")
 _FIRST_THEOREM = re.compile(r"^(?:theorem|lemma)(?=\s)", re.MULTILINE)
+_THEOREM_WORD = re.compile(r"(?:theorem|lemma|example)(?![A-Za-z0-9_.'!?])")
 _KEYWORD = re.compile(r"(theorem|lemma|example)(?![\w.'!?])")
 # Where a proof begins that has no `:=`: equations, and the fields of a structure.
 _WHERE = re.compile(r"(?<![\w.'])where(?![\w.'])")
@@ -83,8 +84,10 @@ def read_header(text: str) -> str:
 
 def join_headers(first: str, second: str) -> str:
     """Both headers, one below the other, without a `universe` line of the second that names what the first declares."""
-    if not second.strip():
-        return first.strip()
+    if not second or not first:
+        return (first or second).strip()
+    if "universe" not in second:
+        return f"{first.strip()}\n{second.strip()}".strip()
     declared = {name for line in _UNIVERSE_LINE.findall(first) for name in line.split()}
     lines = [first.strip()]
     for line in second.strip().split("\n"):
@@ -110,7 +113,9 @@ def _read(text: str, *, bare: bool) -> Declaration:
 
 
 def _holds_theorem_word(text: str) -> bool:
-    return "theorem" in text or "lemma" in text or "example" in text
+    if "theorem" in text or "lemma" in text or "example" in text:
+        return _THEOREM_WORD.search(text) is not None  # rather than part of a name
+    return False
 
 
 @lru_cache(maxsize=1024)
