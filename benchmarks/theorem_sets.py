@@ -1,8 +1,9 @@
 """How long a large theorem set takes to load: `python benchmarks/theorem_sets.py [--theorems N] [--json]`.
 
 Written to a temporary folder and loaded from there, for each kind of file: statements of 50 to 350 characters under a
-header, as statements taken from Mathlib are, and entries of 3 KB in the largest layout (NuminaMath-LEAN). Median wall and processor seconds of three loads, and of three digests,
-the size of each file, and the peak resident memory of this process, which also wrote the files.
+header, as statements taken from Mathlib are, and entries of 3 KB in the largest layout (NuminaMath-LEAN). Median wall
+and processor seconds of three loads, and of three digests, the size of each file, and the peak resident memory of this
+process, which also wrote the files.
 """
 
 import argparse
