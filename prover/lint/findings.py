@@ -50,6 +50,7 @@ class LintReport:
 
     @property
     def counts(self) -> dict[str, int]:
+        """Check -> findings, in the order of `CHECKS`; checks that found nothing are left out."""
         """How many findings there are of each kind."""
         found = Counter(finding.check for finding in self.findings)
         return {check: found[check] for check in CHECKS if found[check]}
@@ -73,6 +74,7 @@ class LintReport:
         self.findings.sort(key=lambda found: (place.get(found.theorem, -1), order[found.check], found.detail))
 
     def to_dict(self) -> dict[str, Any]:
+        """What `--json` prints."""
         """Plain values for JSON."""
         return {
             "source": self.source,

@@ -35,6 +35,7 @@ class ExportReport:
     theorems: int = 0
 
     def to_dict(self) -> dict[str, Any]:
+        """What `--json` prints."""
         """Plain values for JSON."""
         return asdict(self)
 

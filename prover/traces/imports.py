@@ -53,6 +53,7 @@ class ImportReport:
     """Proofs on which Lean crashed or ran out of time."""
 
     def to_dict(self) -> dict[str, Any]:
+        """What `--json` prints."""
         """Plain values for JSON."""
         return asdict(self)
 

@@ -63,6 +63,7 @@ class NegativesReport:
     lost: list[Problem] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
+        """What `--json` prints."""
         """Plain values for JSON."""
         return asdict(self)
 

@@ -42,6 +42,7 @@ class SecondOpinion:
     """Among them. Collected from the compiled terms, not by asking Lean."""
 
     def to_dict(self) -> dict[str, Any]:
+        """As plain values, for a certificate."""
         return asdict(self)
 
 

@@ -124,6 +124,7 @@ class ExportWriter:
         self.lines.append(json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True))
 
     def name(self, name: Name) -> int:
+        """The number of a name, written with its prefixes if it is new."""
         for length in range(1, len(name) + 1):
             part = name[:length]
             if part not in self._names:
@@ -136,6 +137,7 @@ class ExportWriter:
         return self._names[name]
 
     def level(self, level: Level) -> int:
+        """The number of a level, written if it is new."""
         if level not in self._levels:
             match level:
                 case ("succ", below):
@@ -151,6 +153,7 @@ class ExportWriter:
         return self._levels[level]
 
     def expr(self, expr: Expr) -> int:
+        """The number of an expression, written with its parts if it is new."""
         stack = [expr]
         while stack:
             at = stack[-1]

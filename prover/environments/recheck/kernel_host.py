@@ -13,6 +13,7 @@ file that can be read.
 import ctypes
 import json
 import sys
+from typing import Any
 
 _HEADER_BYTES = 8
 _MAX_DEPTH = 100_000  # recursion in the kernel; the limits of the process come first
@@ -32,7 +33,7 @@ class Refused(Exception):
 class Kernel:
     """Lean's kernel through the shared library. Objects are made once, marked as shared for good and never freed."""
 
-    def __init__(self, path):
+    def __init__(self, path: str) -> None:
         self._lib = lib = ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
         lib.lean_initialize()
         lib.lean_io_mark_end_initialization()
@@ -69,19 +70,21 @@ class Kernel:
             raise Refused("Lean's kernel does not start")
         self._env = lib.lean_elab_environment_to_kernel_env(self.field(made, 0))
 
-    def keep(self, value):
+    def keep(self, value: int) -> int:
         """Mark an object as never to be freed, so that it can be used any number of times."""
         if not value & 1:
             ctypes.c_int32.from_address(value).value = 0
         return value
 
-    def tag(self, value):
+    def tag(self, value: int) -> int:
+        """Which constructor made an object."""
         return value >> 1 if value & 1 else ctypes.c_uint8.from_address(value + 7).value
 
-    def field(self, value, number):
+    def field(self, value: int, number: int) -> int:
+        """A field of a constructor's object, from 0."""
         return ctypes.c_uint64.from_address(value + _HEADER_BYTES + 8 * number).value
 
-    def object(self, tag, fields, scalars=b""):
+    def object(self, tag: int, fields: "list[int]", scalars: bytes = b"") -> int:
         """A constructor's object with these fields, and bytes behind them."""
         if not fields and not scalars:
             return 2 * tag + 1
@@ -96,25 +99,29 @@ class Kernel:
         ctypes.memmove(value + _HEADER_BYTES + 8 * len(fields), scalars.ljust(size, b"\0"), size - 8 - 8 * len(fields))
         return value
 
-    def list(self, values):
+    def list_of(self, values: "list[int]") -> int:
+        """Lean's list of these objects."""
         found = 1
         for value in reversed(values):
             found = self.object(1, [value, found])
         return found
 
-    def nat(self, value):
+    def nat(self, value: int) -> int:
+        """Lean's natural number. Raises Refused below zero."""
         if not value >= 0:
             raise Refused("a number below zero")
         return 2 * value + 1 if value < 1 << 62 else self.keep(self._lib.lean_cstr_to_nat(str(value).encode()))
 
-    def string(self, text):
+    def string(self, text: str) -> int:
+        """Lean's string."""
         data = text.encode("utf-8")
         return self.keep(self._lib.lean_mk_string_from_bytes(data, len(data)))
 
-    def call(self, name, *arguments):
+    def call(self, name: str, *arguments: int) -> int:
+        """Call a function of the library that makes an object, and keep the object."""
         return self.keep(getattr(self._lib, name)(*arguments))
 
-    def add(self, declaration):
+    def add(self, declaration: int) -> None:
         """Check a declaration and add it. Raises Refused."""
         result = self._lib.lean_add_decl(self._env, 0, _MAX_DEPTH, declaration, 1)
         if self.tag(result) != 1:
@@ -126,17 +133,18 @@ class Kernel:
 class Reader:
     """Builds the lines of an export in the kernel, in order."""
 
-    def __init__(self, kernel, allowed):
+    def __init__(self, kernel: Kernel, allowed: "frozenset[str]") -> None:
         self._kernel = kernel
         self._allowed = allowed
         self._names, self._texts = {0: 1}, {0: ""}
         self._levels = {0: kernel.call("lean_level_mk_zero", 1)}
-        self._exprs = {}
+        self._exprs: dict[int, int] = {}
         self.declarations = 0
-        self.axioms = []
+        self.axioms: list[str] = []
         self._has_quot = False
 
-    def line(self, entry):
+    def line(self, entry: "dict[str, Any]") -> None:
+        """Take in one line of an export. Raises Refused, and KeyError and the like for what is not in the format."""
         if "in" in entry:
             self._name(entry)
         elif "il" in entry:
@@ -151,7 +159,7 @@ class Reader:
             except Refused as refused:
                 raise Refused(f"{where}: {refused}") from None
 
-    def _name(self, entry):
+    def _name(self, entry: "dict[str, Any]") -> None:
         kernel, number = self._kernel, entry["in"]
         if "str" in entry:
             above, last = entry["str"]["pre"], entry["str"]["str"]
@@ -161,7 +169,7 @@ class Reader:
             self._names[number] = kernel.call("lean_name_mk_numeral", self._names[above], kernel.nat(last))
         self._texts[number] = f"{self._texts[above]}.{last}".removeprefix(".")
 
-    def _level(self, entry):
+    def _level(self, entry: "dict[str, Any]") -> None:
         kernel, levels = self._kernel, self._levels
         if "succ" in entry:
             made = kernel.call("lean_level_mk_succ", levels[entry["succ"]])
@@ -173,14 +181,14 @@ class Reader:
             made = kernel.call(f"lean_level_mk_{kind}", levels[left], levels[right])
         levels[entry["il"]] = made
 
-    def _expr(self, entry):
+    def _expr(self, entry: "dict[str, Any]") -> int:
         kernel, exprs, names = self._kernel, self._exprs, self._names
         if "app" in entry:
             return kernel.call("lean_expr_mk_app", exprs[entry["app"]["fn"]], exprs[entry["app"]["arg"]])
         if "bvar" in entry:
             return kernel.call("lean_expr_mk_bvar", kernel.nat(entry["bvar"]))
         if "const" in entry:
-            levels = kernel.list([self._levels[level] for level in entry["const"]["us"]])
+            levels = kernel.list_of([self._levels[level] for level in entry["const"]["us"]])
             return kernel.call("lean_expr_mk_const", names[entry["const"]["name"]], levels)
         for kind, function in (("lam", "lean_expr_mk_lambda"), ("forallE", "lean_expr_mk_forall")):
             if kind in entry:
@@ -203,11 +211,11 @@ class Reader:
             return kernel.call("lean_expr_mk_lit", kernel.object(0, [kernel.nat(int(entry["natVal"]))]))
         return kernel.call("lean_expr_mk_lit", kernel.object(1, [kernel.string(entry["strVal"])]))
 
-    def _common(self, value):
-        parameters = self._kernel.list([self._names[each] for each in value["levelParams"]])
+    def _common(self, value: "dict[str, Any]") -> int:
+        parameters = self._kernel.list_of([self._names[each] for each in value["levelParams"]])
         return self._kernel.object(0, [self._names[value["name"]], parameters, self._exprs[value["type"]]])
 
-    def _declaration(self, kind, value):
+    def _declaration(self, kind: str, value: "dict[str, Any]") -> None:
         kernel, names, exprs = self._kernel, self._names, self._exprs
         if kind == "quot":
             if not self._has_quot:
@@ -221,7 +229,7 @@ class Reader:
             return
         if value.get("isUnsafe") or value.get("safety", "safe") != "safe":
             raise Refused("is unsafe or partial, which a proof cannot rest on")
-        everyone = kernel.list([names[each] for each in value.get("all", [value["name"]])])
+        everyone = kernel.list_of([names[each] for each in value.get("all", [value["name"]])])
         common = self._common(value)
         if kind == "axiom":
             name = self._texts[value["name"]]
@@ -245,7 +253,7 @@ class Reader:
         kernel.add(made)
         self.declarations += 1
 
-    def _inductive(self, value):
+    def _inductive(self, value: "dict[str, Any]") -> int:
         kernel, names, exprs = self._kernel, self._names, self._exprs
         by_name = {each["name"]: each for each in value["ctors"]}
         types = []
@@ -253,13 +261,14 @@ class Reader:
             if each["isUnsafe"]:
                 raise Refused("is unsafe, which a proof cannot rest on")
             ctors = [kernel.object(0, [names[name], exprs[by_name[name]["type"]]]) for name in each["ctors"]]
-            types.append(kernel.object(0, [names[each["name"]], exprs[each["type"]], kernel.list(ctors)]))
+            types.append(kernel.object(0, [names[each["name"]], exprs[each["type"]], kernel.list_of(ctors)]))
         first = value["types"][0]
-        parameters = kernel.list([names[each] for each in first["levelParams"]])
-        return kernel.object(6, [parameters, kernel.nat(first["numParams"]), kernel.list(types)], b"\0")
+        parameters = kernel.list_of([names[each] for each in first["levelParams"]])
+        return kernel.object(6, [parameters, kernel.nat(first["numParams"]), kernel.list_of(types)], b"\0")
 
 
-def main():
+def main() -> int:
+    """Check the export that the command line names; the exit status."""
     library, export, *allowed = sys.argv[1:]
     try:
         with open(export, encoding="utf-8") as file:
@@ -267,7 +276,8 @@ def main():
     except (OSError, ValueError, RecursionError) as error:
         print(json.dumps({"accepted": False, "declarations": 0, "axioms": [], "detail": f"cannot be read: {error}"}))
         return 2
-    reader, detail = None, ""
+    reader: Reader | None = None
+    detail = ""
     try:
         reader = Reader(Kernel(library), frozenset(allowed))
         for number, entry in enumerate(lines, start=1):

@@ -132,6 +132,7 @@ class Olean:
     # -- terms ----------------------------------------------------------------------------------------------------
 
     def name(self, place: int) -> Name:
+        """The name at a place. Raises OleanError."""
         parts: list[str | int] = []
         at = place
         while not at & 1:
@@ -148,6 +149,7 @@ class Olean:
         return found
 
     def level(self, place: int) -> Level:
+        """The universe level at a place. Raises OleanError."""
         return self._build(place, self._levels, self._level_children, self._level_of)
 
     def _level_children(self, place: int) -> list[int]:
@@ -165,6 +167,7 @@ class Olean:
         return (kind, *(self._levels[child] for child in self._level_children(place)))
 
     def expr(self, place: int) -> Expr:
+        """The expression at a place. Raises OleanError."""
         return self._build(place, self._exprs, self._expr_children, self._expr_of)
 
     def _expr_children(self, place: int) -> list[int]:
