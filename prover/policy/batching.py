@@ -24,10 +24,12 @@ FREE_SHARE = {"cpu": 0.25, "gpu": 0.8}
 CPU_TOKENS = 4096
 """On a CPU larger batches leave its caches and are no faster."""
 GPU_TOKENS = 65536
-CPU_OVERHEAD = 24
+CPU_OVERHEAD = 16
 """What a batch costs beside its tokens, in tokens: little on a CPU, whose work grows with each token."""
 GPU_OVERHEAD = 512
 """A GPU takes about as long for one token as for hundreds."""
+STEPS = 16
+"""Steps of a usual tactic: proposing tactics runs the model this often for each batch."""
 
 
 class BatchTooLargeError(PolicyError):

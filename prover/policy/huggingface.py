@@ -18,7 +18,7 @@ import torch
 
 from prover.policy import DEFAULT_POOLING
 from prover.policy.base import PolicyCounters, PolicyError, TacticCandidate
-from prover.policy.batching import Budget, measured_budget, plan, run
+from prover.policy.batching import STEPS, Budget, measured_budget, plan, run
 from prover.policy.beam import Completion, Ending, beam_search
 from prover.policy.decoder import Decoder, PlainDecoder, TreeDecoder
 from prover.policy.encoding import encode_batch
@@ -226,7 +226,8 @@ class HuggingFacePolicy:
         batches: list[list[int]] = []
         for cluster in _clusters(tokens, order, budget - extra, most):
             lengths = [len(tokens[i]) + extra for i in cluster]
-            batches += [[cluster[i] for i in part] for part in plan(lengths, budget, self.budget.overhead, most)]
+            overhead = self.budget.overhead * (STEPS if extra else 1)
+            batches += [[cluster[i] for i in part] for part in plan(lengths, budget, overhead, most)]
         return batches
 
     def _prompt_tokens(self, states: Sequence[str]) -> list[list[int]]:
