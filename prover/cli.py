@@ -26,7 +26,7 @@ from rich.logging import RichHandler
 from rich.table import Table
 
 from prover.cli_options import given, option
-from prover.cli_policy import ApiKeyEnv, Device, Dtype, Encoder, LlmPath, PolicyOptions, Template
+from prover.cli_policy import ApiKeyEnv, Device, Dtype, Encoder, LlmPath, MaxPromptTokens, PolicyOptions, Template
 from prover.cli_progress import SearchProgressView
 from prover.search.config import SearchConfig
 
@@ -82,6 +82,7 @@ def search(
     dtype: Dtype = None,
     device: Device = None,
     api_key_env: ApiKeyEnv = None,
+    max_prompt_tokens: MaxPromptTokens = None,
     ebm_path: Annotated[
         str | None, typer.Option(help="Energy model: a checkpoint folder, or `champion` of the data folder.")
     ] = None,
@@ -155,7 +156,9 @@ def search(
     chosen = load_theorems(theorems, split, limit, layout=layout, skip_invalid=skip_invalid)
     probe_output(output)
     with ExitStack() as stack:
-        models = PolicyOptions(llm_path, encoder, template, dtype, device, api_key_env, threads)
+        models = PolicyOptions(
+            llm_path, encoder, template, dtype, device, api_key_env, threads, max_prompt_tokens=max_prompt_tokens
+        )
         energy = None if no_ebm else ebm_path
         if engine == "ray":
             remembered = None if no_memo else memo or data_folder() / "memo.sqlite"

@@ -38,6 +38,14 @@ Device = Annotated[
 ApiKeyEnv = Annotated[
     str | None, typer.Option(help="Environment variable with the server's key. [default: PROVER_API_KEY]")
 ]
+MaxPromptTokens = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Longest prompt of a local model, in tokens; a longer one loses its oldest hypotheses, and is counted. "
+        "[default: what the model's context leaves]",
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +60,7 @@ class PolicyOptions:
     api_key_env: str | None = None
     threads: int | None = None
     pooling: str | None = None
+    max_prompt_tokens: int | None = None
 
     @property
     def where(self) -> str | None:
@@ -89,5 +98,6 @@ class PolicyOptions:
             "device": self.device,
             "api_key_env": self.api_key_env,
             "pooling": self.pooling,
+            "max_prompt_tokens": self.max_prompt_tokens,
         }
         return {name: value for name, value in options.items() if value is not None}

@@ -49,6 +49,7 @@ def load_policy(
     threads: int | None = None,
     decoding: "DecodingConfig | None" = None,
     batch_tokens: int | None = None,
+    max_prompt_tokens: int | None = None,
 ) -> "HuggingFacePolicy":
     """Load a policy, ready to generate and to encode.
 
@@ -58,7 +59,8 @@ def load_policy(
     bitsandbytes); None means bfloat16 on a GPU and float32 on a CPU. template: a name of
     `prover.policy.prompts`; None: what the model's config.json says (`prover_template`), or a guess by its tokenizer.
     threads: torch's threads for the whole process; None leaves them as they are. batch_tokens: tokens that go through
-    the model at once; None: measured by the free memory, and halved where it does not hold.
+    the model at once; None: measured by the free memory, and halved where it does not hold. max_prompt_tokens:
+    instead of that of `decoding`.
 
     Only safetensors are read, and code in a model's folder is never run. PolicyLoadError (prover.policy.weights) says
     what is wrong and what to do; ValueError is for unknown poolings and templates.
@@ -74,6 +76,7 @@ def load_policy(
         threads=threads,
         decoding=decoding,
         batch_tokens=batch_tokens,
+        max_prompt_tokens=max_prompt_tokens,
     )
 
 
@@ -107,6 +110,10 @@ def open_policy(
     """
     where = where or os.environ.get("PROVER_POLICY") or None
     if is_address(where):
+        if options.pop("max_prompt_tokens", None) is not None:
+            raise ValueError(
+                "max_prompt_tokens is for a local model: a server's own context is the limit of its prompts"
+            )
         return _open_server(str(where), encoder, template, api_key_env, probe_file, start, options)
     if encoder:
         raise ValueError(

@@ -9,7 +9,7 @@ import json
 import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -424,9 +424,12 @@ def load_huggingface_policy(
     threads: int | None = None,
     decoding: DecodingConfig | None = None,
     batch_tokens: int | None = None,
+    max_prompt_tokens: int | None = None,
 ) -> HuggingFacePolicy:
     """See `prover.policy.load_policy`."""
     parse_pooling(pooling)
+    if max_prompt_tokens is not None:
+        decoding = replace(decoding or DecodingConfig(), max_prompt_tokens=max_prompt_tokens)
     folder = resolve(path)
     if threads is not None:
         torch.set_num_threads(threads)

@@ -88,6 +88,14 @@ class PolicyResource(dg.ConfigurableResource):
     )
     threads: int = Field(default=0, ge=0, le=1024, description="CPU threads of the model (count); 0 is half the cores.")
 
+    max_prompt_tokens: int = Field(
+        default=0,
+        ge=0,
+        le=1 << 20,
+        description="Longest prompt of a local model (tokens); a longer one loses its oldest hypotheses and is "
+        "counted. 0: what the model's context leaves.",
+    )
+
     def load(self) -> "FingerprintedPolicy":
         """The policy, loaded once a process for the same settings."""
         return _load_policy(
@@ -99,6 +107,7 @@ class PolicyResource(dg.ConfigurableResource):
             self.template,
             self.api_key_env,
             self.threads,
+            self.max_prompt_tokens,
         )
 
     @property
@@ -135,7 +144,15 @@ class PolicyResource(dg.ConfigurableResource):
 
 @lru_cache(maxsize=1)
 def _load_policy(
-    where: str, encoder: str, pooling: str, device: str, dtype: str, template: str, api_key_env: str, threads: int
+    where: str,
+    encoder: str,
+    pooling: str,
+    device: str,
+    dtype: str,
+    template: str,
+    api_key_env: str,
+    threads: int,
+    longest: int,
 ) -> "FingerprintedPolicy":
     from prover.policy import open_policy
 
@@ -148,4 +165,5 @@ def _load_policy(
         device=device or None,
         dtype=dtype or None,
         threads=threads or max(1, (os.cpu_count() or 1) // 2),
+        max_prompt_tokens=longest or None,
     )
