@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 POOLINGS = ("mean", "last")
 _BATCH_TOLERANCE = 0.02  # relative; half precision rounds to about .01 over a deep model
-_START = "vllm serve MODEL --runner pooling --convert embed"
+_START = "vllm serve MODEL --runner pooling --convert embed --pooler-config.task token_embed"
 
 
 class PoolingEncoder:
