@@ -18,6 +18,7 @@ from prover.environments.base import ProofEnvironment
 from prover.evaluation.statistics import area_under_solve_curve, solved_by_budget
 from prover.policy.base import TacticGenerator
 from prover.search import MixingCalibration, SearchConfig, SearchMemo, SearchProgress, ValueScorer, search
+from prover.search.engine import Searcher
 from prover.search.modes import CALIBRATED
 from prover.theorems import Theorem
 
@@ -128,12 +129,14 @@ def calibrate(
     memo: SearchMemo | None = None,
     betas: Sequence[float] = BETAS,
     on_progress: Callable[[float, SearchProgress], None] | None = None,
+    searcher: Searcher = search,
 ) -> Calibration:
     """Fit the scales on `rows` and choose beta by searching the validation theorems once for each candidate.
 
     theorems: neither trained on nor reported on. config: the search that the energy will guide; its mode is ignored.
     memo: shared with later searches; candidates and outcomes of one beta serve the others. on_progress: called with the
-    beta that is being tried. The largest area wins; of equal areas the smallest beta, the one nearer to the policy.
+    beta that is being tried. searcher: what searches. The largest area wins; of equal areas the smallest beta, the one
+    nearer to the policy.
     Raises `CalibrationError` without theorems, for betas that are negative or lack 0, and as `fit_scales`.
     """
     if not theorems:
@@ -149,7 +152,7 @@ def calibrate(
     areas: list[float] = []
     solved: list[int] = []
     for beta in ordered:
-        report = search(
+        report = searcher(
             theorems,
             environment,
             policy,

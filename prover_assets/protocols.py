@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Protocol, Self
 if TYPE_CHECKING:
     from prover.environments.base import ProofEnvironment
     from prover.policy.base import FingerprintedPolicy
+    from prover.scale.specs import PolicySpec
+    from prover.search.place import SearchPlace
+    from prover_assets.store.layout import DataFolder
 
 Update = Callable[[int, int, str], None]
 """(done, total, note): `note` says in a few words how it is going; total 0 = not known."""
@@ -22,6 +25,10 @@ class LeanSource(Protocol):
 
     def identity(self) -> tuple[str, str]:
         """(name, fingerprint) of the Lean that there is now."""
+        ...
+
+    def searching(self, policy: "PolicySource", data: "DataFolder") -> "AbstractContextManager[SearchPlace]":
+        """Lean, policy, memo and what searches with them: in this process, or on a cluster."""
         ...
 
 
@@ -55,6 +62,10 @@ class PolicySource(Protocol):
 
     def load(self) -> "FingerprintedPolicy":
         """The policy, loaded once per process for the same settings."""
+        ...
+
+    def recipe(self) -> "PolicySpec":
+        """How another process opens the same model."""
         ...
 
     def identity(self) -> str:

@@ -4,8 +4,13 @@
 `search` that takes the place of `prover.search.search`. Importing this package imports no Ray.
 """
 
+from typing import TYPE_CHECKING
+
 from prover.scale.config import RayConfig, ScaleError
 from prover.scale.specs import EnvironmentSpec, PolicySpec, ScorerSpec
+
+if TYPE_CHECKING:
+    from prover.scale.cluster import RayCluster
 
 __all__ = ["EnvironmentSpec", "PolicySpec", "RayCluster", "RayConfig", "ScaleError", "ScorerSpec"]
 

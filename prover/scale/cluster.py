@@ -4,7 +4,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import astuple, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -30,7 +30,8 @@ from prover.scale.workers import MemoKeeper, PolicyWorker, RemoteMemo, SearchWor
 from prover.search.config import SearchConfig
 from prover.search.engine import SearchProgress, SearchReport
 from prover.search.guidance import MixingCalibration, ValueScorer
-from prover.search.memo import SearchMemo
+from prover.search.memo import MemoCounts, SearchMemo
+from prover.search.place import SearchPlace
 from prover.theorems import Theorem
 
 _REQUESTS_PER_POLICY = 256
@@ -155,6 +156,15 @@ class RayCluster:
             stop=stop or (lambda: False),
             keep_results=keep_results and reduce is None,
         )
+
+    def memo_counts(self) -> MemoCounts:
+        """What the actors have asked of the memo. What an actor had asked before it died is not counted."""
+        counts = self._ray.get([actor.memo_counts.remote() for actor in self._actors])
+        return MemoCounts(*(sum(column) for column in zip(*map(astuple, counts), strict=True)))
+
+    def place(self) -> SearchPlace:
+        """The cluster as a place to search in."""
+        return SearchPlace(self.environment, self.policy, None, self.search, self.scorer, self.memo_counts)
 
     def _require_nodes(self) -> None:
         folders = [self._policy_spec.where if self._policy_spec.folder else None, self._environment_spec.lean_project]

@@ -71,6 +71,10 @@ class RemoteScorer:
         self.calibration = calibration
         self.ebm_id = ebm_id
 
+    def score_state(self, state: str) -> float:
+        """SCORE of one state text."""
+        return float(self.score_states([state])[0])
+
     def score_states(self, states: Sequence[str]) -> np.ndarray:
         """SCORES (n,) float64 of state texts, in order."""
         ray = import_ray()

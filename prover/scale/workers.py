@@ -20,7 +20,7 @@ from prover.scale.specs import EnvironmentSpec, PolicySpec, ScorerSpec
 from prover.search.best_first import TheoremResult
 from prover.search.engine import SearchProgress, search
 from prover.search.guidance import MixingCalibration, ValueScorer
-from prover.search.memo import SearchMemo
+from prover.search.memo import MemoCounts, SearchMemo
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,6 +111,10 @@ class SearchWorker:
         """(calibration, ebm_id) of an energy model, loaded here."""
         loaded = self._scorer(scorer)
         return getattr(loaded, "calibration", None), getattr(loaded, "ebm_id", None)
+
+    def memo_counts(self) -> MemoCounts:
+        """What this worker has asked of the memo."""
+        return MemoCounts() if self._memo is None else self._memo.counts
 
     def generate(self, states: Sequence[str], n_candidates: int) -> list[list[TacticCandidate]]:
         """As `TacticGenerator.generate`."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 from pydantic import Field
@@ -19,6 +19,9 @@ from prover_assets.store.layout import DataFolder
 if TYPE_CHECKING:
     from prover.environments.base import ProofEnvironment
     from prover.policy.base import FingerprintedPolicy
+    from prover.scale import PolicySpec, RayCluster
+    from prover.search.place import SearchPlace
+    from prover_assets.protocols import PolicySource
 
 
 class DataResource(dg.ConfigurableResource):
@@ -43,6 +46,15 @@ class LeanResource(dg.ConfigurableResource):
     )
     lean_project: str = Field(default="", description="Folder of the Lake project (path), for project and repl.")
     workers: int = Field(default=0, ge=0, le=256, description="Lean processes at a time (count); 0 chooses by cores.")
+    engine: Literal["local", "ray"] = Field(
+        default="local",
+        description="local: searches run in the step's process; ray: on the search actors of a Ray cluster.",
+    )
+    ray: dict[str, Any] = Field(
+        default={},
+        description="Settings of engine ray, by name: address, search_actors, policy_actors, gpus_per_policy_actor, "
+        "... (docs/scale.md). Without an address, and without $RAY_ADDRESS, Ray is started on this machine.",
+    )
 
     @contextmanager
     def environment(self) -> Iterator["ProofEnvironment"]:
@@ -55,6 +67,28 @@ class LeanResource(dg.ConfigurableResource):
             workers=self.workers or None,
         ) as environment:
             yield environment
+
+    @contextmanager
+    def searching(self, policy: "PolicySource", data: DataFolder) -> Iterator["SearchPlace"]:
+        """Lean, policy, memo and what searches with them, by `engine`."""
+        if self.engine == "ray":
+            with self._cluster(policy, data) as cluster:
+                yield cluster.place()
+            return
+        from ebm.inference import load_scorer
+        from prover.search.place import place_here
+
+        with (
+            self.environment() as environment,
+            place_here(environment, policy.load(), data.memo, load_scorer) as place,
+        ):
+            yield place
+
+    def _cluster(self, policy: "PolicySource", data: DataFolder) -> "RayCluster":
+        from prover.scale import EnvironmentSpec, RayCluster, RayConfig
+
+        lean = EnvironmentSpec(self.kind, self.lean_project or None)
+        return RayCluster(RayConfig.from_dict(self.ray), lean, policy.recipe(), memo=data.memo, data=data.root)
 
     def identity(self) -> tuple[str, str]:
         """(name, fingerprint) of the Lean that there is now. No Lean process is kept."""
@@ -119,6 +153,22 @@ class PolicyResource(dg.ConfigurableResource):
     def is_server(self) -> bool:
         """Whether the model is behind an address: it proposes tactics, and cannot be tuned from here."""
         return self.where.startswith(("http://", "https://"))
+
+    def recipe(self) -> "PolicySpec":
+        """How another process opens the same model; its threads are that process's own business."""
+        from prover.scale import PolicySpec
+
+        options = {
+            "encoder": self.encoder or None,
+            "template": self.template or None,
+            "pooling": self.pooling,
+            "device": self.device or None,
+            "dtype": self.dtype or None,
+        }
+        where = self.where
+        if where and not self.is_server and Path(where).is_dir():
+            where = str(Path(where).resolve())
+        return PolicySpec(where or None, {name: value for name, value in options.items() if value is not None})
 
     def identity(self) -> str:
         """What the model is, whatever its folder is called: a digest of its weights, or a server's address.

@@ -61,10 +61,10 @@ def run_search(
     """
     import time
 
-    from prover.search import SearchMemo, search_to_files
+    from prover.search import search_to_files
 
-    model = policy.load()
-    with lean.environment() as environment:
+    with lean.searching(policy, data) as place:
+        model, environment = place.policy, place.environment
         identity: dict[str, Any] = {
             "theorems": digest_of_theorems(theorems),
             "policy_fingerprint": model.fingerprint,
@@ -89,26 +89,21 @@ def run_search(
         )
         write_json(files.manifest, asdict(manifest))
         began = time.monotonic()
-        scorer = None
-        if checkpoint is not None:
-            from ebm.inference import load_scorer
-
-            scorer = load_scorer(checkpoint, model, data.root)
-        with SearchMemo(data.memo) as memo:
-            figures = search_to_files(
-                theorems,
-                files.nodes,
-                environment,
-                model,
-                config,
-                scorer=scorer,
-                memo=memo,
-                iteration=iteration,
-                resume=resume,
-                ebm_id=ebm_id,
-                on_progress=lambda progress: update(progress.done, progress.theorems, note(progress)),
-            )
-            counts = memo.counts
+        figures = search_to_files(
+            theorems,
+            files.nodes,
+            environment,
+            model,
+            config,
+            scorer=None if checkpoint is None else place.open_scorer(checkpoint, data.root),
+            memo=place.memo,
+            iteration=iteration,
+            resume=resume,
+            ebm_id=ebm_id,
+            on_progress=lambda progress: update(progress.done, progress.theorems, note(progress)),
+            searcher=place.searcher,
+        )
+        counts = place.memo_counts()
         finished = {
             **asdict(manifest),
             "complete": True,

@@ -126,8 +126,7 @@ def calibrate_head(
     """Choose the weight of the energy on validation theorems and store it in the checkpoint, with what it rests on."""
     from ebm.calibration import calibrate
     from ebm.checkpoint import checkpoint_id, write_calibration
-    from ebm.inference import load_scorer
-    from prover.search import SearchConfig, SearchMemo
+    from prover.search import SearchConfig
     from prover.search.modes import CALIBRATED
     from prover.trajectory import read_trajectories
     from prover.trajectory.labels import merge_labels
@@ -136,7 +135,6 @@ def calibrate_head(
     assert manifest is not None, "training has read these trajectories"
     theorems = list(load_written(data, "valid"))
     settings = {**manifest.settings, "max_expansions": config.calibration_expansions, "mode": CALIBRATED}
-    model = policy.load()
     tried = 0
     beta_now: float | None = None
 
@@ -147,20 +145,21 @@ def calibrate_head(
         done = (tried - 1) * state.theorems + state.done
         update(done, len(set(config.betas)) * state.theorems, f"beta {beta:g}: {state.proved} proved")
 
-    with lean.environment() as environment, SearchMemo(data.memo) as memo:
+    with lean.searching(policy, data) as place:
         found = calibrate(
-            load_scorer(iteration.checkpoint, model, data.root),
+            place.open_scorer(iteration.checkpoint, data.root),
             merge_labels(read_trajectories([folder.trajectories.nodes for folder in _of_policy(history, manifest)])),
             theorems,
-            environment,
-            model,
+            place.environment,
+            place.policy,
             SearchConfig.from_dict(settings),
-            memo=memo,
+            memo=place.memo,
+            searcher=place.searcher,
             betas=config.betas,
             on_progress=progress,
         )
         conditions = digest_of(
-            [digest_of_theorems(theorems), settings, model.fingerprint, environment.fingerprint, LOWEST]
+            [digest_of_theorems(theorems), settings, place.policy.fingerprint, place.environment.fingerprint, LOWEST]
         )
     facts = found.evidence()
     write_calibration(iteration.checkpoint, found.mixing, facts)

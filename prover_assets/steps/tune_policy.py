@@ -170,7 +170,7 @@ def judge(
     iteration's own search was set to; they share the memo. collapsed: what the separation probe found.
     """
     from ebm.evaluation import compare_runs
-    from prover.search import SearchConfig, SearchMemo, search_to_files
+    from prover.search import SearchConfig, search_to_files
 
     manifest = require_complete(iteration.trajectories, f"trajectories of {iteration.key}")
     theorems = list(load_written(data, "valid"))
@@ -180,22 +180,23 @@ def judge(
     accepted, tried = {}, {}
     with tempfile.TemporaryDirectory(dir=data.root, prefix=".policy-validation-") as folder:
         files = {name: Path(folder) / f"{name}.parquet" for name in (BEFORE, AFTER)}
-        with lean.environment() as environment, SearchMemo(data.memo) as memo:
-            for turn, (name, resource) in enumerate(((BEFORE, now), (AFTER, policy.at(iteration.tuned_policy)))):
-                policy.forget()  # two large models do not fit beside each other
+        for turn, (name, resource) in enumerate(((BEFORE, now), (AFTER, policy.at(iteration.tuned_policy)))):
+            policy.forget()  # two large models do not fit beside each other
+            with lean.searching(resource, data) as place:
                 search_to_files(
                     theorems,
                     files[name],
-                    environment,
-                    resource.load(),
+                    place.environment,
+                    place.policy,
                     SearchConfig.from_dict(settings),
-                    memo=memo,
+                    memo=place.memo,
+                    searcher=place.searcher,
                     iteration=iteration.number,
                     on_progress=lambda progress, turn=turn, name=name: update(  # type: ignore[misc]
                         turn * progress.theorems + progress.done, 2 * progress.theorems, f"{name}: {note(progress)}"
                     ),
                 )
-                accepted[name], tried[name] = _accepted(files[name])
+            accepted[name], tried[name] = _accepted(files[name])
         budgets = budgets_up_to(budget)[:-1]
         comparison = compare_runs(
             files[BEFORE], files[AFTER], [*(budgets or [max(1, budget - 1)]), budget], names=(BEFORE, AFTER)
