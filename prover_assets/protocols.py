@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from prover.policy.base import FingerprintedPolicy
     from prover.scale.specs import PolicySpec
     from prover.search.place import SearchPlace
-    from prover_assets.store.layout import DataFolder
 
 Update = Callable[[int, int, str], None]
 """(done, total, note): `note` says in a few words how it is going; total 0 = not known."""
@@ -27,8 +26,8 @@ class LeanSource(Protocol):
         """(name, fingerprint) of the Lean that there is now."""
         ...
 
-    def searching(self, policy: "PolicySource", data: "DataFolder") -> "AbstractContextManager[SearchPlace]":
-        """Lean, policy, memo and what searches with them: in this process, or on a cluster."""
+    def searching(self, policy: "PolicySource", data: Path) -> "AbstractContextManager[SearchPlace]":
+        """Lean, policy, memo and what searches with them: in this process, or on a cluster. data: the data folder."""
         ...
 
 

@@ -69,7 +69,7 @@ class LeanResource(dg.ConfigurableResource):
             yield environment
 
     @contextmanager
-    def searching(self, policy: "PolicySource", data: DataFolder) -> Iterator["SearchPlace"]:
+    def searching(self, policy: "PolicySource", data: Path) -> Iterator["SearchPlace"]:
         """Lean, policy, memo and what searches with them, by `engine`."""
         if self.engine == "ray":
             with self._cluster(policy, data) as cluster:
@@ -80,15 +80,15 @@ class LeanResource(dg.ConfigurableResource):
 
         with (
             self.environment() as environment,
-            place_here(environment, policy.load(), data.memo, load_scorer) as place,
+            place_here(environment, policy.load(), DataFolder(data).memo, load_scorer) as place,
         ):
             yield place
 
-    def _cluster(self, policy: "PolicySource", data: DataFolder) -> "RayCluster":
+    def _cluster(self, policy: "PolicySource", data: Path) -> "RayCluster":
         from prover.scale import EnvironmentSpec, RayCluster, RayConfig
 
         lean = EnvironmentSpec(self.kind, self.lean_project or None)
-        return RayCluster(RayConfig.from_dict(self.ray), lean, policy.recipe(), memo=data.memo, data=data.root)
+        return RayCluster(RayConfig.from_dict(self.ray), lean, policy.recipe(), memo=DataFolder(data).memo, data=data)
 
     def identity(self) -> tuple[str, str]:
         """(name, fingerprint) of the Lean that there is now. No Lean process is kept."""

@@ -63,7 +63,7 @@ def run_search(
 
     from prover.search import search_to_files
 
-    with lean.searching(policy, data) as place:
+    with lean.searching(policy, data.root) as place:
         model, environment = place.policy, place.environment
         identity: dict[str, Any] = {
             "theorems": digest_of_theorems(theorems),

@@ -145,7 +145,7 @@ def calibrate_head(
         done = (tried - 1) * state.theorems + state.done
         update(done, len(set(config.betas)) * state.theorems, f"beta {beta:g}: {state.proved} proved")
 
-    with lean.searching(policy, data) as place:
+    with lean.searching(policy, data.root) as place:
         found = calibrate(
             place.open_scorer(iteration.checkpoint, data.root),
             merge_labels(read_trajectories([folder.trajectories.nodes for folder in _of_policy(history, manifest)])),

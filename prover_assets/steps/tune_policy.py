@@ -182,7 +182,7 @@ def judge(
         files = {name: Path(folder) / f"{name}.parquet" for name in (BEFORE, AFTER)}
         for turn, (name, resource) in enumerate(((BEFORE, now), (AFTER, policy.at(iteration.tuned_policy)))):
             policy.forget()  # two large models do not fit beside each other
-            with lean.searching(resource, data) as place:
+            with lean.searching(resource, data.root) as place:
                 search_to_files(
                     theorems,
                     files[name],

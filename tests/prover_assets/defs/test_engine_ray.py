@@ -37,10 +37,9 @@ def test_a_step_searches_on_ray_and_its_manifest_says_what_a_local_one_says(tmp_
 
 
 def test_an_unknown_setting_of_ray_is_named_with_the_nearest_one(tmp_path: Path):
-    data = DataFolder(tmp_path)
     lean = LeanResource(engine="ray", ray={"search_actor": 1})
     with (
         pytest.raises(ValueError, match="search_actor is no setting; did you mean 'search_actors'"),
-        lean.searching(PolicyResource(), data),
+        lean.searching(PolicyResource(), tmp_path),
     ):
         pass
