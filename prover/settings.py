@@ -7,7 +7,8 @@ made from `settings_of`.
 
 import ast
 import difflib
-import inspect
+import re
+import sys
 import types
 from collections.abc import Collection, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
@@ -134,28 +135,28 @@ def _limits(item: "Field[Any]") -> Limits:
 
 def _helps(owner: type[Any]) -> dict[str, str]:
     """The text below each field of a class, as its source has it."""
-    if not is_dataclass(owner):
+    file = getattr(sys.modules[owner.__module__], "__file__", None)
+    if file is None or not is_dataclass(owner):
         return {}
-    module = inspect.getmodule(owner)
-    if module is None or module.__file__ is None:
+    block = re.search(rf"^class {owner.__name__}\b.*?(?=^\S|\Z)", _source(file), re.MULTILINE | re.DOTALL)
+    if block is None:
         return {}
-    for found in ast.walk(_tree(module.__file__)):
-        if isinstance(found, ast.ClassDef) and found.name == owner.__name__:
-            return {
-                above.target.id: " ".join(below.value.value.split())
-                for above, below in zip(found.body, found.body[1:], strict=False)
-                if isinstance(above, ast.AnnAssign)
-                and isinstance(above.target, ast.Name)
-                and isinstance(below, ast.Expr)
-                and isinstance(below.value, ast.Constant)
-                and isinstance(below.value.value, str)
-            }
-    return {}
+    (found,) = ast.parse(block[0]).body  # the class alone: parsing whole files would slow down every start
+    assert isinstance(found, ast.ClassDef)
+    return {
+        above.target.id: " ".join(below.value.value.split())
+        for above, below in zip(found.body, found.body[1:], strict=False)
+        if isinstance(above, ast.AnnAssign)
+        and isinstance(above.target, ast.Name)
+        and isinstance(below, ast.Expr)
+        and isinstance(below.value, ast.Constant)
+        and isinstance(below.value.value, str)
+    }
 
 
 @cache
-def _tree(file: str) -> ast.Module:
-    return ast.parse(Path(file).read_text(encoding="utf-8"))
+def _source(file: str) -> str:
+    return Path(file).read_text(encoding="utf-8")
 
 
 def faults_of(config: Any) -> list[str]:

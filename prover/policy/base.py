@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class PolicyError(RuntimeError):
@@ -105,7 +106,7 @@ class TacticGenerator(Protocol):
         """Up to `n_candidates` distinct tactics a state, best log-prob first. `states`: texts as Lean prints them."""
         ...
 
-    def encode_only(self, states: Sequence[str]) -> np.ndarray:
+    def encode_only(self, states: Sequence[str]) -> "np.ndarray":
         """Pooled hidden vectors, (n, encoding width) float32, without the language-model head."""
         ...
 

@@ -1,6 +1,5 @@
 """What every asset does around its work: the data folder proven writable and held, the MLflow child run."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from prover_assets.defs.checks import shown
 from prover_assets.defs.resources import DataResource, LeanResource, PolicyResource
 from prover_assets.defs.tracking import MlflowResource, selected_assets
 from prover_assets.operate.preflight import require_valid
@@ -116,26 +116,3 @@ def step(
             yield Step(context, folder, run, reporter_for(context.log))
     except transient_errors() as error:
         raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=RETRY_AFTER_S) from error
-
-
-def check(
-    name: str,
-    passed: bool,
-    description: str,
-    numbers: Mapping[str, float | None] | None = None,
-    *,
-    blocking: bool = False,
-) -> dg.AssetCheckResult:
-    """A check's result with its numbers, those that were measured; one that does not block warns."""
-    severity = dg.AssetCheckSeverity.ERROR if blocking else dg.AssetCheckSeverity.WARN
-    measured = {
-        key: shown(value) for key, value in (numbers or {}).items() if value is not None and math.isfinite(value)
-    }
-    return dg.AssetCheckResult(
-        check_name=name, passed=passed, description=description, severity=severity, metadata=measured
-    )
-
-
-def shown(value: Any) -> Any:
-    """A number as a page should show it: six significant digits are enough to read, and to draw."""
-    return float(f"{value:.6g}") if isinstance(value, float) else value

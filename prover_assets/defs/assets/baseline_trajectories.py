@@ -2,13 +2,8 @@
 
 import dagster as dg
 
-from prover_assets.defs.assets.searches import (
-    BLOCKING,
-    describe_search,
-    search_check_specs,
-    search_checks,
-    search_data_version,
-)
+from prover_assets.defs.assets.searches import describe_search, search_data_version
+from prover_assets.defs.checks import SEARCH_BLOCKING, search_check_specs, search_checks
 from prover_assets.defs.configs import HeldOutConfig
 from prover_assets.defs.launchpad import settings_from
 from prover_assets.defs.resources import DataResource, LeanResource, PolicyResource
@@ -54,5 +49,5 @@ def baseline_trajectories(
             data_version=search_data_version(files, manifest),
             metadata=describe_search(work, files, manifest, title="policy"),
             checks=search_checks(search_counts(summary), invalid_theorems(summary)),
-            blocking=BLOCKING,
+            blocking=SEARCH_BLOCKING,
         )

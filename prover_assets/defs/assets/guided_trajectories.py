@@ -3,13 +3,8 @@
 import dagster as dg
 
 from prover.search.modes import CALIBRATED, RANDOM_ENERGY
-from prover_assets.defs.assets.searches import (
-    BLOCKING,
-    describe_search,
-    search_check_specs,
-    search_checks,
-    search_data_version,
-)
+from prover_assets.defs.assets.searches import describe_search, search_data_version
+from prover_assets.defs.checks import SEARCH_BLOCKING, search_check_specs, search_checks
 from prover_assets.defs.configs import GuidedConfig
 from prover_assets.defs.launchpad import settings_from
 from prover_assets.defs.partitions import iteration_partitions
@@ -69,5 +64,5 @@ def guided_trajectories(
             data_version=search_data_version(files, manifest),
             metadata=describe_search(work, files, manifest, title="guided"),
             checks=search_checks(search_counts(summary), invalid_theorems(summary)),
-            blocking=BLOCKING,
+            blocking=SEARCH_BLOCKING,
         )

@@ -7,13 +7,14 @@ from typing import Any
 
 import dagster as dg
 
+from prover_assets.defs.checks import ABOVE_NOISE, HOLDS, NOT_WORSE, champion_check, comparison_checks
 from prover_assets.defs.configs import ReportConfig
 from prover_assets.defs.launchpad import settings_from
 from prover_assets.defs.metadata import figure
 from prover_assets.defs.opening import open_iteration
 from prover_assets.defs.partitions import iteration_partitions
 from prover_assets.defs.resources import DataResource, LeanResource, PolicyResource
-from prover_assets.defs.step import GROUP, OWNERS, Step, check, step
+from prover_assets.defs.step import GROUP, OWNERS, Step, step
 from prover_assets.defs.tracking import MlflowResource
 from prover_assets.operate.versions import step_version
 from prover_assets.report import plots
@@ -33,12 +34,10 @@ from prover_assets.report.write import pictures_of, write_page
 from prover_assets.steps.compare import GUIDED, POLICY, Compared, ComparisonSettings, compare
 from prover_assets.steps.promote import PromotionSettings, crown, decide
 from prover_assets.steps.theorem_sets import SPLITS, lint_of, load_written
-from prover_assets.store.champion import ChampionRecord, evidence_of, starting_champion
-from prover_assets.store.files import digest_of, read_json, write_json
+from prover_assets.store.champion import Evidence, evidence_of, starting_champion
+from prover_assets.store.files import digest_of, write_json
 from prover_assets.store.manifest import read_manifest
 from prover_assets.tracking.registry import promote_version
-
-NOT_WORSE, ABOVE_NOISE, HOLDS = "not_below_policy", "above_random_energy", "not_below_champion"
 
 
 @dg.asset(
@@ -95,18 +94,8 @@ def iteration_report(
         if decision.promoted and work.run.client is not None:
             promote_version(work.run.client, mlflow.registered_model, evidence.ebm_id)
         open_iteration(context, work.data, work.iteration.following.key)
-        report = {
-            "iteration": work.iteration.key,
-            "theorems": compared.baseline.theorems,
-            **compared.to_dict(),
-            "promotion": {"promoted": decision.promoted, "reason": decision.reason, "champion": champion.ebm_id},
-            "ebm_id": evidence.ebm_id,
-            "beta": evidence.beta,
-            "policy": compared.guided.policy_id,
-            "left_out": "" if (search := read_manifest(work.iteration.trajectories)) is None else search.note,
-            "mlflow_run": work.run.parent_id,
-            "theorem_lint": {split: lint_of(load_written(work.data, split)) for split in SPLITS},
-        }
+        report = _content(work, compared, evidence)
+        report["promotion"] = {"promoted": decision.promoted, "reason": decision.reason, "champion": champion.ebm_id}
         pictures = pictures_of(work.iteration, compared, evidence.beta)
         page = write_page(work.iteration, report, pictures, compared)
         for name, picture in pictures.items():
@@ -119,8 +108,25 @@ def iteration_report(
         return work.result(
             data_version=digest_of([report["comparison"]["modes"][m]["solved"] for m in (POLICY, GUIDED)]),
             metadata=_metadata(report, pictures, numbers, decision.reason, page),
-            checks=[*_checks(compared), _against_champion(work, compared, old)],
+            checks=[*comparison_checks(compared), champion_check(work.data, compared, old)],
         )
+
+
+def _content(work: Step, compared: Compared, evidence: Evidence) -> dict[str, Any]:
+    """The content of report.json, but for the promotion."""
+    search = read_manifest(work.iteration.trajectories)
+    return {
+        "iteration": work.iteration.key,
+        "theorems": compared.baseline.theorems,
+        **compared.to_dict(),
+        "promotion": {},
+        "ebm_id": evidence.ebm_id,
+        "beta": evidence.beta,
+        "policy": compared.guided.policy_id,
+        "left_out": "" if search is None else search.note,
+        "mlflow_run": work.run.parent_id,
+        "theorem_lint": {split: lint_of(load_written(work.data, split)) for split in SPLITS},
+    }
 
 
 def _numbers(compared: Compared) -> dict[str, float | None]:
@@ -157,49 +163,6 @@ def _numbers(compared: Compared) -> dict[str, float | None]:
         found |= {f"rank1_{name}": value.mean for name, value in overall.items()}
         found |= {f"auc_{name}": value for name, value in compared.ranking.auc.items()}
     return found
-
-
-def _checks(compared: Compared) -> list[dg.AssetCheckResult]:
-    main, paired = compared.main, compared.main.paired
-    gain = main.second.area - main.first.area
-    lost = paired.only_first > paired.only_second and paired.mcnemar_p < 0.05
-    noise = None if compared.control is None else compared.control.second.area - compared.control.first.area
-    return [
-        check(
-            NOT_WORSE,
-            not lost,
-            f"{GUIDED} alone proves {paired.only_second} theorems, {POLICY} alone {paired.only_first} "
-            f"(McNemar p = {paired.mcnemar_p:.3g})",
-            {"only_guided": paired.only_second, "only_policy": paired.only_first, "p_value": paired.mcnemar_p},
-        ),
-        check(
-            ABOVE_NOISE,
-            noise is None or gain > noise,
-            f"area gained: {gain:+.3f} by the energy, "
-            + (f"{noise:+.3f} by chance" if noise is not None else "no control"),
-            {"area_gain": gain} | ({} if noise is None else {"random_area_gain": noise}),
-        ),
-    ]
-
-
-def _against_champion(work: Step, compared: Compared, champion: ChampionRecord) -> dg.AssetCheckResult:
-    """This model against the champion that the iteration began with, on the held-out theorems of both reports."""
-    highest = str(max(compared.main.budgets))
-    report = None if champion.decided_by is None else read_json(work.data.iteration(champion.decided_by).report_file)
-    if report is None or report.get("theorems") != compared.baseline.theorems:
-        report = {"comparison": {"modes": {}}}
-    before = report["comparison"]["modes"].get(GUIDED)
-    if before is None or highest not in before["rate"]:
-        return check(HOLDS, True, "there is no champion to compare with on these theorems and this budget")
-    rate = compared.main.second.solved[int(highest)] / max(compared.main.second.theorems, 1)
-    low, high = before["interval"][highest]
-    return check(
-        HOLDS,
-        rate >= low,
-        f"solve rate {rate:.3f} at {highest} expansions; the champion of {champion.decided_by} had "
-        f"{before['rate'][highest]:.3f} ({low:.3f} to {high:.3f})",
-        {"rate": rate, "champion_rate": before["rate"][highest], "champion_low": low},
-    )
 
 
 def _metadata(

@@ -1,4 +1,4 @@
-"""What the three assets that search have in common: their metadata, their checks, their MLflow numbers."""
+"""What the three assets that search have in common: their metadata and their numbers in MLflow."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from prover_assets.defs.metadata import column_schema, figure, preview
-from prover_assets.defs.step import Step, check
+from prover_assets.defs.step import Step
 from prover_assets.report import plots
 from prover_assets.report.facts import (
     a_proof,
@@ -22,12 +22,6 @@ from prover_assets.store.files import digest_of
 from prover_assets.store.layout import SearchFiles
 from prover_assets.store.manifest import Manifest
 
-CERTIFIED = "proofs_certified"
-CLAIMS = "claims_hold"
-PARSED = "theorems_parse"
-STEADY = "lean_steady"
-BLOCKING = frozenset({CERTIFIED})
-
 NODE_COLUMNS = ("theorem_name", "tactic_applied", "state_pp", "label", "ebm_score")
 COLUMN_NOTES = {
     "llm_log_prob": "cumulative log-probability of the path, nats; higher is better",
@@ -35,67 +29,6 @@ COLUMN_NOTES = {
     "remaining_depth": "fewest tactics known to finish; -1 unknown",
     "state_key": "content address of the state's normalised text",
 }
-
-
-def search_check_specs(asset: str) -> list[dg.AssetCheckSpec]:
-    """The checks of an asset that searches."""
-    return [
-        dg.AssetCheckSpec(
-            CERTIFIED,
-            asset=asset,
-            blocking=True,
-            description="Every theorem counted as proved has a proof that a fresh Lean process certified.",
-        ),
-        dg.AssetCheckSpec(
-            CLAIMS, asset=asset, description="No script that stepping called complete was turned down by certification."
-        ),
-        dg.AssetCheckSpec(PARSED, asset=asset, description="Lean accepts the statement of every theorem."),
-        dg.AssetCheckSpec(
-            STEADY, asset=asset, description="Lean crashed or timed out on no more than 5% of the theorems."
-        ),
-    ]
-
-
-def search_checks(counts: Mapping[str, float], invalid: list[tuple[str, str]]) -> list[dg.AssetCheckResult]:
-    """Their results."""
-    theorems = int(counts["theorems"])
-    lost = int(counts["crashed"] + counts["timed_out"])
-    named = "; ".join(f"{name}: {' '.join(message.split())[:200]}" for name, message in invalid[:5])
-    return [
-        check(
-            CERTIFIED,
-            counts["proved_uncertified"] == 0 and theorems > 0,
-            f"{int(counts['proved'])} of {theorems} theorems proved, {int(counts['proved_uncertified'])} not certified",
-            {"proved": int(counts["proved"]), "not_certified": int(counts["proved_uncertified"])},
-            blocking=True,
-        ),
-        check(
-            CLAIMS,
-            counts["uncertified"] == 0,
-            f"{int(counts['claimed'])} theorems have claims, {int(counts['uncertified'])} of them no certified proof",
-            {
-                "claimed": int(counts["claimed"]),
-                "uncertified": int(counts["uncertified"]),
-                "certified_share": 1 - counts["uncertified"] / counts["claimed"] if counts["claimed"] else None,
-            },
-        ),
-        check(
-            PARSED,
-            counts["invalid"] == 0,
-            f"Lean does not accept {int(counts['invalid'])} of {theorems} statements" + (f": {named}" if named else ""),
-            {"theorems": theorems, "invalid": int(counts["invalid"])},
-        ),
-        check(
-            STEADY,
-            lost <= 0.05 * theorems,
-            f"{lost} of {theorems} theorems were lost to crashes and time limits",
-            {
-                "crashed": int(counts["crashed"]),
-                "timed_out": int(counts["timed_out"]),
-                "lost_share": lost / theorems if theorems else None,
-            },
-        ),
-    ]
 
 
 def time_parts(counts: Mapping[str, float]) -> dict[str, float]:

@@ -2,20 +2,19 @@
 
 import dagster as dg
 
+from prover_assets.defs.checks import SOUND, vector_checks
 from prover_assets.defs.configs import EmbeddingsConfig
 from prover_assets.defs.launchpad import settings_from
-from prover_assets.defs.metadata import figure, inline_table
+from prover_assets.defs.metadata import embedding_metadata, embedding_numbers, figure
 from prover_assets.defs.partitions import iteration_partitions
 from prover_assets.defs.resources import DataResource, PolicyResource
-from prover_assets.defs.step import GPU_POOL, GROUP, OWNERS, check, step
+from prover_assets.defs.step import GPU_POOL, GROUP, OWNERS, step
 from prover_assets.defs.tracking import MlflowResource
 from prover_assets.operate.versions import step_version
 from prover_assets.report import plots
 from prover_assets.steps.embed import EmbeddingSettings, embed_states
 from prover_assets.steps.history import iterations_until
 from prover_assets.store.files import digest_of
-
-SOUND = "vectors_sound"
 
 
 @dg.asset(
@@ -57,15 +56,7 @@ def state_embeddings(
                 update=update,
             )
             update(done.requested, done.requested, f"{done.encoded} encoded, {done.cached} in the cache")
-        numbers = {
-            "states": done.requested,
-            "cached": done.cached,
-            "encoded": done.encoded,
-            "zero": done.zero,
-            "non_finite": done.non_finite,
-            "truncated": done.truncated,
-            "norm_mean": done.norm_mean,
-        }
+        numbers = embedding_numbers(done)
         if done.truncated > 0.01 * done.encoded:
             context.log.warning(
                 f"{done.truncated} of {done.encoded} states were encoded by their first tokens alone: raise "
@@ -78,29 +69,9 @@ def state_embeddings(
             done.plane, xlabel="first principal direction", ylabel="second", title="vectors of labelled states"
         )
         work.run.picture(plane, "vectors")
-        unchanged = "nothing to encode: every state was in the cache" if done.encoded == 0 else ""
         return work.result(
             data_version=digest_of([done.encoder_fingerprint, done.states_digest]),
-            metadata={
-                **numbers,
-                **{f"{label}_states": count for label, count in done.labels.items()},
-                "width": done.width,
-                "pooling": done.pooling,
-                "encoder": done.encoder_fingerprint,
-                "done": unchanged or f"{done.encoded} states encoded, {done.cached} were in the cache",
-                "vectors": figure(plane, "vectors of labelled states"),
-                "preview": inline_table(["theorem", "state", "label", "norm"], done.preview),
-                "dagster/row_count": done.requested,
-                "path": dg.MetadataValue.path(done.folder),
-            },
-            checks=[
-                check(
-                    SOUND,
-                    done.zero == 0 and done.non_finite == 0,
-                    f"{done.zero} zero and {done.non_finite} non-finite vectors among {done.requested}",
-                    {"zero": done.zero, "non_finite": done.non_finite},
-                    blocking=True,
-                )
-            ],
+            metadata={**numbers, **embedding_metadata(done), "vectors": figure(plane, "vectors of labelled states")},
+            checks=vector_checks(done),
             blocking=frozenset({SOUND}),
         )

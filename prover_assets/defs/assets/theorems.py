@@ -2,12 +2,13 @@
 
 import dagster as dg
 
+from prover_assets.defs.checks import check
 from prover_assets.defs.configs import TheoremsConfig
 from prover_assets.defs.launchpad import settings_from
-from prover_assets.defs.metadata import inline_table
+from prover_assets.defs.metadata import theorem_previews
 from prover_assets.defs.partitions import ITERATION
 from prover_assets.defs.resources import DataResource
-from prover_assets.defs.step import GROUP, OWNERS, check, step
+from prover_assets.defs.step import GROUP, OWNERS, step
 from prover_assets.defs.tracking import MlflowResource
 from prover_assets.operate.versions import step_version
 from prover_assets.steps.theorem_sets import SPLITS, TheoremSettings, lint_of, write_theorem_sets
@@ -60,14 +61,7 @@ def theorems(
             data_version=digest_of(written.digests),
             metadata={
                 **{f"{split}_theorems": count for split, count in counts.items()},
-                **{
-                    f"{split}_preview": inline_table(
-                        ["name", "statement", "difficulty"],
-                        [(t.name, t.statement, t.difficulty) for t in list(written.sets[split])[:6]],
-                        widest=100,
-                    )
-                    for split in SPLITS
-                },
+                **theorem_previews(written.sets),
                 "lint": dg.MetadataValue.json(lint),
                 "dagster/row_count": len(statements),
                 "dagster/column_schema": dg.TableSchema(

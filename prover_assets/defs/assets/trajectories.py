@@ -3,18 +3,21 @@
 import dagster as dg
 
 from prover.search.config import SearchConfig
-from prover_assets.defs.assets.searches import (
-    BLOCKING,
-    describe_search,
+from prover_assets.defs.assets.searches import describe_search, search_data_version
+from prover_assets.defs.checks import (
+    DRIFT,
+    LABELS,
+    NOISE,
+    SEARCH_BLOCKING,
+    label_checks,
     search_check_specs,
     search_checks,
-    search_data_version,
 )
 from prover_assets.defs.configs import TrajectoriesConfig
 from prover_assets.defs.launchpad import settings_from
 from prover_assets.defs.partitions import iteration_partitions
 from prover_assets.defs.resources import DataResource, LeanResource, PolicyResource
-from prover_assets.defs.step import GROUP, LEAN_POOL, OWNERS, check, step
+from prover_assets.defs.step import GROUP, LEAN_POOL, OWNERS, step
 from prover_assets.defs.tracking import MlflowResource
 from prover_assets.operate.versions import step_version
 from prover_assets.report.facts import (
@@ -28,9 +31,6 @@ from prover_assets.report.facts import (
 from prover_assets.steps.history import iterations_before
 from prover_assets.steps.labels import length_drift, negative_noise
 from prover_assets.steps.search import WindowSettings, search_training
-
-LABELS, NOISE, DRIFT = "both_labels", "label_noise", "states_as_before"
-MOST_NOISE, MOST_DRIFT = 0.9, 0.5
 
 
 @dg.asset(
@@ -91,7 +91,6 @@ def trajectories(
         work.run.metrics({f"label_{name}": count for name, count in labels.items()})
         noise, drift = negative_noise(nodes), length_drift(work.data, work.iteration)
         work.run.metrics({"label_noise": noise.share})
-        enough = labels["positive"] > 0 and labels["negative"] > 0
         return work.result(
             data_version=search_data_version(files, manifest),
             metadata={
@@ -104,29 +103,7 @@ def trajectories(
             },
             checks=[
                 *search_checks(counts, invalid_theorems(summary)),
-                check(
-                    LABELS,
-                    enough,
-                    f"{labels['positive']} positive and {labels['negative']} negative states"
-                    + ("" if enough else "; nothing can be learnt: prove more theorems (larger budget, easier set)"),
-                    labels,
-                    blocking=True,
-                ),
-                check(
-                    NOISE,
-                    noise.share is None or noise.share <= MOST_NOISE,
-                    f"{noise.provable} of {noise.decided} sampled negatives are provable: they are no dead ends, only "
-                    "off the proofs that were found",
-                    {"provable": noise.provable, "decided": noise.decided},
-                ),
-                check(
-                    DRIFT,
-                    drift is None or abs(drift[1] / drift[0] - 1) <= MOST_DRIFT,
-                    "nothing to compare with"
-                    if drift is None
-                    else f"{drift[1]:.0f} characters on average, {drift[0]:.0f} in the iteration before",
-                    {} if drift is None else {"before": drift[0], "now": drift[1]},
-                ),
+                *label_checks(labels, noise, drift),
             ],
-            blocking=BLOCKING | {LABELS},
+            blocking=SEARCH_BLOCKING | {LABELS},
         )

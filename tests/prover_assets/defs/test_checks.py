@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import dagster as dg
 import polars as pl
 
-from prover_assets.defs.assets import ebm_checkpoint, iteration_report, state_embeddings, trajectories
+from prover_assets.defs.assets import state_embeddings, trajectories
+from prover_assets.defs.checks import comparison_checks, training_checks
 from prover_assets.steps.labels import Noise, length_drift
 from prover_assets.steps.train import Trained
 from prover_assets.store.files import read_json, write_json
@@ -32,14 +33,14 @@ def trained(**metrics: float) -> Trained:
 
 
 def test_a_sound_model_passes_and_shows_its_numbers():
-    checks = by_name(ebm_checkpoint._checks(trained()))
+    checks = by_name(training_checks(trained()))
     assert all(found.passed for found in checks.values())
     assert numbers(checks["energy_gap"]) == {"energy_gap": 1.2, "rank_accuracy": 0.8, "energy_std": 0.9}
     assert numbers(checks["loss_finite"]) == {"loss": 0.4, "steps": 100}
 
 
 def test_a_loss_that_is_no_number_and_an_inverted_gap_block():
-    checks = by_name(ebm_checkpoint._checks(trained(loss=math.nan, energy_gap=-0.1)))
+    checks = by_name(training_checks(trained(loss=math.nan, energy_gap=-0.1)))
     for name in ("loss_finite", "energy_gap"):
         assert not checks[name].passed
         assert checks[name].severity is dg.AssetCheckSeverity.ERROR
@@ -48,7 +49,7 @@ def test_a_loss_that_is_no_number_and_an_inverted_gap_block():
 
 
 def test_health_warnings_warn():
-    found = by_name(ebm_checkpoint._checks(replace(trained(), warnings=("energies are all alike",))))["healthy"]
+    found = by_name(training_checks(replace(trained(), warnings=("energies are all alike",))))["healthy"]
     assert not found.passed
     assert found.severity is dg.AssetCheckSeverity.WARN
     assert "all alike" in found.description
@@ -108,16 +109,14 @@ def compared(*, only_policy: int, only_guided: int, p_value: float, gain: float,
 
 
 def test_a_model_that_loses_theorems_or_gains_no_more_than_chance_is_warned_of():
-    good = by_name(
-        iteration_report._checks(compared(only_policy=1, only_guided=9, p_value=0.02, gain=0.05, noise=0.01))
-    )
+    good = by_name(comparison_checks(compared(only_policy=1, only_guided=9, p_value=0.02, gain=0.05, noise=0.01)))
     assert all(found.passed for found in good.values())
-    bad = by_name(iteration_report._checks(compared(only_policy=9, only_guided=1, p_value=0.02, gain=0.01, noise=0.02)))
+    bad = by_name(comparison_checks(compared(only_policy=9, only_guided=1, p_value=0.02, gain=0.01, noise=0.02)))
     assert not bad["not_below_policy"].passed
     assert numbers(bad["not_below_policy"]) == {"only_guided": 1, "only_policy": 9, "p_value": 0.02}
     assert not bad["above_random_energy"].passed
     by_chance = compared(only_policy=2, only_guided=1, p_value=1.0, gain=0.05, noise=0.01)
-    assert by_name(iteration_report._checks(by_chance))["not_below_policy"].passed
+    assert by_name(comparison_checks(by_chance))["not_below_policy"].passed
 
 
 def test_a_solve_rate_below_the_champions_interval_is_warned_of(finished):

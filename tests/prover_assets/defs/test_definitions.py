@@ -1,5 +1,6 @@
 """What Dagster loads: quickly, without model libraries, and complete."""
 
+import ast
 import json
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from prover_assets.definitions import defs
 from prover_assets.defs import configs
 from prover_assets.defs.executors import iteration_executor
 from prover_assets.defs.launchpad import launchpad, settings_from
+from prover_assets.operate.imports import ROOT
 from prover_assets.operate.presets import PRESETS, PresetError, load_run_config
 from prover_assets.store.layout import DataFolder
 from prover_assets.ui import commands
@@ -206,3 +208,20 @@ def test_the_executor_is_in_process_by_default_and_never_forks(settings, expecte
     mapped.pop("retries")
     assert {kind: mapped} == expected
     assert not process_config(iteration_executor.config_schema.config_type, {"kind": "fork"}).success
+
+
+def asset_bodies() -> dict[str, int]:
+    """Lines of the body of each asset function, without its docstring."""
+    found = {}
+    for path in (ROOT / "prover_assets" / "defs" / "assets").glob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and node.name in configs.BY_ASSET:
+                assert ast.get_docstring(node), f"{node.name} has no docstring"
+                found[node.name] = (node.end_lineno or 0) - node.body[1].lineno + 1
+    return found
+
+
+def test_the_body_of_an_asset_is_short():
+    bodies = asset_bodies()
+    assert set(bodies) == set(configs.BY_ASSET)
+    assert {name: lines for name, lines in bodies.items() if lines >= 40} == {}
