@@ -140,7 +140,7 @@ class StateEncoder(Protocol):
     encoder_fingerprint: str
     """The embedding cache's address."""
 
-    def encode_only(self, states: Sequence[str]) -> np.ndarray:
+    def encode_only(self, states: Sequence[str]) -> "np.ndarray":
         """Pooled hidden vectors, (n, encoding_width) float32."""
         ...
 
