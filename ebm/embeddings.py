@@ -233,17 +233,8 @@ class EmbeddingCache:
         with self._lock:
             if not self._pending_keys:
                 return
-            name = f"part-{time.time_ns():020d}-{os.getpid()}-{secrets.token_hex(3)}"
             rows = np.concatenate(self._pending)
-
-            def write_vectors(path: Path) -> None:
-                with open(path, "wb") as handle:
-                    np.save(handle, rows, allow_pickle=False)
-
-            text = "".join(f"{key}\n" for key in self._pending_keys)
-            write_atomic(self.folder / f"{name}.npy", write_vectors)
-            write_atomic(self.folder / f"{name}.sums", lambda path: _write_sums(path, rows, text))
-            write_atomic(self.folder / f"{name}.keys", lambda path: path.write_text(text, encoding="utf-8"))
+            name = self.write_part(self._pending_keys, rows)
             self._known_names.add(name)
             # From here on the rows are read from the file; their numbers stay.
             kept = [part for part in self._parts if part.map is not None]
@@ -251,6 +242,24 @@ class EmbeddingCache:
             assert sum(part.n_rows for part in in_memory) == len(rows)
             self._pending_keys, self._pending = [], []
             self._parts = self._with_written_rows(kept, in_memory, self.folder / f"{name}.npy")
+
+    def write_part(self, keys: Sequence[str], rows: np.ndarray) -> str:
+        """Write (len(keys), width) float32 vectors as a part and return its name; `refresh` takes it in."""
+        name = f"part-{time.time_ns():020d}-{os.getpid()}-{secrets.token_hex(3)}"
+
+        def write_vectors(path: Path) -> None:
+            with open(path, "wb") as handle:
+                np.save(handle, rows, allow_pickle=False)
+
+        text = "".join(f"{key}\n" for key in keys)
+        write_atomic(self.folder / f"{name}.npy", write_vectors)
+        write_atomic(self.folder / f"{name}.sums", lambda path: _write_sums(path, rows, text))
+        write_atomic(self.folder / f"{name}.keys", lambda path: path.write_text(text, encoding="utf-8"))
+        return name
+
+    def all_keys(self) -> list[str]:
+        """All keys that have a vector, in the order they became known."""
+        return list(self._row_of)
 
     def _with_written_rows(self, kept: list[_Part], written: list[_Part], path: Path) -> list[_Part]:
         with open(path, "rb") as handle:

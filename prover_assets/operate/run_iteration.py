@@ -9,10 +9,11 @@ import os
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prover.sqlite_faults import SqliteFault, fault_of
 from prover_assets.operate.closing import close_abandoned, close_left_open, close_mlflow
 from prover_assets.operate.preflight import SettingsError, config_of, require_known, require_valid
 from prover_assets.operate.presets import PRESETS, PresetError, load_run_config
@@ -31,6 +32,14 @@ if TYPE_CHECKING:
     from prover_assets.operate.next import NextIteration
 
 BASELINE, TRAJECTORIES, GUIDED = "baseline_trajectories", "trajectories", "guided_trajectories"
+REMEDIES = {
+    SqliteFault.LOCKED: "Stop what holds it (another run, a database browser) and run this again",
+    SqliteFault.FULL: "Make room on that disk and run this again; what was finished is kept",
+    SqliteFault.READ_ONLY: "Make the folder writable, or set DAGSTER_HOME to one that is",
+    SqliteFault.DAMAGED: "Restore it from a copy, or set DAGSTER_HOME to an empty folder; data folders are not touched",
+    SqliteFault.UNREADABLE: "Look at the disk, and run this again",
+    SqliteFault.OTHER: "After an update of Dagster, run `dagster instance migrate` (docs/operations.md, Upgrading)",
+}
 WHAT_IS_HELD = "the next iteration"
 """What `make run` locks in the data folder: two of them at once would make the same iteration."""
 
@@ -75,15 +84,33 @@ def run(arguments: Sequence[str] | None = None) -> int:
     os.environ["DAGSTER_HOME"] = str(home)
     os.environ["PROVER_DATA"] = str(data.root)
     try:
-        with data.held(WHAT_IS_HELD):
+        with data.held(WHAT_IS_HELD), records_in_words(home):
             for _ in range(options.iterations):
                 code = run_next(data, run_config, as_json=options.json, tune_policy=options.tune_policy)
                 if code:
                     return code
-    except DataFolderError as error:
+    except (DataFolderError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+@contextlib.contextmanager
+def records_in_words(home: Path) -> Iterator[None]:
+    """Turn what Dagster's own database raises (a full disk, a lock) into a DataFolderError of one sentence."""
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None and not type(cause).__module__.startswith(("sqlalchemy", "sqlite3")):
+            cause = cause.__cause__ or cause.__context__
+        if cause is None:
+            raise
+        fault = fault_of(cause, home / "storage" / "runs.db")
+        first_line = str(cause).partition("\n")[0][:200]
+        raise DataFolderError(
+            f"Dagster's records in {home}: the database {fault} ({first_line}). {REMEDIES[fault]}"
+        ) from error
 
 
 def run_next(

@@ -1,0 +1,211 @@
+"""Time and peak memory against rows, with the fitted slope: `python benchmarks/scale.py [--rows 10000 100000 ...]`.
+
+Each step runs in a process of its own, so that its peak memory is its own: writing trajectories, the scan of a resumed
+search, reading with labels merged, the summary, and the embedding cache (append, open, look up, gather). The slope is
+that of log(processor seconds) against log(rows) over the two largest sizes: 1 is linear. `--iterations N` adds finding
+the next of N iterations in one Dagster instance. A step whose slope is above 1.05 is marked, and the exit code is 1.
+"""
+
+import argparse
+import json
+import math
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+LARGEST_SLOPE = 1.05
+NODES_PER_THEOREM = 50
+WIDTH = 512
+FINGERPRINT = "ef" * 32
+
+
+def theorem(i: int, n_nodes: int):
+    """Rows of one searched theorem with `n_nodes` nodes, two tactics each."""
+    from prover.trajectory.schema import AttemptRecord, SummaryRecord, TheoremRows, TrajectoryRecord
+
+    first = i * n_nodes
+    nodes = [
+        TrajectoryRecord(
+            theorem_name=f"t{i}", state_id=first + j, state_pp=f"h : p{first + j} ∧ q\n⊢ p{j % 9}",
+            tactic_applied="exact h",
+            parent_state_id=None if j == 0 else first + j // 2, label="positive" if j % 3 else "negative",
+            depth_from_root=j.bit_length(), remaining_depth=-1, llm_log_prob=-0.1 * j, ebm_score=None,
+            is_proof_complete=False, timestamp_ms=1_790_000_000_000, iteration=0, search_id="scale",
+            state_key=f"{first + j:032x}", n_goals=1, expanded=j % 2 == 0, environment="none", policy_id="none",
+            ebm_id=None, seed=0,
+        )
+        for j in range(n_nodes)
+    ]  # fmt: skip
+    attempts = [
+        AttemptRecord(**_filled(AttemptRecord, theorem_name=f"t{i}", search_id="scale", tactic=f"tactic {j}"))
+        for j in range(2 * n_nodes)
+    ]
+    summary = SummaryRecord(
+        **_filled(
+            SummaryRecord, theorem_name=f"t{i}", search_id="scale", nodes=n_nodes, tactics=2 * n_nodes, ended="budget"
+        )
+    )
+    return TheoremRows(nodes, attempts, summary)
+
+
+def _filled(record: type, **values: object) -> dict[str, object]:
+    """Values of a record's fields: those given, else an empty value of the field's type."""
+    empty = {"str": "", "int": 0, "float": 0.0, "bool": False}
+    return {
+        field.name: values.get(field.name, empty.get(str(getattr(field.type, "__name__", field.type))))
+        for field in record.__dataclass_fields__.values()
+    }
+
+
+def write(folder: Path, n: int) -> None:
+    from prover.trajectory import TrajectoryWriter
+
+    count = max(1, n // NODES_PER_THEOREM)
+    with TrajectoryWriter(folder / "t.parquet", search_id="scale", order=[f"t{i}" for i in range(count)]) as writer:
+        for i in range(count):
+            writer.add(theorem(i, NODES_PER_THEOREM))
+        writer.finish()
+
+
+def resume(folder: Path, n: int) -> None:
+    from prover.trajectory import TrajectoryWriter
+
+    writer = TrajectoryWriter(folder / "t.parquet", search_id="scale", resume=True)
+    assert len(writer.finished) == max(1, n // NODES_PER_THEOREM)
+    writer.finish()
+
+
+def merge_labels(folder: Path, n: int) -> None:
+    from ebm.training.records import load_states
+
+    assert len(load_states([folder / "t.parquet"])) >= n - NODES_PER_THEOREM
+
+
+def summary(folder: Path, n: int) -> None:
+    from prover.trajectory import summarize
+
+    assert summarize(folder / "t.parquet")["nodes"] >= n - NODES_PER_THEOREM
+
+
+def _keys(first: int, last: int) -> list[str]:
+    return [f"{i:032x}" for i in range(first, last)]
+
+
+def append(folder: Path, n: int) -> None:
+    from ebm.embeddings import EmbeddingCache
+
+    draw = np.random.default_rng(0)
+    with EmbeddingCache(folder, FINGERPRINT, WIDTH, flush_rows=16_384) as cache:
+        for first in range(0, n, 4096):
+            last = min(first + 4096, n)
+            cache.add(_keys(first, last), draw.random((last - first, WIDTH), dtype=np.float32) + 0.1)
+
+
+def look_up(folder: Path, n: int) -> None:
+    from ebm.embeddings import EmbeddingCache
+
+    cache = EmbeddingCache(folder, FINGERPRINT, WIDTH)
+    assert cache.missing(_keys(0, n)) == []
+
+
+def gather(folder: Path, n: int) -> None:
+    from ebm.embeddings import EmbeddingCache
+
+    cache = EmbeddingCache(folder, FINGERPRINT, WIDTH)
+    draw, out = np.random.default_rng(1), np.empty((4096, WIDTH), dtype=np.float32)
+    for _ in range(0, n, 4096):
+        cache.gather(draw.integers(0, n, 4096), out)
+
+
+def next_of_many(folder: Path, n: int) -> None:
+    """The next of n finished iterations; n counts iterations here."""
+    import dagster as dg
+
+    from prover_assets.operate.next import _files, next_iteration
+    from prover_assets.store.iterations import iteration_key
+    from prover_assets.store.layout import DataFolder
+
+    data = DataFolder(folder / "data")
+    with dg.instance_for_test(temp_dir=str(folder)) as instance:
+        if not (folder / "made").exists():
+            for i in range(n):
+                key = iteration_key(i)
+                instance.add_dynamic_partitions("iteration", [key])
+                for name, path in _files(data, data.iteration(key)).items():
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.touch()
+                    instance.report_runless_asset_event(dg.AssetMaterialization(name, partition=key))
+            (folder / "made").touch()
+        began = time.perf_counter()
+        assert next_iteration(instance, data).key == iteration_key(n)
+        print(f"finding the next of {n} iterations: {1000 * (time.perf_counter() - began):.0f} ms")
+
+
+STEPS: dict[str, Callable[[Path, int], None]] = {
+    "write": write,
+    "resume": resume,
+    "merge_labels": merge_labels,
+    "summary": summary,
+    "append": append,
+    "look_up": look_up,
+    "gather": gather,
+}
+
+
+def measured(step: str, folder: Path, n: int) -> dict[str, float]:
+    """Run one step in a process of its own: wall and processor seconds beyond an empty run, peak memory in MiB."""
+    command = [sys.executable, __file__, "--step", step, "--folder", str(folder), "--rows", str(n)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def run_step(step: str, folder: Path, n: int) -> None:
+    began, cpu = time.perf_counter(), time.process_time()
+    STEPS[step](folder, n)
+    figures = {
+        "wall_s": time.perf_counter() - began,
+        "cpu_s": time.process_time() - cpu,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+    print(json.dumps(figures))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--iterations", type=int, default=0)
+    parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.step:
+        run_step(options.step, options.folder, options.rows[0])
+        return 0
+    table: dict[str, list[dict[str, float]]] = {step: [] for step in STEPS}
+    for n in options.rows:
+        with tempfile.TemporaryDirectory(prefix="scale-") as name:
+            for step in STEPS:
+                table[step].append(measured(step, Path(name), n))
+    print(f"{'step':14}" + "".join(f"{n:>24,}" for n in options.rows) + "   slope")
+    steep = False
+    for step, found in table.items():
+        slope = math.nan
+        if len(found) > 1 and min(row["cpu_s"] for row in found[-2:]) > 0:
+            grown = math.log(found[-1]["cpu_s"] / found[-2]["cpu_s"])
+            slope = grown / math.log(options.rows[-1] / options.rows[-2])
+        steep = steep or slope > LARGEST_SLOPE
+        cells = "".join(f"{row['cpu_s']:>11.2f} s {row['peak_mib']:>7.0f} MiB" for row in found)
+        print(f"{step:14}{cells}{slope:8.2f}{' too steep' if slope > LARGEST_SLOPE else ''}")
+    if options.iterations:
+        with tempfile.TemporaryDirectory(prefix="scale-") as name:
+            next_of_many(Path(name), options.iterations)
+    return int(steep)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
