@@ -23,6 +23,7 @@ export DO_NOT_TRACK ?= 1
 export DAGSTER_HOME ?= $(CURDIR)/dagster_home
 
 .DEFAULT_GOAL := help
+.PHONY: reproduce fuzz soak licences audit
 .PHONY: help setup run ui test mutants lint docs lock clean distclean
 
 help: ## list the commands
@@ -57,6 +58,21 @@ lock: $(STAMP) ## write constraints.txt from what is installed
 	@{ echo "# Versions this project is tested with; written by \`make lock\`."; \
 	$(PY) -m pip freeze --exclude-editable | grep -viE '^(nvidia-|triton)|@ ' | sed 's/^\(torch==[^+]*\)+.*/\1/'; \
 	} > constraints.txt.tmp && mv constraints.txt.tmp constraints.txt
+
+reproduce: $(STAMP) ## the same search and training three times: is everything but times the same?
+	@$(PY) benchmarks/reproduce.py $(ARGS)
+
+fuzz: $(STAMP) ## readers of others' text on text made to break them, FUZZ_S seconds each (default 20)
+	@PROVER_FUZZ_S=$(or $(FUZZ_S),20) $(PY) -m pytest tests/faults/test_fuzz.py $(ARGS)
+
+soak: $(STAMP) ## the tests of faults, the slow ones too, and ten minutes of fuzzing per target
+	@PROVER_FUZZ_S=$(or $(FUZZ_S),600) $(PY) -m pytest --slow tests/faults tests/prover_assets/operate $(ARGS)
+
+licences: $(STAMP) ## the licence of every installed package
+	@$(PY) benchmarks/licences.py
+
+audit: $(STAMP) ## known faults in the pinned versions (needs a network; installs pip-audit)
+	@$(PIP_INSTALL) --quiet pip-audit && $(PY) -m pip_audit --requirement constraints.txt --no-deps --disable-pip $(ARGS)
 
 clean: ## remove caches of the tools (data and .venv stay)
 	rm -rf .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis build dist

@@ -95,11 +95,27 @@ def run(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _ShortTroubles:
+    """Standard error on which Dagster says in one line that its log cannot be written; it gives the SQL with it."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        if text.startswith("Exception while writing logger call to event log"):
+            text = text.partition("\n")[0] + "\n"
+        return int(self._stream.write(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 @contextlib.contextmanager
 def records_in_words(home: Path) -> Iterator[None]:
     """Turn what Dagster's own database raises (a full disk, a lock) into a DataFolderError of one sentence."""
     try:
-        yield
+        with contextlib.redirect_stderr(_ShortTroubles(sys.stderr)):
+            yield
     except Exception as error:
         cause: BaseException | None = error
         while cause is not None and not type(cause).__module__.startswith(("sqlalchemy", "sqlite3")):
