@@ -110,11 +110,14 @@ class Comparison:
     second: ModeResult
     budgets: tuple[int, ...]
     paired: PairedTest
+    crashed: tuple[str, ...] = ()
+    """Theorems left out, because Lean crashed in one of the two searches: that says nothing of the search order."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
             "theorems": self.first.theorems,
+            "left_out_crashed": len(self.crashed),
             "budgets": list(self.budgets),
             "modes": {self.first.name: self.first.to_dict(), self.second.name: self.second.to_dict()},
             "paired": asdict(self.paired),
@@ -132,8 +135,9 @@ def compare_runs(
 ) -> Comparison:
     """Compare two searches on disk. first, second: their node files (`X.parquet`, with `X.summary.parquet` beside it).
 
-    Raises `EvaluationError` when they were searched with different budgets or a smaller one than asked about, and
-    ValueError when their theorems differ.
+    Theorems that crashed in either search are left out of both, and counted. Raises `EvaluationError` when more than
+    `MAX_CRASHED_SHARE` of a search crashed, which makes it incomplete, or when they were searched with different
+    budgets or a smaller one than asked about, and ValueError when their theorems differ.
     """
     frames = [read_summaries(first), read_summaries(second)]
     for path, frame in zip((first, second), frames, strict=True):
@@ -143,11 +147,29 @@ def compare_runs(
                 f"{path} was searched with a budget of {', '.join(map(str, sorted(limits))) or 'nothing'} expansions; "
                 f"a curve up to {max(budgets)} needs one search with at least that budget"
             )
+    crashed = sorted({name for path, frame in zip((first, second), frames, strict=True)
+                      for name in crashed_theorems(path, frame)})  # fmt: skip
     results = [
-        mode_result(name, frame, budgets, seconds=wall)
+        mode_result(name, frame.filter(~pl.col("theorem_name").is_in(crashed)), budgets, seconds=wall)
         for name, frame, wall in zip(names, frames, seconds, strict=True)
     ]
-    return compare_modes(results[0], results[1], budgets)
+    return replace(compare_modes(results[0], results[1], budgets), crashed=tuple(crashed))
+
+
+MAX_CRASHED_SHARE = 0.05
+"""A search of which a larger share crashed is incomplete: what is left of it may be the easy theorems."""
+
+
+def crashed_theorems(path: str | Path, summaries: pl.DataFrame) -> list[str]:
+    """Names of a search's theorems that were lost to crashes. Raises `EvaluationError` above `MAX_CRASHED_SHARE`."""
+    crashed = summaries.filter(pl.col("ended") == "crashed")["theorem_name"].to_list()
+    if len(crashed) > MAX_CRASHED_SHARE * len(summaries):
+        raise EvaluationError(
+            f"{path} is incomplete: {len(crashed)} of {len(summaries)} theorems were lost to crashes of Lean "
+            f"({', '.join(crashed[:3])}, ...), which says nothing of whether they can be proved. Search again: the "
+            "same command with --resume tries crashed theorems again"
+        )
+    return crashed
 
 
 def compare_modes(first: ModeResult, second: ModeResult, budgets: Sequence[int]) -> Comparison:

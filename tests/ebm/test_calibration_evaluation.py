@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from search_fakes import HashPolicy, HashScorer, HashWorld, ScriptedPolicy, ScriptedWorld, theorems
 
@@ -137,6 +138,26 @@ def test_files_of_two_searches_compare_as_the_searches_did(tmp_path: Path) -> No
     assert comparison.first.solved[16] - comparison.second.solved[16] == counts.only_first - counts.only_second
     with pytest.raises(EvaluationError, match=r"budget of 16 .* up to 64"):
         compare_runs(tmp_path / "policy-mean.parquet", tmp_path / "calibrated.parquet", (4, 64))
+
+
+def test_theorems_lost_to_crashes_are_left_out_of_both_searches_and_counted(tmp_path: Path) -> None:
+    policy, config = HashPolicy(), SearchConfig(max_expansions=16, n_candidates=5)
+    first, second = tmp_path / "first.parquet", tmp_path / "second.parquet"
+    for output in (first, second):
+        search_to_files(theorems(30), output, HashWorld(complete=0.03), policy, config)
+    summary = second.with_suffix(".summary.parquet")
+    frame = pl.read_parquet(summary)
+    for lost in (1, 2):  # 2 of 30 are more than 5%
+        crashed = pl.when(pl.int_range(pl.len()) < lost).then(pl.lit("crashed")).otherwise("ended")
+        frame.with_columns(ended=crashed).write_parquet(summary)
+        if lost == 1:
+            comparison = compare_runs(first, second, (4, 8, 16))
+            assert comparison.crashed == ("t0",)
+            assert comparison.first.theorems == comparison.second.theorems == 29
+            assert comparison.to_dict()["left_out_crashed"] == 1
+        else:
+            with pytest.raises(EvaluationError, match="is incomplete: 2 of 30 theorems were lost to crashes"):
+                compare_runs(first, second, (4, 8, 16))
 
 
 def test_rows_without_labels_cannot_rank(rows) -> None:

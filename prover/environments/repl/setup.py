@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prover.environments.isolation.sandbox import ProcessLimits, lean_user
+from prover.environments.script.built_modules import modules_digest
 from prover.environments.script.embedded import LeanUnavailable
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ def fingerprint(config: "LeanREPLConfig", rules: Sequence[object]) -> str:
         "lean": config.lean_version,
         "repl": binary.stat().st_size if binary.is_file() else None,
         "project": _digest_sources(Path(config.working_dir)) if config.project is not None else None,
+        "modules": modules_digest(Path(config.working_dir) if config.project is not None else None),
     }
     return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
 

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from prover.environments.isolation.sandbox import ProcessLimits, lean_user
+from prover.environments.script.built_modules import modules_digest
 from prover.environments.script.embedded import HostReply, LeanUnavailable
 from prover.environments.script.process import (
     RunResult,
@@ -196,7 +197,7 @@ class InstalledRunner:
             path = self._project / name if self._project is not None else None
             if path is not None and path.is_file():
                 digest.update(name.encode() + path.read_bytes())
-        return digest.hexdigest()
+        return f"{digest.hexdigest()} {modules_digest(self._project)}"
 
 
 def default_project_workers() -> int:
