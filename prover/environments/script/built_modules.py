@@ -23,8 +23,8 @@ def modules_digest(project: Path | None) -> str:
                 digest.update(hashlib.blake2b(path.read_bytes()).digest())
         for path in _files(project / ".lake" / "packages", ".olean"):
             _by_stat(digest, path)
-    for folder in filter(None, os.environ.get("LEAN_PATH", "").split(os.pathsep)):
-        for path in _files(Path(folder), ".olean"):
+    for entry in filter(None, os.environ.get("LEAN_PATH", "").split(os.pathsep)):
+        for path in _files(Path(entry), ".olean"):
             _by_stat(digest, path)
     return digest.hexdigest()
 
