@@ -98,6 +98,8 @@ class RayCluster:
         self.environment: ProofEnvironment
         self.policy: Any
         self.n_actors = 0
+        self.messages = 0
+        """Questions that finished searches have asked the actors (count)."""
         self.resources: Mapping[str, float] = {}
 
     def __enter__(self) -> Self:
@@ -145,7 +147,7 @@ class RayCluster:
         if scorer is not None and not isinstance(scorer, RemoteScorer):
             raise ScaleError(f"a {type(scorer).__name__} cannot travel to Ray's actors; make it with RayCluster.scorer")
         pool = SearchPool(self._ray, self._actors, self.config, partial(answers, self._head))
-        return pool.run(
+        report = pool.run(
             list(theorems),
             config,
             scorer=None if scorer is None else scorer.spec,
@@ -156,6 +158,8 @@ class RayCluster:
             stop=stop or (lambda: False),
             keep_results=keep_results and reduce is None,
         )
+        self.messages += pool.messages
+        return report
 
     def memo_counts(self) -> MemoCounts:
         """What the actors have asked of the memo. What an actor had asked before it died is not counted."""
