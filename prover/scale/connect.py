@@ -53,6 +53,16 @@ def connected(config: RayConfig) -> Iterator[Any]:
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise ScaleError(_why_not(config.where, error)) from error
     else:
+        _start_here(ray, config, quiet)
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _start_here(ray: Any, config: RayConfig, quiet: dict[str, Any]) -> None:
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", str(int(config.start_timeout_s)))
+    try:
         ray.init(
             num_cpus=os.cpu_count(),
             object_store_memory=int(config.object_store_gib * 2**30),
@@ -60,10 +70,11 @@ def connected(config: RayConfig) -> Iterator[Any]:
             _node_ip_address=_OWN_ADDRESS,
             **quiet,
         )
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
+    except Exception as error:  # noqa: BLE001 - Ray raises bare `Exception` where a process of its does not come up
+        raise ScaleError(
+            f"Ray could not be started on this machine: {_one_line(str(error))}; look at its logs below /tmp/ray, "
+            "raise ray.start_timeout_s on a busy machine, or use engine local"
+        ) from error
 
 
 def _require_token() -> None:

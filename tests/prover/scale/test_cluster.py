@@ -71,7 +71,7 @@ class TwoNodes:
     def _start(self, *options: str) -> "subprocess.Popen[bytes]":
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--node-ip-address=127.0.0.1",
                    "--num-cpus=1", "--block", "--disable-usage-stats", *options]  # fmt: skip
-        with (self._folder / f"ray-{len(options)}.log").open("ab") as log:
+        with (self._folder / "ray.log").open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
     def kill(self, process: "subprocess.Popen[bytes]") -> None:
@@ -87,7 +87,7 @@ class TwoNodes:
         shutil.rmtree(self._temporary, ignore_errors=True)
 
     def wait_until_up(self, n_nodes: int) -> None:
-        give_up = time.monotonic() + 180
+        give_up = time.monotonic() + 400
         while time.monotonic() < give_up:
             found = subprocess.run(
                 [sys.executable, "-c", _COUNT_NODES, self.address], capture_output=True, text=True, check=False
