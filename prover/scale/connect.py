@@ -70,7 +70,7 @@ def _start_here(ray: Any, config: RayConfig, quiet: dict[str, Any]) -> None:
             _node_ip_address=_OWN_ADDRESS,
             **quiet,
         )
-    except Exception as error:  # noqa: BLE001 - Ray raises bare `Exception` where a process of its does not come up
+    except Exception as error:  # Ray raises bare `Exception` where a process of its does not come up
         raise ScaleError(
             f"Ray could not be started on this machine: {_one_line(str(error))}; look at its logs below /tmp/ray, "
             "raise ray.start_timeout_s on a busy machine, or use engine local"
