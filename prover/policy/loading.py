@@ -296,7 +296,10 @@ def _line(error: BaseException) -> str:
 
 
 def _is_on(model: Any, device: str) -> bool:
-    return torch.device(device) == model.device if device != "auto" else True
+    if device == "auto":
+        return True
+    wanted = torch.device(device)
+    return bool(wanted.type == model.device.type and wanted.index in (None, model.device.index))
 
 
 @contextmanager
