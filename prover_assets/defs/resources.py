@@ -19,7 +19,7 @@ from prover_assets.store.layout import DataFolder
 if TYPE_CHECKING:
     from prover.environments.base import ProofEnvironment
     from prover.policy.base import FingerprintedPolicy
-    from prover.scale import PolicySpec, RayCluster
+    from prover.scale import PolicySpec, RayCluster, RayConfig
     from prover.search.place import SearchPlace
     from prover_assets.protocols import PolicySource
 
@@ -83,6 +83,13 @@ class LeanResource(dg.ConfigurableResource):
             place_here(environment, policy.load(), DataFolder(data).memo, load_scorer) as place,
         ):
             yield place
+
+    @property
+    def cluster(self) -> "RayConfig | None":
+        """The Ray cluster of engine ray; None for engine local. Raises ValueError for an unknown setting of it."""
+        from prover.scale import RayConfig
+
+        return RayConfig.from_dict(self.ray) if self.engine == "ray" else None
 
     def _cluster(self, policy: "PolicySource", data: Path) -> "RayCluster":
         from prover.scale import EnvironmentSpec, RayCluster, RayConfig

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-    from ebm.embeddings import EmbeddingCache
+    from ebm.embeddings import EmbeddingCache, EncodeCounts
     from prover.policy.base import FingerprintedPolicy
+    from prover.scale import RayConfig
 
 CHUNK = 4096
 SAMPLE = 500
@@ -81,9 +82,18 @@ def labelled_states(iterations: Sequence[IterationFolder]) -> "pl.DataFrame":
 
 
 def embed_states(
-    iterations: Sequence[IterationFolder], data: DataFolder, policy: PolicySource, *, batch_size: int, update: Update
+    iterations: Sequence[IterationFolder],
+    data: DataFolder,
+    policy: PolicySource,
+    *,
+    batch_size: int,
+    update: Update,
+    cluster: "RayConfig | None" = None,
 ) -> Embedded:
-    """Encode what the cache lacks of the labelled states (training reads no others), and look at every vector."""
+    """Encode what the cache lacks of the labelled states (training reads no others), and look at every vector.
+
+    cluster: the Ray cluster that encodes; None: this process.
+    """
     import numpy as np
     import polars as pl
 
@@ -94,9 +104,7 @@ def embed_states(
     counters = getattr(model, "counters", None)
     before = counters.encodings_truncated if counters is not None else 0
     with open_cache(data, model) as cache:
-        counts = cache.encode_missing(
-            model, texts, batch_size, on_progress=lambda done, total: update(done, total, "states encoded")
-        )
+        counts = _encode(cache, data, policy, texts, batch_size, update, cluster)
         zero = non_finite = 0
         norms = 0.0
         keys = list(texts)
@@ -136,6 +144,27 @@ def embed_states(
         states_digest=digest_of(sorted(texts)),
         plane=principal_plane(vectors_of),
         preview=preview,
+    )
+
+
+def _encode(
+    cache: "EmbeddingCache",
+    data: DataFolder,
+    policy: PolicySource,
+    texts: Mapping[str, str],
+    batch_size: int,
+    update: Update,
+    cluster: "RayConfig | None",
+) -> "EncodeCounts":
+    def tell(done: int, total: int) -> None:
+        update(done, total, "states encoded")
+
+    if cluster is None:
+        return cache.encode_missing(policy.load(), texts, batch_size, on_progress=tell)
+    from ebm.embeddings_ray import encode_missing_on_ray
+
+    return encode_missing_on_ray(
+        cache, data.embeddings, policy.recipe(), texts, cluster, batch_size=batch_size, on_progress=tell
     )
 
 

@@ -7,7 +7,7 @@ from prover_assets.defs.configs import EmbeddingsConfig
 from prover_assets.defs.launchpad import settings_from
 from prover_assets.defs.metadata import embedding_metadata, embedding_numbers, figure
 from prover_assets.defs.partitions import iteration_partitions
-from prover_assets.defs.resources import DataResource, PolicyResource
+from prover_assets.defs.resources import DataResource, LeanResource, PolicyResource
 from prover_assets.defs.step import GPU_POOL, GROUP, OWNERS, step
 from prover_assets.defs.tracking import MlflowResource
 from prover_assets.operate.versions import step_version
@@ -36,6 +36,7 @@ def state_embeddings(
     context: dg.AssetExecutionContext,
     config: EmbeddingsConfig,
     data: DataResource,
+    lean: LeanResource,
     policy: PolicyResource,
     mlflow: MlflowResource,
 ) -> dg.MaterializeResult:
@@ -54,6 +55,7 @@ def state_embeddings(
                 model,
                 batch_size=settings_from(config, EmbeddingSettings).batch_size,
                 update=update,
+                cluster=lean.cluster,
             )
             update(done.requested, done.requested, f"{done.encoded} encoded, {done.cached} in the cache")
         numbers = embedding_numbers(done)
