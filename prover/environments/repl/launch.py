@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import tempfile
+from types import ModuleType
 
 _PR_SET_PDEATHSIG = 1
 _PATH_LISTS = ("LEAN_PATH", "LEAN_SRC_PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
@@ -19,7 +20,7 @@ _KEPT = ("PATH", "LANG", "LC_ALL", "TZ", *_PATH_LISTS)
 _KEPT_PREFIXES = ("LEAN_", "LAKE", "ELAN_")
 
 
-def _load_sandbox():
+def _load_sandbox() -> ModuleType:
     """The sandbox module, without importing the package."""
     above = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     path = os.path.join(above, "isolation", "sandbox.py")

@@ -64,7 +64,9 @@ def _settle(library: ctypes.CDLL) -> None:
         mark(ctypes.c_void_p.from_address(result + 8).value)
 
 
-def _become_lean(library, libc, sandbox, limits, request: dict, stdout: int, stderr: int) -> None:
+def _become_lean(
+    library: ctypes.CDLL, libc: ctypes.CDLL, sandbox: Any, limits: Any, request: dict, stdout: int, stderr: int
+) -> None:
     """In the forked child: take the descriptors, put the limits in place, run Lean, leave. Never returns."""
     status = _SETUP_FAILED
     try:

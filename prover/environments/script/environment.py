@@ -9,11 +9,11 @@ import os
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby
-from typing import Self
+from typing import Self, TypeVar
 
 from prover.environments.base import (
     Certificate,
@@ -63,6 +63,9 @@ from prover.theorems import Theorem
 METHOD_VERSION = "prefix-replay/4"
 _TRIAL_SIZE = 40  # candidates in one theorem: more are slower each, and take memory
 _FILE_SIZE = 2000  # candidates in one process: bounds its memory
+
+
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +232,7 @@ class LeanScript:
             )
         return refuse_theorem(theorem.name, theorem.statement, theorem.header)
 
-    def _each(self, work, items: Iterable) -> None:
+    def _each(self, work: Callable[[_Item], None], items: Iterable[_Item]) -> None:
         """Run `work` on every item, on the pool when there are several; the first exception is raised."""
         todo = list(items)
         if len(todo) == 1:
@@ -238,12 +241,12 @@ class LeanScript:
             for future in [self._pool.submit(work, item) for item in todo]:
                 future.result()
 
-    def _shares(self, items: list, weight) -> list[list]:
+    def _shares(self, items: list[_Item], weight: Callable[[_Item], float]) -> list[list[_Item]]:
         """Consecutive shares of `items` for separate processes: about equal, few enough to pay, small enough to fit."""
         total = sum(weight(item) for item in items)
-        wanted = max(1, min(self._runner.workers, total // self._runner.split_size), -(-total // _FILE_SIZE))
+        wanted = int(max(1, min(self._runner.workers, total // self._runner.split_size), -(-total // _FILE_SIZE)))
         bound = total / wanted
-        shares: list[list] = [[]]
+        shares: list[list[_Item]] = [[]]
         filled = 0.0
         for item in items:
             if shares[-1] and filled >= bound * len(shares):
@@ -254,7 +257,7 @@ class LeanScript:
 
     def _files(self, trials: list[Trial]) -> Iterable[list[Trial]]:
         yield from ([trial] for trial in trials if trial.alone)
-        # Wild ones behind all others, which they could not reach then.
+        # Wild trials come last in their file, so that they cannot change what the others see.
         shared = sorted(
             (trial for trial in trials if not trial.alone), key=lambda trial: (trial.theorem.header, trial.wild)
         )

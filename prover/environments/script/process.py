@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -136,7 +137,7 @@ def _sweep(base: Path) -> None:
 
 
 @contextlib.contextmanager
-def wave_folder(scratch: Path, text: str):
+def wave_folder(scratch: Path, text: str) -> Iterator[tuple[Path, Path]]:
     """(file, working folder) for one Lean process: the file is ours, the working folder is the Lean user's."""
     folder = Path(tempfile.mkdtemp(prefix="wave-", dir=scratch))
     try:
