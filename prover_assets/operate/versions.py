@@ -15,15 +15,15 @@ from prover_assets.operate.imports import ROOT, path_of, reached_from
 CONTENT = frozenset({".py", ".lean", ".json", ".jsonl", ".safetensors"})
 """Kinds of files that a result can depend on: code, Lean's prelude, theorem sets, the shipped policy."""
 
-LEAN, POLICY = "prover.environments", "prover.policy"
+LEAN, POLICY, SCORER = "prover.environments", "prover.policy", "ebm.inference"
 """What resources lend to a step, which therefore does not import it."""
 ROOTS: Mapping[str, tuple[str, ...]] = {
     "theorems": ("prover_assets.steps.theorem_sets",),
     "baseline_trajectories": ("prover_assets.steps.search", LEAN, POLICY),
-    "trajectories": ("prover_assets.steps.search", LEAN, POLICY),
+    "trajectories": ("prover_assets.steps.search", LEAN, POLICY, SCORER),
     "state_embeddings": ("prover_assets.steps.embed", POLICY),
-    "ebm_checkpoint": ("prover_assets.steps.train", "prover_assets.store.verdict", LEAN, POLICY),
-    "guided_trajectories": ("prover_assets.steps.search", "prover_assets.steps.head_seeds", LEAN, POLICY),
+    "ebm_checkpoint": ("prover_assets.steps.train", "prover_assets.store.verdict", LEAN, POLICY, SCORER),
+    "guided_trajectories": ("prover_assets.steps.search", "prover_assets.steps.head_seeds", LEAN, POLICY, SCORER),
     "policy_checkpoint": ("prover_assets.steps.tune_policy", LEAN, POLICY),
     "iteration_report": (
         "prover_assets.steps.compare",
@@ -40,6 +40,7 @@ EXEMPT: Mapping[str, Mapping[str, str]] = {
     EVERYWHERE: {
         "ebm.champion": "says where checkpoints lie; what was chosen is in the data version",
         "ebm.files": "writes files whole or not at all",
+        "prover.scale": "where a search runs, not what it finds",
         "prover.parquet": "checks files for damage",
         "prover.settings": "declares and checks settings; their values are in the data version",
         "prover.sqlite_faults": "says what is wrong with a database",
@@ -51,7 +52,6 @@ EXEMPT: Mapping[str, Mapping[str, str]] = {
     },
     "theorems": {},
     "baseline_trajectories": {
-        "ebm": "the policy searches alone",
         "prover.logic": "measures label noise, which no search reads",
         "prover.lint": "the theorems are judged by the asset theorems",
         "prover.theorems": "the theorems come from the asset theorems",
@@ -67,6 +67,7 @@ EXEMPT: Mapping[str, Mapping[str, str]] = {
         "prover_assets.store.verdict": "the champion has passed",
     },
     "state_embeddings": {
+        "ebm.embeddings_ray": "where states are encoded, not how",
         "prover.logic": "measures label noise, which no vector depends on",
         "prover.policy.base": "types of candidates",
         "prover.policy.beam": "encoding decodes nothing",
@@ -124,6 +125,7 @@ EXEMPT: Mapping[str, Mapping[str, str]] = {
 """By asset: modules and packages that a step imports and that decide nothing of its content, each with the reason."""
 
 BESIDE: Mapping[str, tuple[str, ...]] = {
+    "prover.environments.recheck.check": ("prover/environments/recheck/kernel_host.py",),
     "prover.environments.isolation.sandbox": ("prover/environments/isolation/sandbox_exec.py",),
     "prover.environments.repl.setup": ("prover/environments/repl/launch.py",),
     "prover.environments.script.embedded": (
