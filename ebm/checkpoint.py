@@ -10,7 +10,7 @@ best.safetensors       only in checkpoints of a run that stops early: its best s
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from ebm.files import file_digest, write_atomic, write_json_atomic
 from ebm.model.energy_head import EnergyHead, EnergyHeadConfig
 from prover.json_digest import parse_json
 from prover.search.guidance import MixingCalibration
+from prover.search.modes import CALIBRATED_ORDERS, MIX
 
 FORMAT = "energy-checkpoint/1"
 MODEL_FILE = "model.safetensors"
@@ -209,13 +210,19 @@ def read_calibration(checkpoint_dir: str | Path) -> MixingCalibration | None:
     stored = read_config(checkpoint_dir).get("calibration")
     if stored is None:
         return None
+    numbers = [field for field in fields(MixingCalibration) if field.name not in ("order", "measures_distance")]
+    needed = [field.name for field in numbers if field.default is MISSING]
     try:
-        names = [field.name for field in fields(MixingCalibration)]
-        return MixingCalibration(**{name: _number(stored[name]) for name in names})
-    except (KeyError, TypeError) as error:
+        values = {field.name: _number(stored[field.name]) for field in numbers if field.name in {*needed, *stored}}
+        order = stored.get("order", MIX)  # checkpoints of before there was a choice
+        if order not in CALIBRATED_ORDERS:
+            raise TypeError(f"{order!r} is no order")
+        return MixingCalibration(**values, order=order, measures_distance=stored.get("measures_distance") is True)
+    except (AttributeError, KeyError, TypeError) as error:
         raise CheckpointError(
-            f"{Path(checkpoint_dir) / CONFIG_FILE}: `calibration` should have the numbers {', '.join(names)}, and is "
-            f"{_shown(stored)}: set it to null, and let `prover calibrate` choose it"
+            f"{Path(checkpoint_dir) / CONFIG_FILE}: `calibration` should have the numbers {', '.join(needed)} and an "
+            f"`order` ({', '.join(CALIBRATED_ORDERS)}), and is {_shown(stored)}: set it to null, and let `prover "
+            "calibrate` choose it"
         ) from error
 
 

@@ -170,7 +170,7 @@ def calibrate(
                 SearchConfig.from_dict(given(max_expansions=expansions, n_candidates=candidates)),
                 memo=memo,
                 betas=weights,
-                on_progress=lambda beta, progress: view.show(f"beta {beta:g}", progress),
+                on_progress=view.show,
             )
         except CalibrationError as error:
             raise UsageProblem(str(error)) from error
@@ -200,14 +200,22 @@ def _policy_of(ebm_path: str) -> str | None:
 
 
 def calibration_table(found: "Calibration") -> Table:
-    """Area and solve count of each beta; the chosen one is marked."""
+    """Area and solve count of each order tried. The chosen one is marked; below stands how sure the choice is."""
     table = Table(title=f"{found.theorems} validation theorems, {found.max_expansions} expansions")
-    for column in ("beta", "area under the solve curve", "proved", ""):
+    table.add_column("order")
+    for column in ("area under the solve curve", "proved", ""):
         table.add_column(column, justify="right")
-    for beta, area, solved in zip(found.betas, found.areas, found.solved, strict=True):
-        table.add_row(f"{beta:g}", f"{area:.4f}", str(solved), "chosen" if beta == found.mixing.beta else "")
-    if found.mixing.beta == 0:
-        table.caption = "beta = 0: on these theorems the policy alone searches best"
+    for trial in found.trials:
+        table.add_row(trial.name, f"{trial.area:.4f}", str(trial.solved), "chosen" if trial is found.chosen else "")
+    policy, second = found.over_policy, found.over_second
+    if found.chosen.beta == 0:
+        table.caption = "on these theorems the policy alone searches best"
+    else:
+        table.caption = (
+            f"above the policy alone by {policy.difference:+.4f} [{policy.low:+.4f}, {policy.high:+.4f}], better in "
+            f"{policy.probability:.0%} of resamples; above the next best by {second.difference:+.4f} "
+            f"[{second.low:+.4f}, {second.high:+.4f}], better in {second.probability:.0%}"
+        )
     return table
 
 

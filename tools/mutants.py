@@ -275,6 +275,7 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="print the mutants, and try none")
     args = parser.parse_args()
     os.chdir(ROOT)
+    sys.path.insert(0, str(ROOT))  # the code of this folder, wherever the package is installed from
     mutants = chosen(args)
     if args.list:
         for mutant in mutants:

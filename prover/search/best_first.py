@@ -25,7 +25,7 @@ from prover.environments.base import (
 )
 from prover.policy.base import TacticCandidate
 from prover.search.config import SearchConfig
-from prover.search.frontier import Frontier
+from prover.search.frontier import Frontier, OpenNodes, RankedFrontier
 from prover.search.guidance import Guidance, ScoreError
 from prover.search.node import MESSAGE_LIMIT, Attempt, AttemptOutcome, Node, SearchTree
 from prover.theorems import Theorem
@@ -141,7 +141,8 @@ class TheoremSearch:
         self._config = config
         self._guidance = guidance
         self._tree = SearchTree()
-        self._frontier = Frontier(len(guidance.orders))
+        n_queues = len(guidance.orders)
+        self._frontier: OpenNodes = RankedFrontier(n_queues) if guidance.ranked else Frontier(n_queues)
         self._started = time.perf_counter()
         self._result = TheoremResult(theorem, Ended.BUDGET, "", self._tree, self.meter, _now_ms())
 

@@ -2,6 +2,29 @@
 
 import heapq
 from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+
+
+class OpenNodes(Protocol):
+    """What a search asks of its frontier."""
+
+    def __len__(self) -> int: ...
+
+    def __contains__(self, index: int) -> bool: ...
+
+    def push(self, index: int, priorities: tuple[float, ...]) -> None:
+        """Open a node, or move one that is open."""
+        ...
+
+    def pop(self) -> int:
+        """Take the best open node out."""
+        ...
+
+    def upcoming(self, n: int) -> list[int]:
+        """The n nodes that would be popped next if nothing were pushed in between."""
+        ...
 
 
 class Frontier:
@@ -63,3 +86,52 @@ class Frontier:
         for _, index, version in sorted(heap):
             if self._version.get(index) == version:
                 yield index
+
+
+class RankedFrontier:
+    """Open nodes by the sum of their ranks, one rank per priority: no priority needs a scale beside the others.
+
+    A node's rank in a priority is the number of open nodes that have a strictly higher one. Ranks are taken among the
+    nodes that are open at the time of the pop; ties go to the node that was created first.
+    """
+
+    def __init__(self, n_priorities: int) -> None:
+        self._n_priorities = n_priorities
+        self._open: dict[int, tuple[float, ...]] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __contains__(self, index: int) -> bool:
+        return index in self._open
+
+    def push(self, index: int, priorities: tuple[float, ...]) -> None:
+        """Open a node, or give one that is open other priorities: higher is better, never NaN."""
+        if len(priorities) != self._n_priorities:
+            raise ValueError(f"{len(priorities)} priorities given, {self._n_priorities} are ranked")
+        if any(priority != priority for priority in priorities):
+            raise ValueError(f"node {index} has a priority that is not a number: {priorities}")
+        self._open[index] = priorities
+
+    def pop(self) -> int:
+        """The open node with the least sum of ranks. Raises IndexError when none is open."""
+        if not self._open:
+            raise IndexError("no node is open")
+        index = self._best(self._open)
+        del self._open[index]
+        return index
+
+    def upcoming(self, n: int) -> list[int]:
+        """The n nodes that would be popped next if nothing were pushed in between; changes nothing."""
+        left = dict(self._open)
+        taken: list[int] = []
+        while left and len(taken) < n:
+            taken.append(self._best(left))
+            del left[taken[-1]]
+        return taken
+
+    def _best(self, nodes: dict[int, tuple[float, ...]]) -> int:
+        order = sorted(nodes)
+        values = -np.array([nodes[index] for index in order])  # (n, priorities), lower is better
+        ranks = [np.searchsorted(np.sort(column), column, side="left") for column in values.T]
+        return order[int(np.argmin(np.sum(ranks, axis=0)))]

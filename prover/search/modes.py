@@ -10,6 +10,12 @@ RAW_HALF_HALF = "raw-half-half"
 RANDOM_ENERGY = "random-energy"
 BREADTH_FIRST = "breadth-first"
 SPLIT_QUEUE = "split-queue"
+RANK_MIX = "rank-mix"
+REMAINING_STEPS = "remaining-steps"
+REMAINING_NATS = "remaining-nats"
+
+MIX = "mix"
+"""The order of `calibrated` search that weighs log-probability per step and energy by beta."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,8 @@ class SearchMode:
     """The mode that takes its place where there is no energy model; None: there is none, and it is refused."""
     queues: tuple[str, ...] = ()
     """The orders of its queues, popped in turn; its own alone where this is empty."""
+    ranked: bool = False
+    """Whether the queues are not popped in turn, but the node is whose ranks in them add up to the least."""
 
     @property
     def orders(self) -> tuple[str, ...]:
@@ -39,7 +47,7 @@ MODES: dict[str, SearchMode] = {
     for mode in (
         SearchMode(
             CALIBRATED,
-            "log-probability per step and energy, each on its own scale, weighed by beta",
+            "the order that validation chose: as a rule log-probability per step and energy, weighed by beta",
             needs_scorer=True,
             needs_scale=True,
             without_scorer=POLICY_MEAN,
@@ -58,6 +66,25 @@ MODES: dict[str, SearchMode] = {
             without_scorer=POLICY_MEAN,
             queues=(CALIBRATED, POLICY_MEAN),
         ),
+        SearchMode(
+            RANK_MIX,
+            "the sum of a node's ranks among the open ones by log-probability per step and by energy; needs no scale",
+            needs_scorer=True,
+            queues=(POLICY_MEAN, ENERGY_ONLY),
+            ranked=True,
+        ),
+        SearchMode(
+            REMAINING_STEPS,
+            "A*: tactics so far and the tactics still expected by the energy",
+            needs_scorer=True,
+            needs_scale=True,
+        ),
+        SearchMode(
+            REMAINING_NATS,
+            "A*: log-probability so far and that of the tactics still expected by the energy",
+            needs_scorer=True,
+            needs_scale=True,
+        ),
     )
 }
 """Every mode by its name."""
@@ -65,3 +92,5 @@ POLICY_ALONE: tuple[str, ...] = tuple(
     name for name, mode in MODES.items() if not mode.needs_scorer and not mode.needs_scale
 )
 """Names of the modes that need nothing but the policy."""
+CALIBRATED_ORDERS: tuple[str, ...] = (MIX, POLICY_MEAN, RANK_MIX, REMAINING_NATS, REMAINING_STEPS, ENERGY_ONLY)
+"""Orders that a calibration can choose for `calibrated` search, the policy's own share falling."""

@@ -181,18 +181,19 @@ def noise_table(noise: Sequence[Mapping[str, Any]]) -> Table:
     return ["label", "states sampled", "decided", "provable"], rows
 
 
-def trials_table(trials: Sequence[Mapping[str, Any]], chosen: float) -> Table:
-    """What validation said of each weight of the energy."""
-    rows = [
-        [
-            f"{trial['beta']:g}",
-            f"{trial['area']:.3f}",
-            str(trial["solved"]),
-            "chosen" if trial["beta"] == chosen else "",
-        ]
-        for trial in trials
-    ]
-    return ["weight beta", "area on validation", "solved", ""], rows
+def trials_table(trials: Sequence[Mapping[str, Any]], chosen: float, order: str = "mix") -> Table:
+    """What validation said of each weight of the mix, and of the orders that have none.
+
+    chosen: the best weight of a mix. order: the one chosen; "policy-mean" is the mix of weight 0.
+    """
+    weight = {"mix": chosen, "policy-mean": 0.0}.get(order)
+    rows = []
+    for trial in trials:
+        beta = trial.get("beta")
+        won = beta == weight if beta is not None else trial["order"] == order
+        name = trial["order"] if beta is None else f"{beta:g}"
+        rows.append([name, f"{trial['area']:.3f}", str(trial["solved"]), "chosen" if won else ""])
+    return ["weight beta, or order", "area on validation", "solved", ""], rows
 
 
 def rank1_table(ranking: Mapping[str, Any]) -> Table:

@@ -49,7 +49,7 @@ def pictures_of(iteration: IterationFolder, compared: Compared, beta: float) -> 
         )
         pictures["calibration"] = plots.calibration(
             compared.energies,
-            [(trial["beta"], trial["area"]) for trial in compared.trials],
+            [(trial["beta"], trial["area"]) for trial in compared.trials if "beta" in trial],
             chosen=beta,
             title="what an energy says, on held-out states; and what its weight does, on validation theorems",
         )
@@ -140,9 +140,9 @@ def write_page(
     if report["validation"]:
         sections.append(
             Section(
-                "The weight of the energy",
+                "The order of guided search, and the weight of the energy",
                 "Chosen on validation theorems, which are neither trained on nor reported on; 0 is the policy alone.",
-                tables=[trials_table(report["validation"], report["beta"])],
+                tables=[trials_table(report["validation"], report["beta"], report["order"])],
             )
         )
     if any(entry["decided"] for entry in report["label_noise"]):
@@ -168,6 +168,7 @@ def write_page(
         )
     facts = {
         "energy model": report["ebm_id"],
+        "order of guided search": report["order"],
         "weight beta": report["beta"],
         "champion of the next iteration": promotion["champion"] or "none: the policy alone",
         "policy": compared.guided.policy_id,

@@ -52,7 +52,7 @@ class Compared:
     noise: list[dict[str, Any]]
     """Of each label of the held-out states: how many of a sample a decision procedure calls provable."""
     trials: list[dict[str, Any]]
-    """What validation said of each weight: beta, area, solved."""
+    """What validation said of each weight and order: beta or order, area, solved."""
     beta: float | None
     """The weight that validation chose for the first head; further heads are searched with it too."""
 
@@ -153,6 +153,7 @@ def compare(
         for head in further_heads(iteration)
     ]
     calibration = (read_json(iteration.checkpoint / "config.json") or {}).get("calibration") or {}
+    evidence = calibration.get("evidence", {})
     return Compared(
         main=main,
         control=control,
@@ -163,7 +164,7 @@ def compare(
         baseline_files=files,
         heads=heads,
         noise=_label_noise(rows),
-        trials=list(calibration.get("evidence", {}).get("trials", [])),
+        trials=[*evidence.get("trials", []), *evidence.get("orders", [])],
         beta=None if scorer.calibration is None else scorer.calibration.beta,
     )
 

@@ -1,7 +1,7 @@
 """How much of a guided search is the luck of a seed: further heads on the same data, and the same search with each."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from prover.settings import setting
@@ -68,8 +68,8 @@ def search_with_further_heads(
 ) -> list[Manifest]:
     """Train `count` more heads as the iteration's was, but for the seed, and search the held-out theorems with each.
 
-    A head has scales of its own, and the weight beta that validation chose for the first: choosing it again for each
-    would cost a search of the validation theorems for every candidate. What an earlier run left is removed first.
+    A head has scales of its own, and the order and weight that validation chose for the first: choosing them again for
+    each would cost a search of the validation theorems per candidate. What an earlier run left is removed first.
     """
     import shutil
 
@@ -79,14 +79,14 @@ def search_with_further_heads(
     from ebm.model.energy_head import EnergyHeadConfig
     from ebm.training.config import EBMTrainingConfig
     from ebm.training.from_files import train_from_files
-    from prover.search import MixingCalibration, SearchConfig
+    from prover.search import SearchConfig
     from prover.search.modes import CALIBRATED
     from prover.trajectory import read_trajectories
     from prover.trajectory.labels import merge_labels
 
     shutil.rmtree(iteration.heads, ignore_errors=True)
     first, mixing = read_config(iteration.checkpoint), read_calibration(iteration.checkpoint)
-    if count == 0 or mixing is None or mixing.beta == 0:  # at beta 0 no energy is read: all heads search alike
+    if count == 0 or mixing is None or not mixing.reads_energy:  # no energy is read: all heads search alike
         return []
     folders = list(history)[-len(first["data"]["trajectories"]) :]
     files = [folder.trajectories.nodes for folder in folders]
@@ -119,8 +119,12 @@ def search_with_further_heads(
         scales = fit_scales(rows, load_scorer(head.checkpoint, model, data.root))
         write_calibration(
             head.checkpoint,
-            MixingCalibration(scales.mu_energy, scales.sigma_energy, scales.sigma_log_prob, mixing.beta),
-            {"criterion": "the weight that validation chose for the first head", "chosen": mixing.beta},
+            replace(scales, beta=mixing.beta, order=mixing.order),
+            {
+                "criterion": "the order and weight that validation chose for the first head",
+                "chosen": mixing.beta,
+                "order": mixing.order,
+            },
         )
         found.append(
             run_search(

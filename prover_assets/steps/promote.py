@@ -33,10 +33,10 @@ class Decision:
 def decide(new: Evidence, champion: ChampionRecord, settings: PromotionSettings) -> Decision:
     """Promote when validation says that guidance helps, and helps no less than the champion's does."""
     gain = new.area - new.policy_area
-    measured = f"validation area {new.area:.3f} at beta {new.beta:g}, {new.policy_area:.3f} with the policy alone"
+    measured = f"validation area {new.area:.3f} at {new.words}, {new.policy_area:.3f} with the policy alone"
     if not settings.promote:
         return Decision(False, f"promotion is switched off ({measured})")
-    if new.beta == 0:
+    if new.policy_alone:
         return Decision(False, f"validation chose beta = 0, the policy alone ({measured})")
     if gain < settings.minimum_gain:
         least = settings.minimum_gain

@@ -123,7 +123,7 @@ def calibrate_head(
     policy: PolicySource,
     update: Update,
 ) -> tuple[Evidence, dict[str, Any]]:
-    """Choose the weight of the energy on validation theorems and store it in the checkpoint, with what it rests on."""
+    """Choose order and weight of the energy on validation theorems; store them in the checkpoint with the evidence."""
     from ebm.calibration import calibrate
     from ebm.checkpoint import checkpoint_id, write_calibration
     from prover.search import SearchConfig
@@ -135,15 +135,14 @@ def calibrate_head(
     assert manifest is not None, "training has read these trajectories"
     theorems = list(load_written(data, "valid"))
     settings = {**manifest.settings, "max_expansions": config.calibration_expansions, "mode": CALIBRATED}
-    tried = 0
-    beta_now: float | None = None
+    names: list[str] = []
 
-    def progress(beta: float, state: Any) -> None:
-        nonlocal tried, beta_now
-        if beta != beta_now:
-            tried, beta_now = tried + 1, beta
-        done = (tried - 1) * state.theorems + state.done
-        update(done, len(set(config.betas)) * state.theorems, f"beta {beta:g}: {state.proved} proved")
+    def progress(name: str, state: Any) -> None:
+        if name not in names:
+            names.append(name)
+        done = (len(names) - 1) * state.theorems + state.done
+        most = max(len(config.betas) + len(config.orders), len(names)) * state.theorems
+        update(done, most, f"{name}: {state.proved} proved")
 
     with lean.searching(policy, data.root) as place:
         found = calibrate(
@@ -156,6 +155,8 @@ def calibrate_head(
             memo=place.memo,
             searcher=place.searcher,
             betas=config.betas,
+            widen=config.widen,
+            orders=config.orders,
             on_progress=progress,
         )
         conditions = digest_of(
@@ -163,13 +164,13 @@ def calibrate_head(
         )
     facts = found.evidence()
     write_calibration(iteration.checkpoint, found.mixing, facts)
-    areas = dict(zip(found.betas, found.areas, strict=True))
     evidence = Evidence(
         ebm_id=checkpoint_id(iteration.checkpoint),
         beta=found.mixing.beta,
-        area=areas[found.mixing.beta],
-        policy_area=areas[0.0],
+        area=found.chosen.area,
+        policy_area=found.areas[0],
         conditions=conditions,
+        order=found.mixing.order,
     )
     return evidence, facts
 

@@ -12,9 +12,9 @@ from prover_assets.store.layout import IterationFolder
 class Evidence:
     """What validation says of a checkpoint.
 
-    area, policy_area: area under the solve curve of the validation theorems, in [0, 1], with the chosen weight and with
-    weight 0 (the policy alone). conditions: digest of the theorems, budget and policy, so that areas of different
-    checkpoints are compared only where they mean the same.
+    area, policy_area: area under the solve curve of the validation theorems, in [0, 1], in the order chosen and with
+    the policy alone. beta: the best weight of a mix. order: the order chosen, by name. conditions: digest of the
+    theorems, budget and policy, so that areas of different checkpoints are compared only where they mean the same.
     """
 
     ebm_id: str
@@ -22,6 +22,17 @@ class Evidence:
     area: float
     policy_area: float
     conditions: str
+    order: str = "mix"
+
+    @property
+    def policy_alone(self) -> bool:
+        """Whether validation preferred the policy alone."""
+        return self.order == "policy-mean" or (self.order == "mix" and self.beta == 0)
+
+    @property
+    def words(self) -> str:
+        """The order chosen, for people."""
+        return f"beta {self.beta:g}" if self.order == "mix" else f"order {self.order}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,17 @@ import polars as pl
 import pytest
 from search_fakes import HashPolicy, HashScorer, HashWorld, ScriptedPolicy, ScriptedWorld, theorems
 
-from ebm.calibration import CalibrationError, calibrate, combined_priority, fit_scales
+from ebm.calibration import (
+    CalibrationError,
+    Trial,
+    _try_weights,
+    calibrate,
+    combined_priority,
+    fit_scales,
+    mean_log_prob,
+)
 from ebm.evaluation import EvaluationError, compare_runs, evaluate_modes, rank_states
-from prover.search import MixingCalibration, SearchConfig, search_to_files
+from prover.search import Guidance, MixingCalibration, SearchConfig, search_to_files
 from prover.trajectory import read_trajectories
 
 # The policy prefers the bog: 30 states from which nothing follows. The short way is less likely at its first step.
@@ -67,9 +75,105 @@ def test_validation_decides_whether_the_energy_counts(rows, score, helps: bool) 
     world, policy = ScriptedWorld(TABLE), ScriptedPolicy(CANDIDATES)
     calibration = calibrate(HashScorer(score), rows, theorems(4, "v"), world, policy, CONFIG)
     assert (calibration.mixing.beta > 0) is helps
-    trials = {trial["beta"]: trial for trial in calibration.evidence()["trials"]}
-    assert list(trials) == [0.0, 0.25, 0.5, 1.0, 2.0]
+    evidence = calibration.evidence()
+    trials = {trial["beta"]: trial for trial in evidence["trials"]}
+    assert list(trials)[:5] == [0.0, 0.25, 0.5, 1.0, 2.0]
     assert trials[calibration.mixing.beta]["area"] == max(calibration.areas)
+    assert [trial["order"] for trial in evidence["orders"]] == ["rank-mix", "energy-only"], "no distance can be fitted"
+    assert (calibration.mixing.order != "policy-mean") is helps
+    assert evidence["order"] == calibration.mixing.order
+    assert calibration.chosen.area == max(trial.area for trial in calibration.trials)
+    assert calibration.mixing.reads_energy is helps
+    over = evidence["over_policy"]
+    assert over["difference"] == pytest.approx(calibration.chosen.area - calibration.areas[0])
+    assert (over["probability"] > 0.95) is helps
+    assert over["low"] <= over["difference"] <= over["high"]
+
+
+OTHERS = ("rank-mix", "remaining-nats", "remaining-steps", "energy-only")
+
+
+class FakeTrials:
+    """Stands for the searches: areas by weight."""
+
+    def __init__(self, areas: dict[float, float]) -> None:
+        self.areas, self.tried = areas, []
+
+    def __call__(self, beta: float) -> Trial:
+        self.tried.append(beta)
+        return Trial("mix", beta, self.areas[beta], 0, {})
+
+
+@pytest.mark.parametrize(
+    ("areas", "tried"),
+    [
+        ({0: 0.1, 1: 0.3, 2: 0.2}, [0, 1, 2]),
+        ({0: 0.1, 1: 0.2, 2: 0.2}, [0, 1, 2]),
+        ({0: 0.1, 1: 0.2, 2: 0.3, 4: 0.3}, [0, 1, 2, 4]),
+        ({0: 0.1, 1: 0.2, 2: 0.3, 4: 0.4, 8: 0.1}, [0, 1, 2, 4, 8]),
+        ({0: 0.0, 1: 0.1, 2: 0.2, 4: 0.3, 8: 0.4, 16: 0.5, 32: 0.6}, [0, 1, 2, 4, 8, 16, 32]),
+    ],
+)
+def test_the_grid_widens_while_its_edge_wins(areas, tried) -> None:
+    trials = FakeTrials(areas)
+    assert [trial.beta for trial in _try_weights(trials, [0, 1, 2], widen=True)] == tried
+    assert trials.tried == tried
+    assert [trial.beta for trial in _try_weights(FakeTrials(areas), [0, 1, 2], widen=False)] == [0, 1, 2]
+
+
+def test_only_orders_that_are_asked_for_are_tried(rows) -> None:
+    seen = []
+    arguments = (HashScorer(knowing), rows, theorems(2, "v"), ScriptedWorld(TABLE), ScriptedPolicy(CANDIDATES), CONFIG)
+    found = calibrate(
+        *arguments,
+        betas=(0.0, 1.0),
+        widen=False,
+        orders=("mix", "energy-only"),
+        on_progress=lambda name, progress: seen.append(name),
+    )
+    assert [trial.name for trial in found.trials] == ["policy-mean", "mix, beta 1", "energy-only"]
+    assert list(dict.fromkeys(seen)) == ["policy-mean", "mix, beta 1", "energy-only"]
+    with pytest.raises(CalibrationError, match="'best' is no order"):
+        calibrate(*arguments, orders=("mix", "best"))
+
+
+def test_an_order_without_weight_is_stored_by_name_and_searched_with(rows, tmp_path) -> None:
+    """The mix is misled by a log-prob that outweighs it; the energy alone is not."""
+    arguments = (HashScorer(knowing), rows, theorems(4, "v"), ScriptedWorld(TABLE), ScriptedPolicy(CANDIDATES), CONFIG)
+    found = calibrate(*arguments, betas=(0.0, 1e-6), widen=False, orders=("mix", "energy-only"))
+    assert (found.mixing.order, found.chosen.name) == ("energy-only", "energy-only")
+    assert found.mixing.reads_energy
+    figures = search_to_files(
+        *(theorems(4, "t"), tmp_path / "a.parquet", ScriptedWorld(TABLE), ScriptedPolicy(CANDIDATES), CONFIG),
+        scorer=HashScorer(knowing),
+        calibration=found.mixing,
+    )
+    assert figures["proved"] == 4
+    assert "energy-only" in figures["note"]
+
+
+def test_remaining_distance_is_tried_where_it_can_be_fitted(rows) -> None:
+    depths = {"hill1": 2, "hill2": 1}
+    scorer = HashScorer(lambda text: -float(depths.get(text.split()[-1], 9)))
+    arguments = (rows, theorems(3, "v"), ScriptedWorld(TABLE), ScriptedPolicy(CANDIDATES), CONFIG)
+    found = calibrate(scorer, *arguments, betas=(0.0,))
+    assert [trial.name for trial in found.trials] == ["policy-mean", *OTHERS]
+    assert {trial.name: trial.solved for trial in found.trials}["remaining-steps"] == 3
+
+
+def test_steps_to_go_are_fitted_on_positives(rows) -> None:
+    """Energy 2 * steps + 3 on the states of the proof: half a step per unit, and the mean cost of its tactics."""
+    depths = {"hill1": 2, "hill2": 1}
+    scales = fit_scales(rows, HashScorer(lambda text: -(2.0 * depths.get(text.split()[-1], 9) + 3.0)))
+    positives = rows.filter((rows["label"] == "positive") & (rows["depth_from_root"] > 0) & ~rows["is_proof_complete"])
+    assert len(positives) == 6
+    assert scales.steps_per_energy == pytest.approx(0.5)
+    assert scales.steps_at_zero == pytest.approx(-1.5)
+    assert scales.steps_to_go(5.0) == pytest.approx(1.0)
+    expected = -(positives["llm_log_prob"] / positives["depth_from_root"]).mean()
+    assert scales.nats_per_step == pytest.approx(expected)
+    upside_down = fit_scales(rows, HashScorer(lambda text: 2.0 * depths.get(text.split()[-1], 9)))
+    assert (upside_down.steps_per_energy, upside_down.steps_at_zero) == (1.0, 0.0)
 
 
 def test_no_validation_theorems_is_an_error(rows) -> None:
@@ -101,6 +205,24 @@ def test_the_combined_priority_is_the_formula_of_the_search(rows) -> None:
     row = rows.row(5, named=True)
     expected = row["llm_log_prob"] / row["depth_from_root"] / 0.4 - 0.5 * (energies[5] - 0.2) / 0.7
     assert combined_priority(rows, energies, mixing)[5] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("order", ["policy-mean", *OTHERS])
+def test_the_combined_priority_follows_the_order_chosen(rows, order) -> None:
+    mixing = MixingCalibration(0.2, 0.7, 0.4, 0.5, order, steps_at_zero=1.0, steps_per_energy=2.0, nats_per_step=0.3)
+    energies = np.linspace(-1, 1, len(rows))
+    combined = combined_priority(rows, energies, mixing)
+    guidance = Guidance.resolve(SearchConfig(), has_scorer=True, calibration=mixing)
+    for i in (5, 40, 90):
+        row = rows.row(i, named=True)
+        node = {"log_prob": row["llm_log_prob"], "depth": row["depth_from_root"], "key": row["state_key"]}
+        found = guidance.priorities(**node, score=-energies[i])
+        if order != "rank-mix":
+            assert combined[i] == pytest.approx(found[0])
+    if order == "rank-mix":
+        mean = mean_log_prob(rows)
+        ranks = [sum(mean > mean[i]) + sum(energies < energies[i]) for i in range(len(rows))]
+        np.testing.assert_array_equal(combined, -np.array(ranks, dtype=float))
 
 
 def test_evaluation_shows_the_gain_of_an_energy_that_knows(rows, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def ebm_checkpoint(
         if evidence is not None:
             metadata |= _validated(work, mlflow.registered_model, *evidence)
         return work.result(
-            data_version=digest_of([trained.ebm_id, evidence[0].beta if evidence else None]),
+            data_version=digest_of([trained.ebm_id, evidence[0].words if evidence else None]),
             metadata=metadata,
             checks=checks,
             blocking=TRAINING_BLOCKING,

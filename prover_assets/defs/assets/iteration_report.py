@@ -122,6 +122,7 @@ def _content(work: Step, compared: Compared, evidence: Evidence) -> dict[str, An
         "promotion": {},
         "ebm_id": evidence.ebm_id,
         "beta": evidence.beta,
+        "order": evidence.order,
         "policy": compared.guided.policy_id,
         "left_out": "" if search is None else search.note,
         "mlflow_run": work.run.parent_id,
