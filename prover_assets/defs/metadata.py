@@ -194,6 +194,7 @@ def training_metadata(trained: "Trained", curves: Picture, checkpoint: Path) -> 
     """What an asset page says of a trained head."""
     return {
         "ebm_id": trained.ebm_id,
+        "start": trained.start,
         "steps": trained.steps,
         "seconds": round(trained.seconds, 2),
         **{name: value for name, value in trained.metrics.items() if value is not None and math.isfinite(value)},
@@ -205,13 +206,17 @@ def training_metadata(trained: "Trained", curves: Picture, checkpoint: Path) -> 
 
 
 def validation_metadata(evidence: Evidence, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What an asset page says of the weight that validation chose. facts: what the choice rests on."""
+    """What an asset page says of the order and weight that validation chose. facts: what the choice rests on."""
     return {
+        "order": evidence.order,
         "beta": evidence.beta,
         "validation_area": evidence.area,
         "validation_area_policy": evidence.policy_area,
         "validation": table(
-            ["beta", "area under the solve curve", "solved"],
-            [(trial["beta"], trial["area"], trial["solved"]) for trial in facts["trials"]],
+            ["beta, or order", "area under the solve curve", "solved"],
+            [
+                (trial.get("beta", trial.get("order")), trial["area"], trial["solved"])
+                for trial in (*facts["trials"], *facts.get("orders", ()))
+            ],
         ),
     }

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ebm.calibration_config import CalibrationConfig
 from ebm.training.config import EBMTrainingConfig
@@ -12,10 +12,11 @@ from prover.settings import setting
 from prover_assets.protocols import LeanSource, PolicySource, Update
 from prover_assets.steps.embed import open_cache
 from prover_assets.steps.theorem_sets import load_written
-from prover_assets.store.champion import Evidence
+from prover_assets.store.champion import Evidence, starting_champion
 from prover_assets.store.files import digest_of
 from prover_assets.store.layout import DataFolder, IterationFolder
 from prover_assets.store.manifest import Manifest, digest_of_theorems, read_manifest
+from prover_assets.store.policy import fitting
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,10 +26,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class HistorySettings:
-    """Which iterations an energy model learns from."""
+    """Which iterations an energy model learns from, and what it begins with."""
 
     history: int = setting(0, unit="iterations", ge=0)
     """Train on this many of the latest iterations; 0 means on all so far."""
+    start: Literal["fresh", "champion"] = setting("fresh", choices=("fresh", "champion"))
+    """Begin with new weights, or with those and the feature statistics of the champion that this iteration searched
+    with (a warm start). Without a champion, or with one that reads another policy's vectors, weights are new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,8 @@ class Trained:
     seconds: float
     data: Mapping[str, Any]
     """Counts of what it was trained on: rows, positives, negatives, theorems."""
+    start: str = "fresh"
+    """What it began with, for people: `fresh`, or the champion by name."""
 
 
 def train_head(
@@ -54,6 +60,8 @@ def train_head(
     history: Sequence[IterationFolder],
     policy: PolicySource,
     update: Update,
+    *,
+    start: Literal["fresh", "champion"] = "fresh",
 ) -> Trained:
     """Train on the trajectories of `history`, into the iteration's checkpoint folder.
 
@@ -66,6 +74,12 @@ def train_head(
     iteration.verdict.unlink(missing_ok=True)  # until it is judged again, nothing may use what is written now
     model = policy.load()
     require_same_policy(iteration, model)
+    champion = fitting(data, starting_champion(iteration), model.encoder_fingerprint or None)
+    init_from, begun = None, "fresh"
+    if start == "champion" and champion.checkpoint is not None:
+        init_from, begun = data.root / champion.checkpoint, f"the champion {champion.ebm_id}"
+    elif start == "champion":
+        begun = f"fresh: {champion.reason}"
     with open_cache(data, model) as cache, torch_threads(1 if model.encoding_width < 1024 else os.cpu_count() or 1):
         result = train_from_files(
             [folder.trajectories.nodes for folder in history],
@@ -74,6 +88,7 @@ def train_head(
             config,
             head_config=EnergyHeadConfig(model.encoding_width, **head),
             cache=cache,
+            init_from=init_from,
             on_metrics=lambda step, metrics: update(step, config.total_steps, metrics.display()),
         )
     if result.status == "interrupted":
@@ -88,6 +103,7 @@ def train_head(
         best_step=result.best_step,
         seconds=result.train_seconds,
         data=result.summary.to_dict(),
+        start=begun,
     )
 
 

@@ -100,6 +100,27 @@ def test_an_edited_description_is_refused_by_its_field(folder, name, value, word
         load_head(folder)
 
 
+def test_the_order_chosen_is_stored_by_name(folder):
+    calibration = MixingCalibration(0.5, 1.5, 0.7, 0.5, "remaining-nats", -1.0, 2.5, 0.4, measures_distance=True)
+    write_calibration(folder, calibration)
+    assert read_config(folder)["calibration"]["order"] == "remaining-nats"
+    assert read_calibration(folder) == calibration
+
+
+def test_a_calibration_of_before_there_were_orders_is_a_mix(folder):
+    _edit(
+        folder, "calibration", {"mu_energy": 0.1, "sigma_energy": 2, "sigma_log_prob": 0.5, "beta": 1, "evidence": {}}
+    )
+    assert read_calibration(folder) == MixingCalibration(0.1, 2.0, 0.5, 1.0, "mix")
+
+
+@pytest.mark.parametrize("change", [{"order": "best"}, {"order": 3}, {"nats_per_step": "1"}, {"steps_at_zero": None}])
+def test_a_calibration_with_a_foreign_order_is_refused(folder, change):
+    _edit(folder, "calibration", {"mu_energy": 0, "sigma_energy": 1, "sigma_log_prob": 1, "beta": 1} | change)
+    with pytest.raises(CheckpointError, match="an `order`"):
+        read_calibration(folder)
+
+
 @pytest.mark.parametrize("value", [{"x": 1}, [], {"mu_energy": 0, "sigma_energy": 1, "sigma_log_prob": 1, "beta": "1"}])
 def test_a_calibration_without_its_numbers_is_refused(folder, value):
     _edit(folder, "calibration", value)

@@ -71,8 +71,8 @@ def ebm_checkpoint(
         in_use = work.policy_of(policy)
         work.require_baseline_to_measure_against(lean, in_use)
         model = in_use.resource
-        latest = settings_from(config, HistorySettings).history
-        history = iterations_until(work.data, work.iteration, latest)
+        learns = settings_from(config, HistorySettings)
+        history = iterations_until(work.data, work.iteration, learns.history)
         with work.reporter.stage("train the energy model") as update:
             trained = train_head(
                 settings_from(config, EBMTrainingConfig),
@@ -82,6 +82,7 @@ def ebm_checkpoint(
                 history,
                 model,
                 update,
+                start=learns.start,
             )
         checks = training_checks(trained)
         passed = all(found.passed for found in checks if found.check_name in TRAINING_BLOCKING)
