@@ -25,10 +25,16 @@ class EnergyHeadConfig:
     power_iteration: PowerIteration = setting("persistent", choices=("persistent", "fresh"))
     """Where a power iteration starts: see `SpectralNormLinearConfig.power_iteration`."""
 
+    n_bins: int = setting(0, unit="bins", ge=0)
+    """0: the output is the energy. N: the output is a distribution over N bins of steps to QED, the last for `never`,
+    and its mean is the energy. For the training objective `distance`."""
+
     def __post_init__(self) -> None:
         if self.d_encoder < 1:
             raise ValueError(f"EnergyHeadConfig.d_encoder must be at least 1, got {self.d_encoder}")
         checked(self)
+        if self.n_bins == 1:
+            raise ValueError("EnergyHeadConfig.n_bins is 1; a distribution needs 2 bins, and 0 means none")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, accepted by `from_dict`."""

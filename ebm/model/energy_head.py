@@ -13,6 +13,7 @@ class EnergyHead(nn.Module):
 
     Attributes:
         sn_linear1, sn_linear2, sn_linear3: d_encoder -> d_hidden1 -> d_hidden2 -> 1; the last has no bias.
+            With `n_bins` the last has a row per bin, and the energy is the mean bin: steps to QED.
         log_temperature: scalar parameter, 0 at the start (temperature 1).
         feature_mean, feature_std: (d_encoder,) buffers that standardise the input; 0 and 1 until
             `set_feature_statistics`. They are part of the state dict, so they travel with the checkpoint.
@@ -38,7 +39,7 @@ class EnergyHead(nn.Module):
 
         self.sn_linear1 = layer(config.d_encoder, config.d_hidden1, bias=True)
         self.sn_linear2 = layer(config.d_hidden1, config.d_hidden2, bias=True)
-        self.sn_linear3 = layer(config.d_hidden2, 1, bias=False)
+        self.sn_linear3 = layer(config.d_hidden2, config.n_bins or 1, bias=False)
         self.dropout = nn.Dropout(config.dropout)
         self.log_temperature = nn.Parameter(torch.zeros(()))
         self.register_buffer("feature_mean", torch.zeros(config.d_encoder))
@@ -62,8 +63,11 @@ class EnergyHead(nn.Module):
         """Whether `set_feature_statistics` was called, on this head or the one it was loaded from."""
         return bool(self.feature_mean.any()) or bool((self.feature_std != 1).any())
 
-    def forward(self, h: Tensor) -> Tensor:
-        """Embeddings (B, d_encoder) -> ENERGIES (B,), lower is better."""
+    def forward(self, h: Tensor, *, raw: bool = False) -> Tensor:
+        """Embeddings (B, d_encoder) -> ENERGIES (B,), lower is better.
+
+        raw: give what `energies_of` takes instead: (B, 1) energies or, with bins, (B, n_bins) logits.
+        """
         if h.ndim != 2 or h.shape[1] != self.config.d_encoder:
             raise ValueError(
                 f"the energy head takes embeddings of shape (batch, {self.config.d_encoder}), got {tuple(h.shape)}"
@@ -72,7 +76,15 @@ class EnergyHead(nn.Module):
         x = torch.addcmul(-self.feature_mean * scale, h.to(scale.dtype), scale)  # (B, d_encoder), in one pass
         x = self.dropout(functional.silu(self.sn_linear1(x)))  # (B, d_hidden1)
         x = self.dropout(functional.silu(self.sn_linear2(x)))  # (B, d_hidden2)
-        return self.sn_linear3(x).squeeze(1) / self.log_temperature.exp()
+        outputs = self.sn_linear3(x) / self.log_temperature.exp()
+        return outputs if raw else self.energies_of(outputs)
+
+    def energies_of(self, outputs: Tensor) -> Tensor:
+        """What `forward(h, raw=True)` gave -> ENERGIES (B,): with bins, the mean one, in steps to QED."""
+        if not self.config.n_bins:
+            return outputs.squeeze(1)
+        steps = torch.arange(self.config.n_bins, dtype=outputs.dtype, device=outputs.device)
+        return outputs.softmax(dim=1) @ steps
 
     @property
     def n_parameters(self) -> int:

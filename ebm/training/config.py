@@ -9,6 +9,11 @@ from prover.settings import checked, nearest, setting
 BALANCES: tuple[str, ...] = ("theorem", "state", "sqrt")
 """Ways to draw positives over theorems; `EBMTrainingConfig.balance` explains them."""
 
+OBJECTIVES: tuple[str, ...] = ("infonce", "margin", "distance")
+"""What a head can be trained for; `EBMTrainingConfig.objective` explains them."""
+DISTANCE_BINS = 64
+"""Bins of a head for the objective `distance`, unless its configuration says another number."""
+
 _WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 
@@ -57,6 +62,12 @@ class EBMTrainingConfig:
     """How positives are drawn, one of `BALANCES`. `theorem`: a theorem uniformly, then one of its positives. `state`:
     uniformly over all positives, so a theorem with many counts more. `sqrt`: theorems by the root of their positives.
     """
+    objective: str = setting("infonce", choices=OBJECTIVES)
+    """What is learnt beside the depth loss. `infonce`: positives below their negatives, softly. `margin`: each positive
+    below each of its negatives by `margin`. `distance`: a distribution over steps to QED, with cross-entropy; it needs
+    a head with bins, and there is no depth loss."""
+    margin: float = setting(1.0, unit="energy", gt=0)
+    """Of the objective `margin`."""
     depth_loss_weight: float = setting(0.3, unit="ratio", ge=0)
     """Weight of the depth loss beside the contrastive one."""
     standardise_inputs: bool = True

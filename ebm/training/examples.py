@@ -24,6 +24,7 @@ class ExampleFeeder:
         self._number = -1  # of the block that is loaded
         self._depth = np.empty((0, 0), dtype=np.int32)
         self._depth_on_device = torch.empty(0)
+        self._distance = torch.empty(0)
 
     def fill(self, step: int, training_step: TrainingStep) -> np.ndarray:
         """Write the examples of `step` into the input buffers.
@@ -36,9 +37,12 @@ class ExampleFeeder:
             self._feeder.load(block.rows.reshape(BLOCK_STEPS, -1))
             self._depth = block.remaining_depth.reshape(BLOCK_STEPS, -1)
             self._depth_on_device = torch.from_numpy(self._depth).to(self.device)
+            distance = self.sampler.index.distance[block.rows].reshape(BLOCK_STEPS, -1)
+            self._distance = torch.from_numpy(distance).to(self.device)
             self._number = number
         self._feeder.batch(place, training_step.inputs)
         training_step.remaining_depth.copy_(self._depth_on_device[place])
+        training_step.distance.copy_(self._distance[place])
         return self._depth[place]
 
     def theorems_of(self, step: int) -> list[str]:

@@ -19,7 +19,7 @@ from ebm.files import file_digest
 from ebm.inference import EBMScorer, require_same_encoder
 from ebm.model.encoder import EncoderBackend
 from ebm.model.energy_head import EnergyHead, EnergyHeadConfig
-from ebm.training.config import EBMTrainingConfig
+from ebm.training.config import DISTANCE_BINS, EBMTrainingConfig
 from ebm.training.data import ContrastiveIndex, ContrastiveSampler, no_examples_error
 from ebm.training.features import WidthMismatchError, features_of
 from ebm.training.metrics import EBMMetrics, MetricsHistory
@@ -213,6 +213,8 @@ def train_from_files(
         train_index = index.restricted_to(set(index.theorem_names) - set(held_out)) if held_out else index
         features = features_of(cache, index).in_memory(index.used_rows, config.memory_limit_gib * 2**30)
         new_head_config = head_config or EnergyHeadConfig(backend.hidden_dim)
+        if config.objective == "distance" and not new_head_config.n_bins:
+            new_head_config = replace(new_head_config, n_bins=DISTANCE_BINS)
         head = _new_head(new_head_config, config) if given is None else given
         result = train(
             config,

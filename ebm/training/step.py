@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ebm.model.energy_head import EnergyHead
 from ebm.training.config import EBMTrainingConfig
-from ebm.training.loss import depth_regression_loss, info_nce_loss
+from ebm.training.loss import depth_regression_loss, distance_loss, info_nce_loss, pairwise_margin_loss
 
 _EAGER_STEPS_BEFORE_CAPTURE = 3
 
@@ -19,6 +19,7 @@ class TrainingStep:
     Attributes:
         inputs: (batch_size * (1 + K), d_encoder) float32; examples one after the other, each positive then negatives.
         remaining_depth: (batch_size,) int32 of the positives; -1 unknown.
+        distance: (batch_size * (1 + K),) int64 steps to QED of all inputs, for the objective `distance`; -1 unknown.
         energies: (batch_size, 1 + K) of the last step.
         grad_norm: scalar, of the last step, before clipping.
     """
@@ -51,6 +52,7 @@ class TrainingStep:
         )
         self.inputs = torch.zeros(config.batch_size * (1 + k_negatives), head.config.d_encoder, device=device)
         self.remaining_depth = torch.full((config.batch_size,), -1, dtype=torch.int32, device=device)
+        self.distance = torch.full((self.inputs.shape[0],), -1, dtype=torch.int64, device=device)
         self.energies = torch.zeros(self.shape, device=device)
         self.grad_norm = torch.zeros((), device=device)
 
@@ -80,16 +82,27 @@ class TrainingStep:
             self._graph.replay()  # capturing records without running
 
     def _step(self) -> None:
-        energies = self.head(self.inputs).view(self.shape)  # (B, 1 + K)
-        positive, negative = energies[:, 0], energies[:, 1:]
-        loss = info_nce_loss(positive, negative)
-        if self.config.depth_loss_weight:
-            loss = loss + self.config.depth_loss_weight * depth_regression_loss(positive, self.remaining_depth)
+        outputs = self.head(self.inputs, raw=True)
+        energies = self.head.energies_of(outputs).view(self.shape)  # (B, 1 + K)
+        loss = self._loss(outputs, energies[:, 0], energies[:, 1:])
         self.optimizer.zero_grad(set_to_none=True)  # what backward makes is taken over, not added to zeros
         loss.backward()
         self.grad_norm.copy_(nn.utils.clip_grad_norm_(self.head.parameters(), self.config.max_grad_norm))
         self.optimizer.step()
         self.energies.copy_(energies.detach())
+
+    def _loss(self, outputs: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        """Scalar. outputs: of the head, (B * (1 + K), 1 or bins). positive: (B,) energies; negative: (B, K)."""
+        config = self.config
+        if config.objective == "distance":
+            return distance_loss(outputs, self.distance)
+        if config.objective == "margin":
+            loss = pairwise_margin_loss(positive, negative, config.margin)
+        else:
+            loss = info_nce_loss(positive, negative)
+        if config.depth_loss_weight:
+            loss = loss + config.depth_loss_weight * depth_regression_loss(positive, self.remaining_depth)
+        return loss
 
     def state(self) -> dict[str, Tensor]:
         """Copies of the optimizer's moments and step counts, by parameter name: `adamw.NAME.FIELD`."""

@@ -106,6 +106,7 @@ def train(
 
     Raises:
         WidthMismatchError: head and embeddings differ in width.
+        ValueError: the objective `distance` and a head without bins, or another one and a head with them.
         TrainingDivergedError: the loss is NaN or infinite.
     """
     device = torch.device(device)
@@ -119,6 +120,11 @@ def train(
         raise WidthMismatchError(
             f"the head takes vectors of width {head.config.d_encoder}, the embeddings have width {features.width}: "
             f"make it with EnergyHeadConfig(d_encoder={features.width}), or use the encoder it was made for"
+        )
+    if (config.objective == "distance") != bool(head.config.n_bins):
+        raise ValueError(
+            f"the objective is {config.objective!r} and the head has {head.config.n_bins} bins: `distance` needs a "
+            "head with bins (EnergyHeadConfig.n_bins), the other objectives one without"
         )
     features = features.in_memory(rows, config.memory_limit_gib * 2**30)
     if config.standardise_inputs and resume is None and not head.has_feature_statistics:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ebm.training import depth_regression_loss, info_nce_loss
+from ebm.training.loss import distance_loss, pairwise_margin_loss
 
 
 def test_info_nce_perfect_separation():
@@ -115,3 +116,28 @@ def test_depth_loss_gradient_against_finite_differences():
 def test_depth_loss_refuses_wrong_shapes():
     with pytest.raises(ValueError, match="depth_regression_loss"):
         depth_regression_loss(torch.zeros(2), torch.zeros(3))
+
+
+def test_pairwise_margin_loss():
+    positive, negative = torch.tensor([0.0, 1.0]), torch.tensor([[2.0, 0.5], [1.5, 3.0]])
+    assert float(pairwise_margin_loss(positive, negative)) == pytest.approx((0 + 0.5 + 0.5 + 0) / 4)
+    assert float(pairwise_margin_loss(positive, negative, margin=3.0)) == pytest.approx((1 + 2.5 + 2.5 + 1) / 4)
+    with pytest.raises(ValueError, match="pairwise_margin_loss"):
+        pairwise_margin_loss(positive, negative[:1])
+
+
+def test_distance_loss():
+    """Five bins: 0, 1, 2, 3 steps and never; unknown distances do not count, far ones share the last known bin."""
+    logits = torch.eye(5) * 3.0
+    never = 2**31 - 1
+    exact = float(distance_loss(logits, torch.tensor([0, 1, 2, 3, never])))
+    assert exact == pytest.approx(math.log(math.exp(3) + 4) - 3)
+    assert float(distance_loss(logits[3:4], torch.tensor([40]))) == pytest.approx(exact)
+    assert float(distance_loss(logits, torch.tensor([0, -1, -1, -1, -1]))) == pytest.approx(exact)
+    unknown = logits.clone().requires_grad_()
+    loss = distance_loss(unknown, torch.full((5,), -1))
+    loss.backward()
+    assert float(loss.detach()) == 0.0
+    assert not unknown.grad.any()
+    with pytest.raises(ValueError, match="distance_loss"):
+        distance_loss(logits, torch.tensor([1]))

@@ -11,6 +11,7 @@ from torch.nn import functional
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from ebm.checkpoint import load_head
 from ebm.model import EnergyHead, EnergyHeadConfig
 from ebm.training import (
     ContrastiveIndex,
@@ -162,6 +163,60 @@ def test_the_gradient_is_that_of_the_losses_on_these_examples(seen, new_records,
     assert any(len(set(depths)) > 1 and list(depths) != list(depths)[::-1] for depths in depths_met)
 
 
+def test_the_margin_objective_is_a_hinge_over_pairs(seen, sampler, records, embed):
+    config = settings(total_steps=1, objective="margin", margin=2.0, max_grad_norm=1e9, depth_loss_weight=0.0)
+    train(config, new_head(dropout=0.0), embed(records), sampler)
+    head = new_head(dropout=0.0).train()
+    head.load_state_dict(seen.states[0])
+    energies = head(seen.inputs[0]).view(4, 3)
+    loss = torch.clamp(2.0 + energies[:, :1] - energies[:, 1:], min=0).mean()
+    (expected,) = torch.autograd.grad(loss, [head.sn_linear1.weight])
+    torch.testing.assert_close(seen.steps[0].gradients[0], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_distance_objective_is_cross_entropy_over_steps(seen, sampler, records, embed):
+    """Positives in the bin of their steps to QED, dead ends in the last; the energy is the mean bin."""
+    table = embed(records)
+    row_of = {tuple(vector.tolist()): i for i, vector in enumerate(table)}
+    result = train(
+        settings(total_steps=300, lr=1e-2, objective="distance", max_grad_norm=1e9),
+        new_head(dropout=0.0, n_bins=8),
+        table,
+        sampler,
+    )
+    head = new_head(dropout=0.0, n_bins=8).train()
+    head.load_state_dict(seen.states[0])
+    inputs = seen.inputs[0]
+    found = [records[row_of[tuple(vector.tolist())]] for vector in inputs]
+    bins = torch.tensor([7 if record.label == "negative" else record.remaining_depth for record in found])
+    loss = functional.cross_entropy(head(inputs, raw=True), bins)
+    (expected,) = torch.autograd.grad(loss, [head.sn_linear3.weight])
+    torch.testing.assert_close(seen.steps[0].gradients[4], expected, rtol=1e-4, atol=1e-6)
+    with torch.inference_mode():
+        energies = result.head(torch.from_numpy(table)).numpy()
+    negative = np.array([record.label == "negative" for record in records])
+    assert energies[negative].mean() > energies[~negative].mean() + 1
+    assert energies.min() >= 0
+    assert energies.max() <= 7
+
+
+@pytest.mark.parametrize(("objective", "bins"), [("distance", 0), ("infonce", 8), ("margin", 8)])
+def test_objective_and_head_must_fit(sampler, records, embed, objective, bins):
+    with pytest.raises(ValueError, match=f"objective is '{objective}' and the head has {bins} bins"):
+        train(settings(objective=objective), new_head(n_bins=bins), embed(records), sampler)
+
+
+def test_a_head_for_distances_is_made_from_files(tmp_path, policy, records, write, embed):
+    write(tmp_path / "a.parquet", records)
+    config = settings(total_steps=5, objective="distance", valid_fraction=0.0)
+    result = train_from_files(tmp_path / "a.parquet", policy, tmp_path / "ebm", config)
+    assert result.head.config.n_bins == 64
+    loaded = load_head(tmp_path / "ebm")
+    x = torch.from_numpy(embed(records[:1]))
+    assert torch.equal(loaded(x), result.head(x))
+    assert loaded(x, raw=True).shape == (1, 64)
+
+
 def test_without_depth_loss_no_depth_counts(seen, sampler, records, embed):
     train(
         settings(total_steps=1, depth_loss_weight=0.0, max_grad_norm=1e9),
@@ -275,6 +330,8 @@ def test_the_specification_to_the_letter(seen, sampler, records, embed):
         "medium_ratio": 0.3,
         "easy_ratio": 0.2,
         "balance": "theorem",
+        "objective": "infonce",
+        "margin": 1.0,
         "depth_loss_weight": 0.3,
         "standardise_inputs": True,
         "log_interval": 50,
