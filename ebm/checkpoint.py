@@ -49,6 +49,8 @@ class EncoderDescription:
     width: int
     pooling: str | None = None
     policy_id: str | None = None
+    source: str | None = None
+    """For a policy behind a server: where the encoder's model is, a folder, hub id or address."""
 
     @classmethod
     def of(cls, encoder: Any) -> "EncoderDescription":
@@ -60,6 +62,7 @@ class EncoderDescription:
             width=int(width if width is not None else policy.hidden_size),
             pooling=getattr(policy, "pooling", None),
             policy_id=getattr(policy, "policy_id", None),
+            source=getattr(policy, "encoder_source", None) or None,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -131,6 +134,9 @@ def read_encoder(folder: str | Path) -> EncoderDescription:
     """Which encoder a checkpoint's head was trained with. Raises as `read_config`."""
     stored: Any = read_config(folder).get("encoder")
     _require(Path(folder) / CONFIG_FILE, "encoder", stored, "width", int)
+    for field in fields(EncoderDescription):
+        if field.name != "width" and stored.get(field.name) is not None:
+            _require(Path(folder) / CONFIG_FILE, "encoder", stored, field.name, str)
     return EncoderDescription(**{field.name: stored.get(field.name) for field in fields(EncoderDescription)})
 
 

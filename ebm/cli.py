@@ -52,7 +52,11 @@ def train_ebm(
     dtype: Dtype = None,
     api_key_env: ApiKeyEnv = None,
     pooling: Annotated[
-        str | None, typer.Option(help=f"How hidden states become one vector. [default: {DEFAULT_POOLING}]")
+        str | None,
+        typer.Option(
+            help="How hidden states become one vector. [default: that of the run or head that this one begins from, "
+            f"else {DEFAULT_POOLING}]"
+        ),
     ] = None,
     resume_from: Annotated[
         Path | None,
@@ -110,6 +114,7 @@ def train_ebm(
             )
         warm = None if init_from is None else resolve_checkpoint(init_from, data_folder())
         settings = _settings(config, options, resume_from)
+        pooling = pooling or _pooling_of(resume_from, warm)
         _probe(output, overwrite=overwrite or resume_from is not None)
 
     import torch
@@ -132,9 +137,7 @@ def train_ebm(
         chosen_device = checked_device(device)
     with _as_usage_problems(OSError, TrainingDataError):
         data = TrainingData.load(files)  # before the policy: a large one takes minutes to load
-    chosen = PolicyOptions(
-        llm_path, encoder, template, dtype, chosen_device, api_key_env, pooling=pooling or DEFAULT_POOLING
-    )
+    chosen = PolicyOptions(llm_path, encoder, template, dtype, chosen_device, api_key_env, pooling=pooling)
     with _as_usage_problems(OSError, ValueError, PolicyLoadError, PolicyError):
         chosen.check_encoder("the energy model")
         policy = chosen.open(start=False)  # a server is not asked: its encoder is all that is needed
@@ -190,6 +193,15 @@ def _resuming(arguments: list[str], output: Path) -> list[str]:
 def _threads_for(width: int) -> int:
     """A step of a small head is too short to share: threads that wait for each other cost more than they do."""
     return 1 if width < 1024 else os.cpu_count() or 1
+
+
+def _pooling_of(resume_from: Path | None, warm: Path | None) -> str | None:
+    """The pooling of the run that is gone on with, or of the head that is begun from; None if there is none."""
+    from ebm.checkpoint import read_encoder
+    from ebm.training.resume import resume_from_checkpoint
+
+    begun = warm if resume_from is None else resume_from_checkpoint(resume_from).folder
+    return None if begun is None else read_encoder(begun).pooling
 
 
 def _settings(config: Path | None, options: dict[str, Any], resume_from: Path | None) -> Any:

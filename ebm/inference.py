@@ -16,6 +16,7 @@ from ebm.embeddings import EmbeddingCache
 from ebm.model.encoder import EncoderBackend
 from ebm.model.energy_head import EnergyHead
 from ebm.training.features import WidthMismatchError
+from prover.policy.base import ENCODER_ADVICE, Repooling, TakesEncoder
 from prover.search.guidance import MixingCalibration, ScoreError
 from prover.states import state_key
 
@@ -52,6 +53,39 @@ def require_same_encoder(path: str | Path, encoder: Any) -> None:
             f"({trained_on.policy_id}, {trained_on.pooling}), not of {given.fingerprint[:16]} "
             f"({given.policy_id}, {given.pooling}): load that policy, or train a head on this one"
         )
+
+
+def fitted_encoder(path: str | Path, policy: Any) -> Any:
+    """The policy with the pooling that the head of a checkpoint was trained with, where it can pool so.
+
+    A server without an encoder borrows the model that the checkpoint names, if that is a folder here: the name alone
+    sends nothing anywhere and downloads nothing. Whether the vectors are the right ones is not looked at.
+
+    Raises:
+        EncoderMismatchError: there is no encoder, or it cannot pool so.
+        FileNotFoundError, CheckpointError: as `ebm.checkpoint.read_encoder`.
+        PolicyError, ValueError: the encoder cannot be opened.
+    """
+    trained_on = read_encoder(path)
+    if isinstance(policy, TakesEncoder) and not policy.hidden_size:
+        _borrow_encoder(path, policy, trained_on)
+    if not trained_on.pooling or not isinstance(policy, Repooling) or policy.pooling == trained_on.pooling:
+        return policy
+    try:
+        return policy.with_pooling(trained_on.pooling)
+    except ValueError as error:
+        raise EncoderMismatchError(f"the head of {path} was trained on vectors of another pooling: {error}") from error
+
+
+def _borrow_encoder(path: str | Path, policy: TakesEncoder, trained_on: EncoderDescription) -> None:
+    source = trained_on.source
+    if source is None or not Path(source).is_dir():
+        named = f" (the head of {path} was trained with {source})" if source else ""
+        raise EncoderMismatchError(
+            f"the policy is a server, which has no hidden vectors for the energy model: {ENCODER_ADVICE}{named}"
+        )
+    logger.warning("encoder: %s, with which the energy model was trained", source)
+    policy.use_encoder(source, trained_on.pooling)
 
 
 class EBMScorer:
@@ -181,9 +215,11 @@ class EBMScorer:
 def load_scorer(path: str | Path, policy: Any, data_dir: str | Path = "data") -> EBMScorer:
     """Scorer of a checkpoint folder, or of `champion`, with the data folder's embedding cache.
 
-    Raises: as `ebm.champion.resolve_checkpoint` and `EBMScorer.load`.
+    The vectors are pooled as the head was trained, whatever the policy's own pooling is. Raises: as
+    `ebm.champion.resolve_checkpoint`, `fitted_encoder` and `EBMScorer.load`.
     """
     folder = resolve_checkpoint(path, data_dir)
+    policy = fitted_encoder(folder, policy)
     backend = EncoderBackend(policy)
     cache = None
     if backend.fingerprint is not None:

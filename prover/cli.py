@@ -260,7 +260,13 @@ def open_lean(kind: str | None, project: Path | None, workers: int | None) -> An
 
 
 def load_models(options: PolicyOptions, ebm_path: str | None) -> tuple[Any, Any]:
-    """The policy, and the energy model if one is asked for. The other cores belong to Lean."""
+    """The policy, and the energy model if one is asked for. The other cores belong to Lean.
+
+    The energy model gets the pooling that it was trained with, and a server without an encoder the folder that the
+    checkpoint names, if it is here.
+    """
+    from prover.policy import is_address, start_policy
+    from prover.policy.base import ENCODER_ADVICE
     from prover.policy.server import ServerPolicyError, ServerUnavailableError
     from prover.policy.weights import PolicyLoadError
 
@@ -269,18 +275,23 @@ def load_models(options: PolicyOptions, ebm_path: str | None) -> tuple[Any, Any]
     if options.llm_path is None and options.where is not None:
         _err.print(f"policy: {options.where}, from PROVER_POLICY", markup=False)
     try:
-        if ebm_path is not None:
-            options.check_encoder("the energy model")
-        policy = options.open()
         if ebm_path is None:
-            return policy, None
+            return options.open(), None
         loaders = list(entry_points(group="prover.scorers"))
         if not loaders:
             raise UsageProblem("--ebm-path is given but no energy model is installed; install the whole project")
-        return policy, loaders[0].load()(ebm_path, policy, data_folder())
+        policy = options.open(start=False)  # the energy model may say which encoder a server needs
+        scorer = loaders[0].load()(ebm_path, policy, data_folder())
+        start_policy(policy, choose_template=options.template is None)
+        return policy, scorer
     except ServerUnavailableError:
         raise
     except (OSError, ValueError, PolicyLoadError, ServerPolicyError) as error:
+        missing = ebm_path is not None and is_address(options.where) and not options.encoder
+        if missing and "--encoder" not in str(error):
+            raise UsageProblem(
+                f"{error}. The policy is a server, which needs an encoder too: {ENCODER_ADVICE}"
+            ) from error
         raise UsageProblem(str(error)) from error
 
 

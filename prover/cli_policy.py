@@ -70,12 +70,10 @@ class PolicyOptions:
     def check_encoder(self, what_for: str) -> None:
         """Raise ValueError for a server without an encoder, where hidden vectors are needed."""
         from prover.policy import is_address
+        from prover.policy.base import ENCODER_ADVICE
 
         if is_address(self.where) and not self.encoder:
-            raise ValueError(
-                f"{self.where} is a server, which has no hidden vectors for {what_for}: add --encoder FOLDER (the same "
-                "model's folder, or a smaller one's) or --encoder http://HOST:PORT/v1#MODEL (a vLLM pooling server)"
-            )
+            raise ValueError(f"{self.where} is a server, which has no hidden vectors for {what_for}: {ENCODER_ADVICE}")
 
     def open(self, *, start: bool = True) -> "HuggingFacePolicy | ServerPolicy":
         """The policy. start: ask a server what it is; False where only hidden vectors are needed.

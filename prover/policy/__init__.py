@@ -32,6 +32,7 @@ __all__ = [
     "is_address",
     "load_policy",
     "open_policy",
+    "start_policy",
 ]
 
 DEFAULT_POOLING = "mean+max+early"
@@ -135,11 +136,30 @@ def _open_server(
     from prover.policy.server import ServerPolicy
 
     config = _server_config(where, template, api_key_env)
-    policy = ServerPolicy(config, encoder=_open_encoder(encoder, config.template, api_key_env, options))
+
+    def open_encoder(source: str, pooling: str | None) -> "StateEncoder":
+        chosen = options if pooling is None else options | {"pooling": pooling}
+        return _open_encoder(source, config.template, api_key_env, chosen)
+
+    policy = ServerPolicy(config, open_encoder=open_encoder)
+    if encoder:
+        policy.use_encoder(str(encoder))
     if start:
-        where_probes = probe_file or Path(os.environ.get("PROVER_DATA") or "data") / PROBE_FILE
-        policy.start(where_probes, choose_template=template is None)
+        start_policy(policy, probe_file, choose_template=template is None)
     return policy
+
+
+def start_policy(policy: Any, probe_file: Path | None = None, *, choose_template: bool) -> None:
+    """Ask the server of a policy that was opened with `start=False` what it is; nothing for a local model.
+
+    The arguments are those of `ServerPolicy.start`; without a file the data folder's is used. Raises
+    ServerPolicyError.
+    """
+    from prover.policy.server import ServerPolicy
+
+    if isinstance(policy, ServerPolicy):
+        where_probes = probe_file or Path(os.environ.get("PROVER_DATA") or "data") / PROBE_FILE
+        policy.start(where_probes, choose_template=choose_template)
 
 
 def _server_config(where: str, template: str | None, api_key_env: str | None) -> "ServerConfig":
@@ -162,12 +182,8 @@ def _server_config(where: str, template: str | None, api_key_env: str | None) ->
     )
 
 
-def _open_encoder(
-    encoder: str | Path | None, template: str, api_key_env: str | None, options: dict[str, Any]
-) -> "StateEncoder | None":
+def _open_encoder(encoder: str, template: str, api_key_env: str | None, options: dict[str, Any]) -> "StateEncoder":
     """A local model, or a pooling server, whose states are written as the policy's are."""
-    if not encoder:
-        return None
     if not is_address(encoder):
         return load_policy(encoder, **options)
     from prover.policy.server import PoolingEncoder
@@ -175,7 +191,7 @@ def _open_encoder(
     pooling = options.get("pooling") or DEFAULT_POOLING
     if pooling == DEFAULT_POOLING:  # nobody chose it
         pooling = "mean"
-    return PoolingEncoder.open(_server_config(str(encoder), template, api_key_env), pooling)
+    return PoolingEncoder.open(_server_config(encoder, template, api_key_env), pooling)
 
 
 def __getattr__(name: str) -> Any:

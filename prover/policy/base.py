@@ -8,6 +8,13 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+ENCODER_ADVICE = (
+    "add --encoder FOLDER (the same model's folder, or a smaller one's) or --encoder http://HOST:PORT/v1#MODEL (a vLLM "
+    "pooling server)"
+)
+"""What to do about a server, which has no hidden vectors."""
+
+
 class PolicyError(RuntimeError):
     """A policy that fails at its work. The message says what it was asked, what came back and what to do."""
 
@@ -142,6 +149,34 @@ class StateEncoder(Protocol):
 
     def encode_only(self, states: Sequence[str]) -> "np.ndarray":
         """Pooled hidden vectors, (n, encoding_width) float32."""
+        ...
+
+
+@runtime_checkable
+class Repooling(Protocol):
+    """A source of hidden vectors that can pool them in another way."""
+
+    pooling: str
+
+    def with_pooling(self, pooling: str) -> Self:
+        """The same model with another pooling of `encode_only`. ValueError for one that it cannot give."""
+        ...
+
+
+@runtime_checkable
+class TakesEncoder(Protocol):
+    """A policy without hidden vectors of its own, which another model can lend."""
+
+    hidden_size: int
+    """0 while there is no such model."""
+    encoder_source: str
+    """Folder, hub id or address of the model that lends them; "" if there is none yet."""
+
+    def use_encoder(self, where: str, pooling: str | None = None) -> None:
+        """Open the model at `where`, and give its vectors from now on. pooling: None for the usual one.
+
+        Raises what `prover.policy.open_policy` raises for an encoder.
+        """
         ...
 
 

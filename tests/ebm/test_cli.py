@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import signal
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -196,7 +197,7 @@ def test_an_interrupted_warm_start_says_how_to_resume(tmp_path, files, prover_co
 
 
 def no_positives(path, records, write):
-    write(path, [record for record in records if record.label == "negative"])
+    write(path, [replace(record, label="negative", remaining_depth=-1) for record in records])
 
 
 def no_label(path, records, write):
@@ -211,11 +212,12 @@ def wrong_type(path, records, write):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (no_positives, "0 of 40 states are positive: prove at least one theorem first, e.g."),
+        (no_positives, "0 of 60 states are positive: prove at least one theorem first, e.g."),
         (no_label, "column 'label' is missing"),
         (wrong_type, "column 'remaining_depth'"),
         (lambda path, records, write: None, "there is no trajectory file"),
-        (lambda path, records, write: path.write_bytes(b"PAR1"), "not a Parquet file"),
+        (lambda path, records, write: path.write_bytes(b"PAR1"), "too few for a Parquet file"),
+        (lambda path, records, write: path.write_bytes(b"no table " * 100), "does not begin and end as a Parquet file"),
     ],
 )
 def test_bad_trajectories(tmp_path, prover_command, records, write, policy, spoil, message):

@@ -4,6 +4,7 @@ The server generates. Hidden vectors come from a local model or from a pooling e
 completions endpoint has none.
 """
 
+import copy
 import hashlib
 import json
 import logging
@@ -12,11 +13,19 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from prover.policy.base import PolicyCounters, PolicyInterrupted, StateEncoder, TacticCandidate, Tokenizing
+from prover.policy.base import (
+    ENCODER_ADVICE,
+    PolicyCounters,
+    PolicyInterrupted,
+    Repooling,
+    StateEncoder,
+    TacticCandidate,
+    Tokenizing,
+)
 from prover.policy.prompts import (
     STATE_COMMENT,
     PromptTemplate,
@@ -71,6 +80,7 @@ class ServerPolicy:
         config: ServerConfig,
         encoder: StateEncoder | None = None,
         *,
+        open_encoder: Callable[[str, str | None], StateEncoder] | None = None,
         sleep: Callable[[float], None] | None = None,
     ) -> None:
         self.config = config
@@ -78,7 +88,7 @@ class ServerPolicy:
         self.counters = PolicyCounters()
         self.answers = ServerCounters()
         self.facts = ServerFacts()
-        self._encoder = encoder
+        self._open_encoder = open_encoder
         self._patience = Patience(sleep)
         self._connection = Connection(config, self._patience)
         self._stop: Callable[[], bool] = lambda: False
@@ -88,10 +98,31 @@ class ServerPolicy:
         self._drops_first_token = False  # the server puts its own before the prompt
         self._decode: Callable[[Sequence[int]], str] | None = None
         self._identify("")
+        self.encoder_source: str = ""
+        self._lend(encoder)
+
+    def _lend(self, encoder: StateEncoder | None) -> None:
+        """Take hidden vectors from `encoder`."""
+        self._encoder = encoder
         self.hidden_size: int = encoder.hidden_size if encoder else 0
         self.pooling: str = encoder.pooling if encoder else "none"
         self.encoding_width: int = encoder.encoding_width if encoder else 0
         self.encoder_fingerprint: str = encoder.encoder_fingerprint if encoder else ""
+
+    def use_encoder(self, where: str, pooling: str | None = None) -> None:
+        """See `prover.policy.base.TakesEncoder`."""
+        if self._open_encoder is None:
+            raise ValueError(f"this policy was made without a way to open an encoder, so {where} cannot be one")
+        self._lend(self._open_encoder(where, pooling))
+        self.encoder_source = str(Path(where).resolve()) if Path(where).is_dir() else where
+
+    def with_pooling(self, pooling: str) -> Self:
+        """The same server and encoder with another pooling. ValueError if there is no encoder, or it has no other."""
+        if not isinstance(self._encoder, Repooling):
+            raise ValueError(f"{self.policy_id} has no encoder that could pool as {pooling}")
+        view = copy.copy(self)
+        view._lend(self._encoder.with_pooling(pooling))
+        return view
 
     def _identify(self, weights: str) -> None:
         settings = {name: value for name, value in asdict(self.config).items() if name in _IDENTITY}
@@ -114,9 +145,8 @@ class ServerPolicy:
         """The encoder's vectors. ServerPolicyError if there is none."""
         if self._encoder is None:
             raise ServerPolicyError(
-                "this policy was made without an encoder: a completions endpoint has no hidden vectors to give. Add "
-                "--encoder FOLDER (encoder=... in Python; the same model's folder or a smaller one's) or --encoder "
-                "http://HOST:PORT/v1#MODEL (a vLLM pooling server), or search without an energy model."
+                "this policy was made without an encoder: a completions endpoint has no hidden vectors to give; "
+                f"{ENCODER_ADVICE}, encoder=... in Python, or search without an energy model"
             )
         return self._encoder.encode_only(states)
 

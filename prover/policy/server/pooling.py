@@ -24,22 +24,23 @@ _START = "vllm serve MODEL --runner pooling --convert embed --pooler-config.task
 
 
 class PoolingEncoder:
-    """A `prover.policy.base.StateEncoder` over vLLM's `/pooling`. pooling: mean or last, of the last layer.
+    """A `prover.policy.base.StateEncoder` over vLLM's `/pooling`. pooling: mean, mean/1, last or last/1.
 
     The vectors of all tokens are asked for and pooled here, in float32, so that it does not matter how the server
     pools. Made by `open`, which asks the server.
     """
 
     def __init__(self, config: ServerConfig, pooling: str) -> None:
-        if pooling not in POOLINGS:
+        name, _, version = pooling.partition("/")
+        if name not in POOLINGS or version not in ("", "1"):
             raise ServerPolicyError(
                 f"a pooling server gives the last layer alone, so pooling {pooling!r} cannot be had from it; choose "
                 f"one of: {', '.join(POOLINGS)}"
             )
         self.config = config
         self.template = get_template(config.template)
-        self.pooling = f"{pooling}/1"
-        self._mean = pooling == "mean"
+        self.pooling = f"{name}/1"
+        self._mean = name == "mean"
         self._connection = Connection(config, Patience())
         self.hidden_size = self.encoding_width = 0
         self.encoder_fingerprint = self.policy_id = ""
@@ -73,6 +74,10 @@ class PoolingEncoder:
         encoder.encoder_fingerprint, encoder.policy_id = digest, f"{config.model}@pooling:{digest[:12]}"
         logger.info("%s: vectors of width %d, %.1e apart over batches", config.url, len(alone), difference)
         return encoder
+
+    def with_pooling(self, pooling: str) -> "PoolingEncoder":
+        """The same server with another pooling; asks it as `open` does. Raises ServerPolicyError."""
+        return self.open(self.config, pooling)
 
     def encode_only(self, states: Sequence[str]) -> np.ndarray:
         """Pooled hidden vectors of whole states, (n, encoding_width) float32. ServerPolicyError if there is none."""
