@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,20 +62,26 @@ def connected(config: RayConfig) -> Iterator[Any]:
 
 
 def _start_here(ray: Any, config: RayConfig, quiet: dict[str, Any]) -> None:
-    os.environ.setdefault("RAY_raylet_start_wait_time_s", str(int(config.start_timeout_s)))
-    try:
-        ray.init(
-            num_cpus=os.cpu_count(),
-            object_store_memory=int(config.object_store_gib * 2**30),
-            include_dashboard=False,
-            _node_ip_address=_OWN_ADDRESS,
-            **quiet,
-        )
-    except Exception as error:  # Ray raises bare `Exception` where a process of its does not come up
-        raise ScaleError(
-            f"Ray could not be started on this machine: {_one_line(str(error))}; look at its logs below /tmp/ray, "
-            "raise ray.start_timeout_s on a busy machine, or use engine local"
-        ) from error
+    """Start Ray on this machine. Ray waits 30 s for its own processes; on a busy machine that is tried again."""
+    give_up = time.monotonic() + config.start_timeout_s
+    while True:
+        try:
+            ray.init(
+                num_cpus=os.cpu_count(),
+                object_store_memory=int(config.object_store_gib * 2**30),
+                include_dashboard=False,
+                _node_ip_address=_OWN_ADDRESS,
+                **quiet,
+            )
+            return
+        except Exception as error:  # Ray raises bare `Exception` where a process of its does not come up
+            ray.shutdown()
+            if "timed out during startup" in str(error) and time.monotonic() < give_up:
+                continue
+            raise ScaleError(
+                f"Ray could not be started on this machine: {_one_line(str(error))}; look at its logs below /tmp/ray, "
+                "raise ray.start_timeout_s on a busy machine, or use engine local"
+            ) from error
 
 
 def _require_token() -> None:
