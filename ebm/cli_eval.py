@@ -20,7 +20,7 @@ from prover.search.modes import CALIBRATED, POLICY_MEAN
 
 if TYPE_CHECKING:
     from ebm.calibration import Calibration
-    from ebm.evaluation import Evaluation
+    from ebm.evaluation import Evaluation, ModeResult
     from prover.search import SearchProgress
 
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -75,11 +75,17 @@ def evaluate(
     no_memo: Annotated[
         bool, typer.Option("--no-memo", help="Share nothing between modes, so that their seconds compare.")
     ] = False,
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Compare once more at this many seconds per theorem, memo and cache off."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Search the same theorems in several orders with the same budget, and compare."""
-    from ebm.evaluation import EvaluationError, evaluate_modes
-    from prover.cli import UsageProblem, load_models, load_theorems, open_lean, open_memo
+    from ebm.champion import resolve_checkpoint
+    from ebm.evaluation import EvaluationError, evaluate_modes, evaluate_seconds
+    from ebm.inference import EBMScorer
+    from prover.cli import UsageProblem, data_folder, load_models, load_theorems, open_lean, open_memo
 
     try:
         counts = [int(part) for part in budgets.split(",")]
@@ -94,24 +100,43 @@ def evaluate(
         memo = None if no_memo else stack.enter_context(open_memo(None))
         folder = output or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="prover-eval-")))
         view = stack.enter_context(_ModesView())
+        names = [part.strip() for part in modes.split(",") if part.strip()]
+        config = SearchConfig.from_dict(given(n_candidates=candidates, seed=seed))
+        timed = None
         try:
             evaluation = evaluate_modes(
                 chosen,
                 environment,
                 policy,
-                SearchConfig.from_dict(given(n_candidates=candidates, seed=seed)),
+                config,
                 folder,
-                modes=[part.strip() for part in modes.split(",") if part.strip()],
+                modes=names,
                 budgets=counts,
                 scorer=scorer,
                 memo=memo,
                 on_progress=view.show,
             )
+            if seconds is not None:
+                timed = evaluate_seconds(
+                    chosen,
+                    environment,
+                    policy,
+                    config,
+                    folder / "seconds",
+                    seconds=seconds,
+                    modes=names,
+                    scorer=EBMScorer.load(resolve_checkpoint(ebm_path, data_folder()), policy),
+                    on_progress=view.show,
+                )
         except EvaluationError as error:
             raise UsageProblem(str(error)) from error
-    (_err if as_json else _out).print(*evaluation_tables(evaluation))
+    shown = [*evaluation_tables(evaluation), *([] if timed is None else ["\n", seconds_table(timed, seconds or 0.0)])]
+    (_err if as_json else _out).print(*shown)
     if as_json:
-        print(json.dumps(evaluation.to_dict(), allow_nan=False), flush=True)
+        figures = evaluation.to_dict()
+        if timed is not None:
+            figures["equal_seconds"] = {"seconds": seconds, **timed.to_dict()}
+        print(json.dumps(figures, allow_nan=False), flush=True)
 
 
 def calibrate(
@@ -224,11 +249,11 @@ def evaluation_tables(evaluation: "Evaluation") -> list[Any]:
     total = evaluation.modes[0].theorems
     solved = Table(title=f"Proved (certified) of {total} theorems, by budget in expansions")
     solved.add_column("mode")
-    for column in (*map(str, evaluation.budgets), "area", "seconds"):
+    for column in (*map(str, evaluation.budgets), "area", "Lean calls", "policy calls", "encoder calls", "seconds"):
         solved.add_column(column, justify="right")
     for mode in evaluation.modes:
         counts = [str(mode.solved[budget]) for budget in evaluation.budgets]
-        solved.add_row(mode.name, *counts, f"{mode.area:.4f}", f"{mode.seconds:.1f}")
+        solved.add_row(mode.name, *counts, f"{mode.area:.4f}", *_calls(mode), f"{mode.seconds:.1f}")
     parts: list[Any] = [solved]
     if evaluation.comparison is not None:
         paired, first, second = evaluation.comparison.paired, *evaluation.modes[:2]
@@ -254,6 +279,27 @@ def evaluation_tables(evaluation: "Evaluation") -> list[Any]:
             table.add_row(bucket, str(row["random"].n), *cells)
         parts.append(table)
     return [part for item in parts for part in (item, "\n")][:-1]
+
+
+def _calls(mode: "ModeResult") -> list[str]:
+    return [str(count) for count in (mode.calls.lean, mode.calls.policy, mode.calls.encoder)]
+
+
+def seconds_table(timed: "Evaluation", seconds: float) -> Table:
+    """Solve counts at equal seconds per theorem, with what each mode asked for in them."""
+    table = Table(title=f"Proved of {timed.modes[0].theorems} theorems at {seconds:g} s each, nothing shared")
+    table.add_column("mode")
+    for column in ("proved", "Lean calls", "policy calls", "encoder calls", "seconds"):
+        table.add_column(column, justify="right")
+    for mode in timed.modes:
+        table.add_row(mode.name, str(mode.solved[timed.budgets[-1]]), *_calls(mode), f"{mode.seconds:.1f}")
+    if timed.comparison is not None:
+        paired = timed.comparison.paired
+        table.caption = (
+            f"proved by {timed.modes[1].name} alone: {paired.only_second}, by {timed.modes[0].name} alone: "
+            f"{paired.only_first} (McNemar p = {paired.mcnemar_p:.2g})"
+        )
+    return table
 
 
 class _ModesView:

@@ -45,6 +45,29 @@ class EvaluationError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Calls:
+    """What a search asked for, whoever answered: what the memo knew is counted as if it had been computed."""
+
+    lean: int
+    """Tactics tried, statements opened and proofs certified."""
+    policy: int
+    """States that candidates were asked for."""
+    encoder: int
+    """States that were scored, so that they had to be encoded; 0 for orders that read no energy."""
+
+    @classmethod
+    def of(cls, summaries: pl.DataFrame) -> "Calls":
+        """From summary rows."""
+        total = {name: int(summaries[name].sum()) for name in ("tactics", "claims", "expansions")}
+        scored = summaries.filter(pl.col("ebm_id").is_not_null())
+        return cls(
+            lean=total["tactics"] + total["claims"] + len(summaries),
+            policy=total["expansions"],
+            encoder=int(scored["nodes"].sum()) - int(scored["claims"].sum()),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class ModeResult:
     """One search of the theorems: counts by budget, the area under the solve curve, time, why searches ended."""
 
@@ -59,6 +82,7 @@ class ModeResult:
     """Wall seconds of the search as it ran. What an earlier search had put into the memo cost it nothing."""
     ended: dict[str, int]
     claimed_not_certified: int
+    calls: Calls
 
     @property
     def theorems(self) -> int:
@@ -73,6 +97,7 @@ class ModeResult:
             "interval": {str(budget): list(interval) for budget, interval in self.intervals.items()},
             "area": self.area,
             "seconds": self.seconds,
+            "calls": asdict(self.calls),
             "ended": self.ended,
             "claimed_not_certified": self.claimed_not_certified,
         }
@@ -99,6 +124,7 @@ def mode_result(
         seconds=seconds,
         ended={str(key): int(count) for key, count in valid["ended"].value_counts().sort("ended").iter_rows()},
         claimed_not_certified=int(valid.select((pl.col("claimed") & ~pl.col("proved")).sum()).item()),
+        calls=Calls.of(valid),
     )
 
 
@@ -249,6 +275,42 @@ class Evaluation:
         return _without_nan(found)
 
 
+def evaluate_seconds(
+    theorems: Sequence[Theorem],
+    environment: ProofEnvironment,
+    policy: TacticGenerator,
+    config: SearchConfig,
+    folder: str | Path,
+    *,
+    seconds: float,
+    modes: Sequence[str],
+    scorer: ValueScorer | None = None,
+    mixing: MixingCalibration | None = None,
+    on_progress: Callable[[str, SearchProgress], None] | None = None,
+) -> Evaluation:
+    """Compare modes at equal seconds per theorem instead of equal expansions; nothing is shared between the searches.
+
+    seconds: a theorem's share of model and Lean time, as in `SearchConfig.time_limit_s`. scorer: without an embedding
+    cache, so that each state it scores is encoded. Raises as `evaluate_modes`.
+    """
+    return evaluate_modes(
+        theorems,
+        environment,
+        policy,
+        replace(config, time_limit_s=seconds),
+        folder,
+        modes=modes,
+        budgets=(_NO_BUDGET,),
+        scorer=scorer,
+        mixing=mixing,
+        on_progress=on_progress,
+    )
+
+
+_NO_BUDGET = 100_000
+"""Expansions that no theorem reaches within its seconds."""
+
+
 def _without_nan(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_nan(item) for key, item in value.items()}
@@ -316,6 +378,7 @@ def evaluate_modes(
 
 
 __all__ = [
+    "Calls",
     "Comparison",
     "Evaluation",
     "EvaluationError",

@@ -16,9 +16,9 @@ from ebm.calibration import (
     fit_scales,
     mean_log_prob,
 )
-from ebm.evaluation import EvaluationError, compare_runs, evaluate_modes, rank_states
+from ebm.evaluation import EvaluationError, compare_runs, evaluate_modes, evaluate_seconds, rank_states
 from prover.search import Guidance, MixingCalibration, SearchConfig, search_to_files
-from prover.trajectory import read_trajectories
+from prover.trajectory import read_summaries, read_trajectories
 
 # The policy prefers the bog: 30 states from which nothing follows. The short way is less likely at its first step.
 TABLE = {("root", "dive"): "bog0", ("root", "climb"): "hill1", ("hill1", "climb"): "hill2", ("hill2", "climb"): ""}
@@ -205,6 +205,36 @@ def test_the_combined_priority_is_the_formula_of_the_search(rows) -> None:
     row = rows.row(5, named=True)
     expected = row["llm_log_prob"] / row["depth_from_root"] / 0.4 - 0.5 * (energies[5] - 0.2) / 0.7
     assert combined_priority(rows, energies, mixing)[5] == pytest.approx(expected)
+
+
+def test_calls_are_counted_per_mode(rows, tmp_path: Path) -> None:
+    """What was asked for, whoever answered: a second evaluation out of the memo counts the same."""
+    world, policy = ScriptedWorld(TABLE), ScriptedPolicy(CANDIDATES)
+    settings = {"budgets": (2, 4, 8), "scorer": HashScorer(knowing), "mixing": MixingCalibration(0.0, 1.0, 1.0, 2.0)}
+    evaluation = evaluate_modes(theorems(3, "e"), world, policy, CONFIG, tmp_path / "eval", **settings)
+    policy_mean, calibrated = evaluation.modes
+    for mode in evaluation.modes:
+        summaries = read_summaries(tmp_path / "eval" / f"{mode.name}.parquet")
+        assert mode.calls.policy == summaries["expansions"].sum()
+        assert mode.calls.lean == summaries["tactics"].sum() + summaries["claims"].sum() + 3
+        nodes = read_trajectories(tmp_path / "eval" / f"{mode.name}.parquet")
+        assert mode.calls.encoder == nodes["ebm_score"].is_not_null().sum()
+        assert evaluation.to_dict()["modes"][mode.name]["calls"]["policy"] == mode.calls.policy
+    assert policy_mean.calls.encoder == 0
+    assert calibrated.calls.encoder > 0
+    assert calibrated.calls.lean < policy_mean.calls.lean, "three expansions each instead of eight"
+
+
+def test_equal_seconds_have_no_budget_of_expansions(rows, tmp_path: Path) -> None:
+    evaluation = evaluate_seconds(
+        *(theorems(3, "e"), ScriptedWorld(TABLE), ScriptedPolicy(CANDIDATES), CONFIG, tmp_path / "eval"),
+        seconds=500.0,
+        modes=("policy-mean", "calibrated"),
+        scorer=HashScorer(knowing),
+        mixing=MixingCalibration(0.0, 1.0, 1.0, 2.0),
+    )
+    assert [list(mode.solved.values()) for mode in evaluation.modes] == [[3], [3]]
+    assert read_summaries(tmp_path / "eval" / "policy-mean.parquet")["expansions"].min() > CONFIG.max_expansions
 
 
 @pytest.mark.parametrize("order", ["policy-mean", *OTHERS])
