@@ -26,7 +26,8 @@ _SOFT = words(
     """
     open set_option import export attribute notation notation3 infix infixl infixr prefix postfix macro macro_rules
     syntax elab elab_rules include omit initialize builtin_initialize register_option declare_syntax_cat add_decl_doc
-    suppress_compilation run_cmd run_elab run_meta deriving irreducible_def
+    suppress_compilation run_cmd run_elab run_meta deriving irreducible_def unif_hint binder_predicate seal unseal
+    simproc dsimproc simproc_decl
     """
 )
 _MODIFIERS = frozenset(
@@ -95,7 +96,8 @@ def _starts(text: str) -> Iterator[tuple[str, int, int]]:
             begins = first_on_line or pending is not None or before == "in" or (proving and depth == 0)
             keyword = word if begins and not is_name and _NAME_AFTER.match(text, match.end()) else ""
         elif word in _SOFT or match["hash"] is not None:
-            keyword = (word or "#") if may_start else ""
+            # Behind `local`, `scoped[X]` or an attribute it is not in the first column itself.
+            keyword = (word or "#") if may_start or (pending is not None and depth == 0) else ""
         elif (word in _MODIFIERS or match["attribute"] is not None) and may_start and pending is None:
             pending = position
         if match["attribute"] is not None:

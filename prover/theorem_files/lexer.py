@@ -71,6 +71,8 @@ def without_comments(text: str, *, keep_lines: bool = False) -> str:
     search = _COMMENT_OR_TOKEN.search if '"' in text or "«" in text else _COMMENT.search
     while (match := search(text, position)) is not None:
         position = match.end()
+        if match["line"] is not None or match["block"] is not None:
+            _check_separate(text, match.start())
         if match["line"] is not None:
             pieces.append(text[kept : match.start()])
             kept = position
@@ -80,6 +82,17 @@ def without_comments(text: str, *, keep_lines: bool = False) -> str:
             pieces += [text[kept : match.start()], " ", "\n" * lines]
             kept = position = end
     return "".join(pieces) + text[kept:]
+
+
+def _check_separate(text: str, start: int) -> None:
+    """Raise TheoremTextError for a comment that touches a symbol which Lean may read on: `<--1`, `{x : Int //-1 < x}`."""
+    before = text[start - 1 : start]
+    if before and before in _READS_ON:
+        shown = text[start - 1 : start + 2]
+        raise TheoremTextError(f"has {show(shown)} in it, which Lean may not take for a comment: put a blank into it")
+
+
+_READS_ON = frozenset("<>/|=+*-^~!?@#$%&.←→↔\\")
 
 
 def _comment_end(text: str, start: int) -> int:

@@ -17,7 +17,7 @@ from prover.environments.isolation.nesting import too_deep
 from prover.theorem_files.lexer import without_comments
 from prover.theorem_files.names import TheoremTextError, is_name, words
 
-REFUSAL_VERSION = "refusal/8"
+REFUSAL_VERSION = "refusal/9"
 MAX_LENGTH = 20_000
 MAX_NESTING = 200
 
@@ -108,7 +108,8 @@ _TAKES_TERMS = re.compile(
     r"|let|show|change|specialize|generalize|subst|clear|revert|rename_i|unfold|symm|injection|exists|use|constructor"
     r"|exact_mod_cast|nlinarith|linarith|omega|assumption|at)(?![\w.'])"
 )
-_PLAIN_STRING = re.compile(r'(?<![\w\'!#])"[A-Za-z0-9 _.,:;?=<>+*/]*"(?![\w\'"])')
+# Not behind a backslash: if a string were open already, that would not end it.
+_PLAIN_STRING = re.compile(r'(?<![\w\'!#\\])"[A-Za-z0-9 _.,:;?=<>+*/]*"(?![\w\'"])')
 _QUOTED_PART = re.compile(r"«[A-Za-z0-9_ .,:<>=+*/!?']*»")
 _ATTRIBUTE = re.compile(r"@\s*\[")
 _LET_REC = re.compile(rf"(?<![{_REST}.])let\s+rec(?![{_REST}])")
@@ -268,6 +269,17 @@ def refuse_tactic(tactic: str, statement: str = "") -> str | None:
     return _refusal(tactic, "tactic", variables(statement)) or too_deep(tactic)
 
 
+def _holds_open_block(statement: str) -> str | None:
+    """Why a `by` or `do` outside brackets is refused: it would go on into the proof, and take the `:=` for its own."""
+    depth = 0
+    for token in _STATEMENT_TOKEN.findall(statement):
+        if token in _OPENERS or token in _PAIRS:
+            depth += 1 if token in _OPENERS else -1
+        elif depth == 0 and token in ("by", "do"):
+            return f"the statement holds `{token}` outside brackets: write `({token} ...)`"
+    return None
+
+
 def _misassigned(statement: str) -> str | None:
     """Why the `:=` outside brackets do not go with its `let` and `have`, one each; None when they do."""
     depth = waiting = 0
@@ -303,7 +315,7 @@ def refuse_statement(statement: str) -> str | None:
         return refused
     if "--" in statement.rpartition("\n")[2]:
         return "the statement ends in a comment"
-    return _misassigned(statement) or _misassigned(re.sub(r"--[^\n]*", "", statement))
+    return _holds_open_block(statement) or _misassigned(statement) or _misassigned(re.sub(r"--[^\n]*", "", statement))
 
 
 def refuse_name(name: str) -> str | None:
@@ -315,14 +327,50 @@ def refuse_name(name: str) -> str | None:
 
 # A header may open, declare variables and namespaces, set attributes and options; it declares and runs nothing.
 _IN_HEADERS = ["set_option", "import", "prelude", "module", "namespace", "section", "end", "variable", "universe"]
-_IN_HEADERS += ["attribute", "noncomputable", "public", "meta", "local", "scoped", "include", "omit", "export"]
+_IN_HEADERS += ["attribute", "noncomputable", "public", "meta", "local", "scoped", "omit", "export"]
 _IN_HEADERS += ["suppress_compilation"]
 _NOT_IN_HEADERS = ["skipKernelTC", "implemented_by", "ofReduceBool", "ofReduceNat", "trustCompiler", "warn.sorry"]
 _ENDS_IN_IN = re.compile(rf"(?<![{_REST}.])in\s*$")
-_IN_ATTRIBUTES = ["csimp", "extern", "init", "builtin_init", "macro", "tactic", "simproc", "export", "eval"]
+# Attributes that hand lemmas and instances to tactics and to type classes. All others are refused: they change what
+# programs do, how syntax is read or shown, or how far definitions unfold.
+_FINE_ATTRIBUTES = words(
+    """
+    simp ext instance norm_num norm_cast push_cast push_neg push aesop grind gcongr positivity fun_prop continuity
+    measurability mono bound symm refl rfl trans congr simps field_simps fin_omega mfld_simps ring_nf zify_simps
+    qify_simps pull elab_as_elim congr_simps nontriviality parity_simps monad_norm algebraMap
+    """
+)
+_RENAMES = re.compile(rf"(?<![{_REST}.])renaming(?![{_REST}.])")
+_INCLUDES = re.compile(rf"(?<![{_REST}.])include(?![{_REST}.])")
 _HEADER_WORDS = (_WORDS | _TACTICS | {"sorry", "unsafe", "implemented_by"}).difference(_IN_HEADERS)
 _ATTRIBUTES = re.compile(r"(?<![\w.'])attribute\s*\[([^\[\]]*)\]")
 _INSTANCE = re.compile(r"(?:\A|(?<=,))\s*(?:(?:local|scoped)\s+|-)?instance(?:\s+\d+)?\s*(?=,|\Z)")
+
+
+def _bad_attribute(attributes: str) -> str | None:
+    """The first attribute of a list (`local simp, -instance, instance 100`) that a header may not give."""
+    for attribute in attributes.split(","):
+        found = [word for word in attribute.replace("-", " ").split() if word not in ("local", "scoped")]
+        if found and found[0] not in _FINE_ATTRIBUTES:
+            return found[0]
+    return None
+
+
+def _open_ended(header: str) -> str | None:
+    """What of a header could reach beyond it, or hide where it ends: strings, quoted names, brackets; None if nothing.
+
+    A string that is open at the header's end would swallow the theorem, and leave a text of the tactics in its place.
+    """
+    bare = _PLAIN_STRING.sub(" ", header)
+    if '"' in bare:
+        return "holds a string that is not plain words on one line"
+    if _BRACKET_CHARACTER.search(bare):
+        return "holds a character literal that is a bracket, a quote or an escape"
+    bare = re.sub(r"«[^«»\n]*»", " x ", bare)
+    if "«" in bare or "»" in bare:
+        return "holds a name in «» that does not end on its line"
+    unclosed = _unclosed(bare)
+    return f"holds {unclosed}" if unclosed else None
 
 
 def refuse_header(header: str) -> str | None:
@@ -344,10 +392,20 @@ def refuse_header(header: str) -> str | None:
     fragment = next((fragment for fragment in _NOT_IN_HEADERS if fragment in header), None)
     if fragment:
         return f"the header holds `{fragment}`, with which a proof would mean nothing"
+    unclosed = _open_ended(header)
+    if unclosed:
+        return f"the header {unclosed}"
+    if _RENAMES.search(header):
+        return "the header holds `renaming`, which gives a name of the statement another meaning: write names in full"
+    if _INCLUDES.search(header):
+        return (
+            "the header holds `include`, which makes hypotheses of variables part of a statement that does not show "
+            "them: write them into the statement"
+        )
     for attributes in _ATTRIBUTES.findall(header):
-        bad = next((name for name in _names(attributes) if name in _IN_ATTRIBUTES), None)
+        bad = _bad_attribute(attributes)
         if bad:
-            return f"the header gives the attribute `{bad}`, which changes what programs or proofs do"
+            return f"the header gives the attribute `{bad}`, which may change what a statement or a program says"
     bare = _ATTRIBUTES.sub(lambda found: f"attribute [{_INSTANCE.sub(' ', found[1])}]", header)
     names = _tokens(bare)
     words = _HEADER_WORDS if "by" in names else _HEADER_WORDS - _TACTICS

@@ -8,7 +8,9 @@ import pytest
 from prover.environments import ProofClaim, open_environment
 from prover.environments.isolation.refusal import refuse_header, refuse_statement, refuse_tactic
 from prover.environments.script.environment import LeanScript
-from prover.theorems import TheoremFileError, TheoremSet
+from prover.theorem_files.names import TheoremTextError
+from prover.theorem_files.text import read_statement
+from prover.theorems import Theorem, TheoremFileError, TheoremSet
 
 F = "(p q : Prop) (h : p) : q"
 ROWS = [
@@ -61,6 +63,13 @@ ROWS = [
         "formal_statement": "```lean\ntheorem m : False := by sorry\n```\n```lean\ntheorem x : True := trivial\n```",
     },
     {"name": "m", "source": "theorem m (h : False) : False := h\nexample : True := trivial"},
+    {"name": "m", "header": "variable (h : False)\ninclude h", "statement": ": 1 = 2"},
+    {"name": "m", "formal_statement": "variable (h : False) in\ninclude h in\ntheorem m : 1 = 2 := by sorry"},
+    {"name": "m", "header": "open Nat renaming le → Ne", "statement": ": Ne 1 1"},
+    {"name": "m", "header": "set_option debug.proofAsSorry true", "statement": ": False"},
+    {"name": "m", "header": "set_option debug.byAsSorry true", "statement": ": False"},
+    {"name": "m", "header": "attribute [local reducible] Not", "statement": ": ¬ True"},
+    {"name": "m", "formal_statement": "theorem m : by obtain ⟨x⟩ := foo; exact False := by sorry"},
 ]
 
 FAKES = ("exact h", "trivial", "exact True.intro", "simp_all", "exact helper p h", "exact bad", "exact hh")
@@ -84,6 +93,47 @@ def test_a_false_row_is_refused_or_never_certified(tmp_path: Path, lean: LeanScr
         assert refuse_header(theorem.header) is not None
     certificates = lean.certify([ProofClaim(theorem, (tactic,)) for tactic in FAKES])
     assert [certificate.claim.tactics for certificate in certificates if certificate.certified] == []
+
+
+_STRING = 'set_option trace.profiler.output "'
+
+
+@pytest.mark.parametrize("statement", [": False", ": 1 = 2"])
+def test_a_string_left_open_in_a_header_does_not_swallow_the_theorem(lean: LeanScript, statement: str) -> None:
+    """The header's string would end in the first tactic, whose text then is the theorem that Lean reads."""
+    script = (f'exact "theorem m : True := True.intro {_STRING[:-1]}"', 'exact \\"x"')
+    (certificate,) = lean.certify([ProofClaim(Theorem("m", statement, _STRING), script)])
+    assert not certificate.certified
+    # Each half of the trick is refused by itself.
+    assert refuse_header(_STRING) is not None
+    assert refuse_tactic(script[1]) is not None
+    assert refuse_header(f'{_STRING}out.txt"') is None
+    assert refuse_tactic('exact "x"') is None
+
+
+def test_a_lean_file_keeps_what_changes_the_meaning_of_later_statements(tmp_path: Path) -> None:
+    """Behind a theorem, too, and behind `local`, `scoped[X]` or an attribute on the same line."""
+    for command in (
+        'local notation "F" => True',
+        'scoped[Nat] notation "F" => True',
+        '@[inherit_doc] infix:50 "+++" => f',
+        "local macro_rules | `(False) => `(True)",
+        "unif_hint f where",
+        "local instance : Add Nat := f",
+        "binder_predicate x y",
+    ):
+        text = f"theorem a : True := trivial\n{command}\ntheorem b : False := by sorry\n"
+        (tmp_path / "a.lean").write_text(text, "utf-8")
+        header = TheoremSet.load(tmp_path / "a.lean")["b"].header
+        assert command in header
+        assert refuse_header(header) is not None
+
+
+@pytest.mark.parametrize("text", ["{x : Nat //-1 < x}", "do let y <--1", "a |-- b"])
+def test_what_lean_may_not_take_for_a_comment_is_not_dropped(text: str) -> None:
+    with pytest.raises(TheoremTextError, match="put a blank"):
+        read_statement(f"theorem m (h : {text}) : False := by sorry -/")
+    assert read_statement("theorem m (h : p) -- {x\n : q := by sorry").statement == "(h : p)\n : q"
 
 
 STOP = "(stop : Prop) (h : stop) : stop"
@@ -128,6 +178,8 @@ def test_a_word_is_judged_by_where_it_stands(friendly: str, hostile: str) -> Non
         ("(P : Nat → Nat) : (P 1).eval 0 = 0", ": True #print x"),
         ("(run_cmd : Prop) : run_cmd", ": True run_cmd x"),
         ("(constant : Prop) : constant", "(theorem : Prop) : theorem"),
+        (": (by exact True)", ": by exact True"),
+        ("(h : Id.run (do p)) : p", ": Id.run do p"),
     ],
 )
 def test_a_statement_may_bind_words_that_are_no_keywords(friendly: str, hostile: str) -> None:
@@ -145,6 +197,14 @@ def test_a_statement_may_bind_words_that_are_no_keywords(friendly: str, hostile:
         ("open Nat -- a theorem", "open Nat\ntheorem x : True := trivial"),
         ("/- structure -/ open Nat", "/- -/ structure X where"),
         ("open Nat -- #eval", "open Nat\n#eval 1"),
+        ("attribute [local instance 100, -simp] foo", "attribute [local reducible] foo"),
+        ("attribute [local ext] foo", "attribute [local app_unexpander Nat.add] foo"),
+        ("open Nat (succ)", "open Nat renaming le → False"),
+        ("open Nat hiding add", "open Nat (succ) renaming le → lt"),
+        ("variable {n : Nat} (hn : 0 < n)", "variable {n : Nat} (hn : n < 0)\ninclude hn"),
+        ("namespace «Erdős 12»", "namespace «Erdős\n»"),
+        ("variable (c : Char)", "variable (h : f 0x1F'(')"),
+        ("variable (n : Nat)", "variable (n : Nat"),
         ("open Nat -- it's", 'notation "x" => y -- "'),
     ],
 )
