@@ -85,7 +85,7 @@ def without_comments(text: str, *, keep_lines: bool = False) -> str:
 
 
 def _check_separate(text: str, start: int) -> None:
-    """Raise TheoremTextError for a comment that touches a symbol which Lean may read on: `<--1`, `{x : Int //-1 < x}`."""
+    """Raise TheoremTextError for a comment that touches a symbol which Lean may read on: `<--1`, `{x : Int //-1}`."""
     before = text[start - 1 : start]
     if before and before in _READS_ON:
         shown = text[start - 1 : start + 2]
