@@ -20,8 +20,10 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ebm.files import file_digest, write_atomic, write_json_atomic
+from ebm.model.encoder import EncoderBackend
 from ebm.model.energy_head import EnergyHead, EnergyHeadConfig
 from prover.json_digest import parse_json
+from prover.policy.complete import as_policy
 from prover.search.guidance import MixingCalibration
 from prover.search.modes import CALIBRATED_ORDERS, MIX
 
@@ -55,14 +57,13 @@ class EncoderDescription:
     @classmethod
     def of(cls, encoder: Any) -> "EncoderDescription":
         """Describe a policy, or an `EncoderBackend` over one."""
-        policy = getattr(encoder, "generator", encoder)
-        width = getattr(policy, "encoding_width", None)
+        policy = encoder.policy if isinstance(encoder, EncoderBackend) else as_policy(encoder)
         return cls(
-            fingerprint=getattr(policy, "encoder_fingerprint", None),
-            width=int(width if width is not None else policy.hidden_size),
-            pooling=getattr(policy, "pooling", None),
-            policy_id=getattr(policy, "policy_id", None),
-            source=getattr(policy, "encoder_source", None) or None,
+            fingerprint=policy.encoder_fingerprint,
+            width=policy.encoding_width,
+            pooling=policy.pooling,
+            policy_id=policy.policy_id,
+            source=policy.encoder_source,
         )
 
     def to_dict(self) -> dict[str, Any]:

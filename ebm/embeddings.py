@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 
 from ebm.files import write_atomic, write_json_atomic
 from prover.json_digest import json_text, parse_json
+from prover.policy.base import TacticGenerator
 
 FORMAT = "embedding-cache/1"
 _RESIDENT_BYTES = 256 * 2**20
@@ -35,6 +36,15 @@ _UNREADABLE = (OSError, ValueError, SyntaxError, TokenError, MemoryError, Recurs
 
 class EmbeddingError(ValueError):
     """Vectors that must not be stored, or a cache that was made by another encoder."""
+
+
+@runtime_checkable
+class BatchEncoder(Protocol):
+    """What encodes texts in batches; `ebm.model.EncoderBackend` does, and checks the shape of the answer."""
+
+    def encode_batch(self, states: Sequence[str]) -> np.ndarray:
+        """n texts -> (n, width) float32, in order."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,7 +344,7 @@ class EmbeddingCache:
 
     def encode_missing(
         self,
-        encoder: Any,
+        encoder: BatchEncoder | TacticGenerator,
         texts: Mapping[str, str],
         batch_size: int = 16,
         on_progress: Callable[[int, int], None] | None = None,
@@ -347,7 +357,7 @@ class EmbeddingCache:
         Raises:
             EmbeddingError: the encoder answered with vectors that must not be stored. Earlier batches are kept.
         """
-        encode = encoder.encode_batch if hasattr(encoder, "encode_batch") else encoder.encode_only
+        encode = encoder.encode_batch if isinstance(encoder, BatchEncoder) else encoder.encode_only
         absent = sorted(self.missing(texts), key=lambda key: len(texts[key]))
         try:
             for start in range(0, len(absent), batch_size):

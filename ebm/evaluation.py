@@ -30,6 +30,7 @@ from prover.search import (
     SearchMemo,
     SearchProgress,
     ValueScorer,
+    own_calibration,
     search_to_files,
 )
 from prover.search.modes import CALIBRATED, POLICY_MEAN
@@ -344,7 +345,7 @@ def evaluate_modes(
         raise EvaluationError(f"budgets are {list(budgets)}; give increasing counts of expansions, e.g. 4,8,16")
     if len(set(modes)) != len(modes):
         raise EvaluationError(f"modes are {', '.join(modes)}; give each once: a search compared with itself is tied")
-    mixing = mixing or getattr(scorer, "calibration", None)
+    mixing = mixing or own_calibration(scorer)
     for mode in modes:  # a mode that cannot be had is said before the first search
         Guidance.resolve(
             replace(config, mode=mode),

@@ -227,6 +227,6 @@ def load_scorer(path: str | Path, policy: Any, data_dir: str | Path = "data") ->
             Path(data_dir) / "embeddings",
             backend.fingerprint,
             backend.hidden_dim,
-            pooling=getattr(policy, "pooling", None) or "",
+            pooling=backend.policy.pooling or "",
         )
     return EBMScorer.load(folder, policy, cache)

@@ -167,7 +167,9 @@ def search(
             )
         else:
             environment = stack.enter_context(open_lean(kind, lean_project, lean_workers))
-            if explain and hasattr(environment, "explain"):
+            from prover.environments.base import Explaining
+
+            if explain and isinstance(environment, Explaining):
                 environment.explain = True
             if whitelist is not None:
                 environment = open_whitelist(environment, whitelist)

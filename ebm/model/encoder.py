@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from prover.policy.base import TacticGenerator
+from prover.policy.complete import as_policy
 
 
 class EncoderBackend:
@@ -12,17 +13,18 @@ class EncoderBackend:
 
     def __init__(self, generator: TacticGenerator) -> None:
         self.generator = generator
+        self.policy = as_policy(generator)
+        """The same, with a default for what it does not say of itself."""
 
     @property
     def hidden_dim(self) -> int:
         """Width of an embedding: the policy's `encoding_width` where its pooling has several parts."""
-        width = getattr(self.generator, "encoding_width", None)
-        return int(width if width is not None else self.generator.hidden_size)
+        return self.policy.encoding_width
 
     @property
     def fingerprint(self) -> str | None:
         """The policy's `encoder_fingerprint`, or None where it has none and its vectors cannot be addressed."""
-        return getattr(self.generator, "encoder_fingerprint", None)
+        return self.policy.encoder_fingerprint
 
     def encode(self, state: str) -> np.ndarray:
         """One state text -> (hidden_dim,) float32."""

@@ -139,3 +139,16 @@ class ProofEnvironment(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *exc_info: object) -> None: ...
+
+
+@runtime_checkable
+class Explaining(Protocol):
+    """An environment that can ask Lean once more for its own words on a rejected tactic."""
+
+    explain: bool
+    """Whether it does. Lean's words are then in `Rejected.message`; the outcomes are the same."""
+
+
+def explains(environment: ProofEnvironment) -> bool:
+    """Whether rejections come with Lean's own words."""
+    return isinstance(environment, Explaining) and environment.explain

@@ -21,6 +21,7 @@ from prover.environments.base import (
     ProofState,
     Rejected,
     StepRequest,
+    explains,
 )
 from prover.theorems import Theorem
 
@@ -90,7 +91,7 @@ class WhitelistedEnvironment:
         self._reasons: dict[str, str] = {} if entry is None else entry["statements"]
         self.name = environment.name
         self.fingerprint = environment.fingerprint
-        self.explain = getattr(environment, "explain", False)
+        self.explain = explains(environment)
 
     @property
     def known(self) -> int:

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prover.policy.base import FingerprintedPolicy, TacticCandidate
+from prover.policy.complete import as_policy
 from prover.policy.prompts import prompt_key
 from prover.scale.messages import Found, PolicyFacts, SearchJob, Taken, WorkerFacts
 from prover.scale.specs import EnvironmentSpec, PolicySpec, ScorerSpec
 from prover.search.best_first import TheoremResult
 from prover.search.engine import SearchProgress, search
-from prover.search.guidance import MixingCalibration, ValueScorer
+from prover.search.guidance import MixingCalibration, ValueScorer, as_scorer
 from prover.search.memo import MemoCounts, SearchMemo
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _LEAN_METHODS = ("start", "step", "certify", "proof_file")
 
 def describe_policy(policy: FingerprintedPolicy) -> PolicyFacts:
     """The facts that another process needs to stand in for the policy."""
-    template = getattr(policy, "template", None)
+    template = as_policy(policy).template
     return PolicyFacts(
         policy_id=policy.policy_id,
         fingerprint=policy.fingerprint,
@@ -109,8 +110,8 @@ class SearchWorker:
 
     def scorer_facts(self, scorer: ScorerSpec) -> tuple[MixingCalibration | None, str | None]:
         """(calibration, ebm_id) of an energy model, loaded here."""
-        loaded = self._scorer(scorer)
-        return getattr(loaded, "calibration", None), getattr(loaded, "ebm_id", None)
+        loaded = as_scorer(self._scorer(scorer))
+        return loaded.calibration, loaded.ebm_id
 
     def memo_counts(self) -> MemoCounts:
         """What this worker has asked of the memo."""

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from prover.environments.base import Outcome, ProofEnvironment, ProofState, StepRequest
 from prover.policy.base import Interruptible, PolicyInterrupted, TacticGenerator
+from prover.policy.complete import as_policy
 from prover.search.acceptance import FirstTactics
 from prover.search.best_first import (
     Ask,
@@ -29,7 +30,7 @@ from prover.search.best_first import (
     TheoremSearch,
 )
 from prover.search.config import SearchConfig
-from prover.search.guidance import Guidance, MixingCalibration, ValueScorer
+from prover.search.guidance import Guidance, MixingCalibration, ValueScorer, own_calibration
 from prover.search.known import Knowledge, Known
 from prover.search.memo import SearchMemo
 from prover.theorems import Theorem
@@ -122,7 +123,7 @@ def search(
     Raises `SearchConfigError` for a mode that cannot be had, and whatever the policy or the environment raise.
     """
     if calibration is None:
-        calibration = getattr(scorer, "calibration", None)
+        calibration = own_calibration(scorer)
     guidance = Guidance.resolve(config, has_scorer=scorer is not None, calibration=calibration)
     if guidance.note:
         logger.info("%s", guidance.note)
@@ -178,7 +179,7 @@ class _Engine:
         self._config = config
         self._guidance = guidance
         self._scorer = scorer
-        self._first_tactics = FirstTactics(getattr(policy, "policy_id", None) or type(policy).__name__)
+        self._first_tactics = FirstTactics(as_policy(policy).policy_id)
         self._stop = stop
         self._on_progress = on_progress
 

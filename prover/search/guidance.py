@@ -93,6 +93,38 @@ class MixingCalibration:
         return None
 
 
+class CompleteScorer:
+    """A scorer with a default for each member that it lacks. Made by `as_scorer`; calls go to the scorer behind it."""
+
+    calibration: MixingCalibration | None
+    """The energy's scale and weight; default None: the scorer has none of its own."""
+    ebm_id: str | None
+    """Which energy model scores, for rows and reports; default None: not known."""
+
+    def __init__(self, scorer: ValueScorer) -> None:
+        self.scorer = scorer
+        self.calibration = getattr(scorer, "calibration", None)
+        self.ebm_id = getattr(scorer, "ebm_id", None)
+
+    def score_state(self, state: str) -> float:
+        """See `ValueScorer.score_state`."""
+        return self.scorer.score_state(state)
+
+    def score_states(self, states: Sequence[str]) -> np.ndarray:
+        """See `ValueScorer.score_states`."""
+        return self.scorer.score_states(states)
+
+
+def as_scorer(scorer: ValueScorer) -> CompleteScorer:
+    """The scorer with all optional members; what is complete already comes back as it is."""
+    return scorer if isinstance(scorer, CompleteScorer) else CompleteScorer(scorer)
+
+
+def own_calibration(scorer: ValueScorer | None) -> MixingCalibration | None:
+    """The calibration that a scorer brings with it, if there is a scorer and it has one."""
+    return None if scorer is None else as_scorer(scorer).calibration
+
+
 @dataclass(frozen=True, slots=True)
 class Guidance:
     """The priority of a node in each queue of the frontier.

@@ -1,10 +1,20 @@
 """What is known before it is asked: answers tried ahead of their turn, and answers from the memo."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from prover.environments.base import Complete, Crashed, Outcome, Progress, ProofEnvironment, ProofState, TimedOut
+from prover.environments.base import (
+    Complete,
+    Crashed,
+    Outcome,
+    Progress,
+    ProofEnvironment,
+    ProofState,
+    TimedOut,
+    explains,
+)
 from prover.policy.base import TacticCandidate, TacticGenerator
+from prover.policy.complete import as_policy
 from prover.policy.context import StateText
 from prover.search.memo import SearchMemo
 from prover.theorems import Theorem
@@ -54,12 +64,10 @@ class Knowledge:
         self, environment: ProofEnvironment, policy: TacticGenerator, memo: SearchMemo | None, n_candidates: int
     ) -> None:
         # Words of rejection are no part of an environment's fingerprint, and must not be mixed up either.
-        self._environment = environment.fingerprint + (" explained" if getattr(environment, "explain", False) else "")
-        self._policy = policy
+        self._environment = environment.fingerprint + (" explained" if explains(environment) else "")
+        self._policy = as_policy(policy)
         self._memo = memo
         self._k = n_candidates
-        self._fingerprint: str | None = getattr(policy, "fingerprint", None)
-        self._prompt_key: Callable[[str], str] = getattr(policy, "prompt_key", _identity)
         # Besides saving calls, this keeps ties: a model's last digits vary with the batch, and the same prompt met
         # twice must not get two log-probs.
         self._recent: dict[str, list[TacticCandidate]] = {}
@@ -77,20 +85,20 @@ class Knowledge:
                 continue
             theorem = state.theorem
             text = StateText(state.text, name=theorem.name, header=theorem.header, history=state.tactics)
-            key = self._prompt_key(text)
+            key = self._policy.prompt_key(text)
             keys.append(key)
             texts.setdefault(key, text)
         by_key = {key: self._recent[key] for key in texts if key in self._recent}
         unknown = [key for key in texts if key not in by_key]
-        if self._memo is not None and self._fingerprint is not None and unknown:
-            by_key |= self._memo.candidates(self._fingerprint, unknown, self._k)
+        if self._memo is not None and self._policy.fingerprint is not None and unknown:
+            by_key |= self._memo.candidates(self._policy.fingerprint, unknown, self._k)
         new = [key for key in unknown if key not in by_key]
         fresh: dict[str, list[TacticCandidate]] = {}
         if new:
             fresh = dict(zip(new, self._policy.generate([texts[key] for key in new], self._k), strict=True))
             by_key |= fresh
-            if self._memo is not None and self._fingerprint is not None:
-                self._memo.store_candidates(self._fingerprint, self._k, fresh)
+            if self._memo is not None and self._policy.fingerprint is not None:
+                self._memo.store_candidates(self._policy.fingerprint, self._k, fresh)
         self._recent |= by_key
         while len(self._recent) > _RECENT_PROMPTS:
             del self._recent[next(iter(self._recent))]
@@ -124,7 +132,3 @@ class Knowledge:
         """Remember root states, if there is a memo."""
         if self._memo is not None:
             self._memo.store_roots(self._environment, roots)
-
-
-def _identity(text: str) -> str:
-    return text

@@ -7,6 +7,7 @@ from typing import Self
 
 from prover.environments.base import ProofEnvironment
 from prover.policy.base import TacticGenerator
+from prover.policy.complete import as_policy
 from prover.search.best_first import TheoremResult
 from prover.search.config import SearchConfig
 from prover.search.guidance import Guidance
@@ -39,19 +40,19 @@ class SearchIdentity:
         iteration: int,
     ) -> Self:
         """search_id: 16 hex digits. The same search run again has the same one, and `resume` relies on it."""
-        policy_id = getattr(policy, "policy_id", None) or type(policy).__name__
+        known = as_policy(policy)
         parts = {
             "version": _ID_VERSION,
             "settings": config.result_settings(),
             "mode": guidance.mode,
             "calibration": None if guidance.calibration is None else asdict(guidance.calibration),
             "environment": environment.fingerprint,
-            "policy": getattr(policy, "fingerprint", None) or policy_id,
+            "policy": known.fingerprint or known.policy_id,
             "ebm": ebm_id,
             "iteration": iteration,
         }
         digest = hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()
-        return cls(digest, environment.name, policy_id, ebm_id, iteration, guidance.mode)
+        return cls(digest, environment.name, known.policy_id, ebm_id, iteration, guidance.mode)
 
     def state_id(self, theorem_name: str, node: int) -> int:
         """63-bit id of a node, unique over theorems and searches; fits signed and unsigned 64-bit columns."""

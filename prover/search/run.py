@@ -12,10 +12,11 @@ import polars as pl
 
 from prover.environments.base import ProofEnvironment
 from prover.policy.base import TacticGenerator
+from prover.policy.complete import as_policy
 from prover.search.best_first import Ended, TheoremResult
 from prover.search.config import SearchConfig
 from prover.search.engine import Searcher, SearchProgress, search
-from prover.search.guidance import Guidance, MixingCalibration, ValueScorer
+from prover.search.guidance import Guidance, MixingCalibration, ValueScorer, as_scorer, own_calibration
 from prover.search.memo import SearchMemo
 from prover.search.rows import SearchIdentity, rows_of
 from prover.theorems import Theorem
@@ -84,19 +85,19 @@ def search_to_files(
     Raises `OutputError` before the search starts if the output cannot be written, and `SearchConfigError`.
     """
     began = time.perf_counter()
-    counters = getattr(policy, "counters", None)
+    counters = as_policy(policy).counters
     counted_before = counters.copy() if counters is not None else None
     theorems = list(theorems)
     names = [theorem.name for theorem in theorems]
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise ValueError(f"theorem {repeated[0]} is given more than once; names must be distinct within a search")
     if calibration is None:
-        calibration = getattr(scorer, "calibration", None)
+        calibration = own_calibration(scorer)
     guidance = Guidance.resolve(config, has_scorer=scorer is not None, calibration=calibration)
     if not guidance.needs_scores:
         scorer, ebm_id = None, None
-    elif ebm_id is None:
-        ebm_id = getattr(scorer, "ebm_id", None)
+    elif ebm_id is None and scorer is not None:
+        ebm_id = as_scorer(scorer).ebm_id
     identity = SearchIdentity.of(environment, policy, config, guidance, ebm_id=ebm_id, iteration=iteration)
 
     expected = len(theorems) * config.max_expansions * config.n_candidates * _BYTES_A_TACTIC
@@ -148,7 +149,7 @@ def search_to_files(
         kept = writer.finished
         summaries = _latest(read_summaries(finished), kept) if kept else _no_summaries()
     figures = summarize_frame(summaries)
-    lost = counters.since(counted_before) if counters is not None else None
+    lost = counters.since(counted_before) if counters is not None and counted_before is not None else None
     losses = lost.warnings() if lost is not None else []
     for sentence in losses:
         logger.warning("%s", sentence)

@@ -27,6 +27,7 @@ from prover.environments.base import (
     TimedOut,
 )
 from prover.policy.base import TacticCandidate, TacticGenerator
+from prover.policy.complete import as_policy
 from prover.search.best_first import Ended, Meter, TheoremResult
 from prover.search.config import SearchConfig
 from prover.search.node import MESSAGE_LIMIT, Attempt, AttemptOutcome, Node, SearchTree
@@ -130,8 +131,9 @@ def generate_negatives(
 
 
 def _identity(path: Path, environment: ProofEnvironment, policy: TacticGenerator, n_candidates: int) -> SearchIdentity:
-    policy_id = getattr(policy, "policy_id", None) or type(policy).__name__
-    parts = (file_digest(path), environment.fingerprint, getattr(policy, "fingerprint", policy_id), n_candidates)
+    known = as_policy(policy)
+    policy_id = known.policy_id
+    parts = (file_digest(path), environment.fingerprint, known.fingerprint or policy_id, n_candidates)
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
     return SearchIdentity(f"negatives:{digest}", environment.name, policy_id, None, 0, "policy-mean")
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from prover.policy.complete import as_policy
 from prover.settings import setting
 from prover_assets.protocols import PolicySource, Update
 from prover_assets.store.files import digest_of
@@ -101,7 +102,7 @@ def embed_states(
     wanted = states.filter(pl.col("label") != "unknown")
     texts = dict(zip(wanted["state_key"].to_list(), wanted["state_pp"].to_list(), strict=True))
     model = policy.load()
-    counters = getattr(model, "counters", None)
+    counters = as_policy(model).counters
     before = counters.encodings_truncated if counters is not None else 0
     with open_cache(data, model) as cache:
         counts = _encode(cache, data, policy, texts, batch_size, update, cluster)

@@ -8,29 +8,23 @@ Standard input is the caller's end of a pipe: when the caller is gone, so is the
 started survives it.
 """
 
-import importlib.util
 import json
 import os
 import sys
 import time
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+# The package, and with it half of the project, is not imported: `sandbox` is found by its folder.
+sys.path.append(os.path.dirname(os.path.abspath(__file__)))
+if TYPE_CHECKING:
+    from prover.environments.isolation import sandbox
+else:
+    import sandbox
 
 _KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "ELAN_HOME", "ELAN_TOOLCHAIN")
 _KEPT_PREFIXES = ("LEAN", "LAKE")
 _SETUP_FAILED = 77
-
-
-def _load_sandbox() -> Any:
-    """The sandbox module next to this file, without importing the package."""
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "sandbox.py")
-    spec = importlib.util.spec_from_file_location("sandbox", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["sandbox"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
 
 
 def _environment(folder: str) -> dict[str, str]:
@@ -57,7 +51,7 @@ def _program(name: str, environment: dict[str, str]) -> str | None:
     return None
 
 
-def _become(sandbox: Any, config: dict[str, Any], program: str, arguments: list[str]) -> None:
+def _become(config: dict[str, Any], program: str, arguments: list[str]) -> None:
     """In the forked child: put the limits in place and become the program. Never returns."""
     try:
         environment = _environment(config["folder"])
@@ -87,12 +81,11 @@ def _become(sandbox: Any, config: dict[str, Any], program: str, arguments: list[
 def main() -> int:
     """Limit this process as told on the command line, run the program in it, and return its exit code."""
     config = json.loads(sys.argv[1])
-    sandbox = _load_sandbox()
     sandbox.adopt_orphans()
     started = time.monotonic()
     pid = os.fork()
     if pid == 0:
-        _become(sandbox, config, sys.argv[2], sys.argv[3:])
+        _become(config, sys.argv[2], sys.argv[3:])
     ending = sandbox.supervise(pid, started + config["wall_s"], 0)
     sandbox.end_descendants()
     if ending is None:

@@ -6,31 +6,24 @@ folder of ours), `limits` (fields of `ProcessLimits`) and `user` (id to run as, 
 """
 
 import ctypes
-import importlib.util
 import json
 import os
 import signal
 import sys
 import tempfile
-from types import ModuleType
+from typing import TYPE_CHECKING
+
+# The package, and with it half of the project, is not imported: `sandbox` is found by its folder.
+sys.path.append(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "isolation"))
+if TYPE_CHECKING:
+    from prover.environments.isolation import sandbox
+else:
+    import sandbox
 
 _PR_SET_PDEATHSIG = 1
 _PATH_LISTS = ("LEAN_PATH", "LEAN_SRC_PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 _KEPT = ("PATH", "LANG", "LC_ALL", "TZ", *_PATH_LISTS)
 _KEPT_PREFIXES = ("LEAN_", "LAKE", "ELAN_")
-
-
-def _load_sandbox() -> ModuleType:
-    """The sandbox module, without importing the package."""
-    above = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    path = os.path.join(above, "isolation", "sandbox.py")
-    spec = importlib.util.spec_from_file_location("sandbox", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["sandbox"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
 
 
 def _environment(folder: str) -> dict[str, str]:
@@ -58,7 +51,6 @@ def main() -> None:
     """Limit this process as the file named on the command line says, and become the REPL."""
     with open(sys.argv[1], encoding="utf-8") as file:
         config = json.load(file)
-    sandbox = _load_sandbox()
     program, user = config["program"], config["user"]
     folder = tempfile.mkdtemp(prefix="server-", dir=config["scratch"])
     environment = _environment(folder)

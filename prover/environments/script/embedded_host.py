@@ -16,7 +16,6 @@ the socket nor its peer, so it cannot speak for the host.
 """
 
 import ctypes
-import importlib.util
 import json
 import os
 import resource
@@ -24,25 +23,19 @@ import socket
 import sys
 import time
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING
+
+# The package, and with it half of the project, is not imported: `sandbox` is found by its folder.
+sys.path.append(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "isolation"))
+if TYPE_CHECKING:
+    from prover.environments.isolation import sandbox
+else:
+    import sandbox
 
 _PR_SET_DUMPABLE = 4
 _LINE_BUFFERED = 1  # _IOLBF of glibc and Darwin
 _SETTLES = "4.35."  # Lean versions whose functions `_settle` may call
 _SETUP_FAILED = 77  # exit status of a child that could not be limited: Lean never started
-
-
-def _load_sandbox() -> Any:
-    """The sandbox module, without importing the package (and with it half of the project)."""
-    above = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    path = os.path.join(above, "isolation", "sandbox.py")
-    spec = importlib.util.spec_from_file_location("sandbox", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["sandbox"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
 
 
 def _lean_main(library: ctypes.CDLL, arguments: list[str]) -> int:
@@ -65,7 +58,7 @@ def _settle(library: ctypes.CDLL) -> None:
 
 
 def _become_lean(
-    library: ctypes.CDLL, libc: ctypes.CDLL, sandbox: Any, limits: Any, request: dict, stdout: int, stderr: int
+    library: ctypes.CDLL, libc: ctypes.CDLL, limits: sandbox.ProcessLimits, request: dict, stdout: int, stderr: int
 ) -> None:
     """In the forked child: take the descriptors, put the limits in place, run Lean, leave. Never returns."""
     status = _SETUP_FAILED
@@ -93,7 +86,6 @@ def _become_lean(
 
 def serve(library_path: str, socket_fd: int, config: dict) -> None:
     """Load Lean once, then fork a child for each request that comes through the socket."""
-    sandbox = _load_sandbox()
     libc = ctypes.CDLL(None, use_errno=True)
     limits = sandbox.ProcessLimits(**config["limits"])
     sandbox.leave_network()
@@ -115,7 +107,7 @@ def serve(library_path: str, socket_fd: int, config: dict) -> None:
         started = time.monotonic()
         pid = os.fork()
         if pid == 0:
-            _become_lean(library, libc, sandbox, limits, request, *descriptors)
+            _become_lean(library, libc, limits, request, *descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
         ending = sandbox.supervise(pid, started + request["wall_s"], peer.fileno())
