@@ -30,9 +30,9 @@ from prover.search import (
     SearchMemo,
     SearchProgress,
     ValueScorer,
-    own_calibration,
     search_to_files,
 )
+from prover.search.guidance import own_calibration
 from prover.search.modes import CALIBRATED, POLICY_MEAN
 from prover.theorems import Theorem
 from prover.trajectory import read_summaries, read_trajectories
