@@ -71,8 +71,9 @@ soak: $(STAMP) ## the tests of faults, the slow ones too, and ten minutes of fuz
 licences: $(STAMP) ## the licence of every installed package
 	@$(PY) benchmarks/licences.py
 
-audit: $(STAMP) ## known faults in the pinned versions (needs a network; installs pip-audit)
-	@$(PIP_INSTALL) --quiet pip-audit && $(PY) -m pip_audit --requirement constraints.txt --no-deps --disable-pip $(ARGS)
+audit: $(STAMP) ## known faults in the pinned versions (needs a network; pip-audit gets an environment of its own)
+	@$(PY) -m venv build/audit && build/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit \
+	  && build/audit/bin/python -m pip_audit --requirement constraints.txt --no-deps --disable-pip $(ARGS)
 
 clean: ## remove caches of the tools (data and .venv stay)
 	rm -rf .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis build dist
