@@ -288,3 +288,13 @@ def test_bad_configuration_is_refused(settings):
 def test_wrong_width_is_refused():
     with pytest.raises(ValueError, match=r"width 64.*\(4, 63\)"):
         layer_of()(torch.randn(4, 63))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_single_vectors_and_stacks_of_batches_are_taken(mode):
+    layer = layer_of(power_iteration=mode).eval()
+    x = torch.randn(2, 3, 64)
+    assert layer(x[0, 0]).shape == (32,)
+    assert layer(x).shape == (2, 3, 32)
+    with pytest.raises(ValueError, match=r"width 64, got a tensor of shape \(\)"):
+        layer(torch.zeros(()))

@@ -1,9 +1,11 @@
 """Certification, and the soundness traps of a Lean that was put together here: none may yield a certificate."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from prover.environments import ProofClaim, ProofEnvironment, open_environment
-from prover.environments.certify import certificate_text, judge, proof_file, refuse_claim
+from prover.environments.certify import certificate_text, certify_claims, judge, proof_file, refuse_claim
 from prover.environments.script.environment import LeanScript
 from prover.environments.script.process import RunResult
 from prover.theorems import Theorem
@@ -23,6 +25,16 @@ def errors_of(result: RunResult) -> list[str]:
 def certify(lean: ProofEnvironment, theorem: Theorem, *tactics: str):
     (certificate,) = lean.certify([ProofClaim(theorem, tactics)])
     return certificate
+
+
+def test_a_certificate_says_how_long_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Milliseconds from the first check to the verdict; a refused claim has them too, and needs no Lean."""
+    clock = iter([10.0, 10.25])
+    monkeypatch.setattr("prover.environments.certify.time.perf_counter", lambda: next(clock))
+    runner = SimpleNamespace(takes_imports=True, workers=1)
+    (certificate,) = certify_claims(runner, [ProofClaim(FALSE, ())], max_heartbeats=1000, wall_s=1)  # type: ignore[arg-type]
+    assert certificate.elapsed_ms == 250.0
+    assert certificate.reason == "refused: the claim holds no tactics"
 
 
 def test_classical_axioms_are_allowed_and_listed(lean: LeanScript) -> None:

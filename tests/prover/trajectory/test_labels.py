@@ -56,6 +56,11 @@ def test_every_parent_of_a_proof_gains_and_the_rest_is_negative():
         "positive:other-path": 1,
         "positive:proof": 4,
     }
+    rules = {
+        node.state.text.removeprefix("⊢ "): label.rule
+        for node, label in zip(result.tree.nodes, label_search(result), strict=True)
+    }
+    assert (rules["side"], rules["leaf"]) == ("negative:expanded", "negative:open")
 
 
 def test_nothing_is_known_of_a_theorem_that_was_not_proved():
