@@ -405,6 +405,6 @@ def test_wrong_types_and_labels_are_named(tmp_path, records, write):
     write(tmp_path / "b.parquet", records, extra={"label": pl.Series(["good"] * len(records))})
     with pytest.raises(TrajectorySchemaError, match="'good'"):
         load_records_from_parquet(tmp_path / "b.parquet")
-    (tmp_path / "c.parquet").write_text("no Parquet")
-    with pytest.raises(TrajectorySchemaError, match=r"c\.parquet.*not a Parquet file"):
+    (tmp_path / "c.parquet").write_text("no Parquet, but as long as one might be")
+    with pytest.raises(TrajectorySchemaError, match=r"c\.parquet.*as a Parquet file does"):
         load_records_from_parquet(tmp_path / "c.parquet")
