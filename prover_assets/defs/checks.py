@@ -58,18 +58,19 @@ def search_check_specs(asset: str) -> list[dg.AssetCheckSpec]:
         dg.AssetCheckSpec(
             CLAIMS, asset=asset, description="No script that stepping called complete was turned down by certification."
         ),
-        dg.AssetCheckSpec(PARSED, asset=asset, description="Lean accepts the statement of every theorem."),
+        dg.AssetCheckSpec(PARSED, asset=asset, description="Lean accepts every statement, and none was refused."),
         dg.AssetCheckSpec(
             STEADY, asset=asset, description="Lean crashed or timed out on no more than 5% of the theorems."
         ),
     ]
 
 
-def search_checks(counts: Mapping[str, float], invalid: list[tuple[str, str]]) -> list[dg.AssetCheckResult]:
-    """Their results."""
+def search_checks(
+    counts: Mapping[str, float], invalid: list[tuple[str, str]], refused: list[tuple[str, str]]
+) -> list[dg.AssetCheckResult]:
+    """Their results. invalid, refused: (theorem, why) of those that Lean did not accept, and that Lean never saw."""
     theorems = int(counts["theorems"])
     lost = int(counts["crashed"] + counts["timed_out"])
-    named = "; ".join(f"{name}: {' '.join(message.split())[:200]}" for name, message in invalid[:5])
     return [
         check(
             CERTIFIED,
@@ -90,9 +91,10 @@ def search_checks(counts: Mapping[str, float], invalid: list[tuple[str, str]]) -
         ),
         check(
             PARSED,
-            counts["invalid"] == 0,
-            f"Lean does not accept {int(counts['invalid'])} of {theorems} statements" + (f": {named}" if named else ""),
-            {"theorems": theorems, "invalid": int(counts["invalid"])},
+            counts["invalid"] + counts["refused"] == 0,
+            f"Lean does not accept {int(counts['invalid'])} of {theorems} statements{_named(invalid, 200)}. We refused "
+            f"{int(counts['refused'])}, before Lean was asked{_named(refused, 500)}",
+            {"theorems": theorems, "invalid": int(counts["invalid"]), "refused": int(counts["refused"])},
         ),
         check(
             STEADY,
@@ -105,6 +107,12 @@ def search_checks(counts: Mapping[str, float], invalid: list[tuple[str, str]]) -
             },
         ),
     ]
+
+
+def _named(theorems: list[tuple[str, str]], longest: int) -> str:
+    """`: NAME: why; NAME: why` of the first five; "" where there are none."""
+    named = "; ".join(f"{name}: {' '.join(why.split())[:longest]}" for name, why in theorems[:5])
+    return f": {named}" if named else ""
 
 
 LABELS, NOISE, DRIFT = "both_labels", "label_noise", "states_as_before"

@@ -56,5 +56,5 @@ def _reason(files: SearchFiles, now: Present, *, held_out: bool) -> str:
     except DamagedFile:
         return "cannot be read"
     if manifest is None or not manifest.complete:
-        return "was not finished"
+        return manifest.lost if manifest is not None and manifest.lost else "was not finished"
     return now.differs(manifest, held_out=held_out)

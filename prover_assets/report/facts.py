@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prover.environments.isolation.refusal import REFUSED
 from prover_assets.report.plots import TreeNode
 from prover_assets.store.files import DamagedFile, digest_of, maker
 from prover_assets.store.layout import SearchFiles
@@ -41,7 +42,8 @@ def search_counts(summary: "pl.DataFrame") -> dict[str, float]:
         "claimed": int(summary["claimed"].sum()),
         "uncertified": summary.filter(pl.col("claimed") & ~pl.col("certified")).height,
         "proved_uncertified": summary.filter(pl.col("proved") & ~pl.col("certified")).height,
-        "invalid": summary.filter(pl.col("ended") == "invalid").height,
+        "invalid": len(invalid_theorems(summary, theorems)),
+        "refused": len(refused_theorems(summary, theorems)),
         "crashed": summary.filter(pl.col("ended") == "crashed").height,
         "timed_out": summary.filter(pl.col("ended") == "timeout").height,
         "frontier_exhausted": summary.filter(pl.col("ended") == "frontier_exhausted").height,
@@ -86,9 +88,18 @@ def state_lengths(nodes: "pl.DataFrame") -> dict[str, float]:
 
 def invalid_theorems(summary: "pl.DataFrame", most: int = 20) -> list[tuple[str, str]]:
     """(name, Lean's message) of theorems that Lean does not accept."""
+    return [(name, reason) for name, reason in _not_searched(summary) if not reason.startswith(REFUSED)][:most]
+
+
+def refused_theorems(summary: "pl.DataFrame", most: int = 20) -> list[tuple[str, str]]:
+    """(name, why, with the way out) of theorems that we refused: Lean was not asked about them."""
+    return [(name, reason) for name, reason in _not_searched(summary) if reason.startswith(REFUSED)][:most]
+
+
+def _not_searched(summary: "pl.DataFrame") -> list[tuple[str, str]]:
     import polars as pl
 
-    rows = summary.filter(pl.col("ended") == "invalid").select("theorem_name", "reason").head(most)
+    rows = summary.filter(pl.col("ended") == "invalid").select("theorem_name", pl.col("reason").fill_null(""))
     return [(name, reason) for name, reason in rows.iter_rows()]
 
 

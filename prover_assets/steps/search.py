@@ -103,10 +103,11 @@ def run_search(
             on_progress=lambda progress: update(progress.done, progress.theorems, note(progress)),
             searcher=place.searcher,
         )
-        counts = place.memo_counts()
+        counts, lost = place.memo_counts(), lost_to_crashes(files)
         finished = {
             **asdict(manifest),
-            "complete": True,
+            "complete": not lost,
+            "lost": lost,
             "seconds": manifest.seconds + time.monotonic() - began,
             "candidates_known": counts.candidate_hits,
             "candidates_asked": counts.candidate_misses,
@@ -114,6 +115,25 @@ def run_search(
         }
         write_json(files.manifest, finished)
         return Manifest(**finished)
+
+
+def lost_to_crashes(files: SearchFiles) -> str:
+    """Why a search is incomplete, to follow its name; "" where it lost no more than a small share to crashes of Lean.
+
+    A crash says nothing of whether a theorem can be proved, so it must not count as a theorem that was not.
+    """
+    import polars as pl
+
+    from ebm.evaluation import MAX_CRASHED_SHARE
+
+    ended = pl.read_parquet(files.summary, columns=["ended"])["ended"]
+    crashed = int((ended == "crashed").sum())
+    if crashed <= MAX_CRASHED_SHARE * len(ended):
+        return ""
+    return (
+        f"is incomplete: {crashed} of {len(ended)} theorems were lost to crashes of Lean, which says nothing of "
+        "whether they can be proved"
+    )
 
 
 def _manifest_before(files: SearchFiles) -> Manifest | None:

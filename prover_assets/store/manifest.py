@@ -32,6 +32,8 @@ class Manifest:
     candidates_asked: int = 0
     note: str = ""
     """What a person should know about how the search was guided: a champion that was left out, and why."""
+    lost: str = ""
+    """Why a search that ran to its end is not complete all the same: it lost too many theorems to crashes of Lean."""
     figures: Mapping[str, Any] = field(default_factory=dict)
     """What `prover.search.search_to_files` said of the search."""
 
@@ -51,7 +53,7 @@ def require_complete(files: SearchFiles, maker: str) -> Manifest:
     """The manifest of a search that ended. Raises FileNotFoundError or DamagedFile, naming the asset to materialize."""
     manifest = read_manifest(files)
     if manifest is None or not manifest.complete:
-        state = "is missing" if manifest is None else "is not finished"
+        state = "is missing" if manifest is None else (manifest.lost or "is not finished")
         raise FileNotFoundError(f"the search {files.nodes} {state}; materialize {maker} first")
     for path in (files.nodes, files.summary):
         require_parquet(path)

@@ -167,7 +167,7 @@ class Project:
         project = definitions_with(
             data=DataResource(root=str(self.data)),
             lean=LeanResource() if self.real else self.lean(),
-            policy=PolicyResource() if self.real else MazePolicyResource(),
+            policy=PolicyResource() if self.real else self.policy(),
             mlflow=MlflowResource(enabled=self.track),
         )
         return project.resolve_job_def("first_policy_iteration")
@@ -179,6 +179,11 @@ class Project:
     def lean(self) -> MazeLean:
         """The Lean that the project runs with, where it is no real one."""
         return MazeLean(shares=self.shares)
+
+    @staticmethod
+    def policy() -> MazePolicyResource:
+        """The policy that the project runs with, where it is no real one."""
+        return MazePolicyResource()
 
     def run_config(self, selection: Sequence[str]) -> dict[str, Any]:
         ops: dict[str, dict[str, Any]] = {

@@ -10,7 +10,7 @@ from prover_assets.defs.resources import DataResource, LeanResource, PolicyResou
 from prover_assets.defs.step import GROUP, LEAN_POOL, OWNERS, step
 from prover_assets.defs.tracking import MlflowResource
 from prover_assets.operate.versions import step_version
-from prover_assets.report.facts import invalid_theorems, read, search_counts
+from prover_assets.report.facts import invalid_theorems, read, refused_theorems, search_counts
 from prover_assets.steps.search import HeldOutSearch, search_baseline
 from prover_assets.store.policy import baseline_files, newest_policy
 
@@ -48,6 +48,6 @@ def baseline_trajectories(
         return work.result(
             data_version=search_data_version(files, manifest),
             metadata=describe_search(work, files, manifest, title="policy"),
-            checks=search_checks(search_counts(summary), invalid_theorems(summary)),
+            checks=search_checks(search_counts(summary), invalid_theorems(summary), refused_theorems(summary)),
             blocking=SEARCH_BLOCKING,
         )

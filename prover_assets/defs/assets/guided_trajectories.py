@@ -12,7 +12,7 @@ from prover_assets.defs.resources import DataResource, LeanResource, PolicyResou
 from prover_assets.defs.step import GROUP, LEAN_POOL, OWNERS, step
 from prover_assets.defs.tracking import MlflowResource
 from prover_assets.operate.versions import step_version
-from prover_assets.report.facts import invalid_theorems, read, search_counts
+from prover_assets.report.facts import invalid_theorems, read, refused_theorems, search_counts
 from prover_assets.steps.head_seeds import GuidedSettings, search_with_further_heads
 from prover_assets.steps.history import iterations_until
 from prover_assets.steps.search import require_baseline, search_guided
@@ -63,6 +63,6 @@ def guided_trajectories(
         return work.result(
             data_version=search_data_version(files, manifest),
             metadata=describe_search(work, files, manifest, title="guided"),
-            checks=search_checks(search_counts(summary), invalid_theorems(summary)),
+            checks=search_checks(search_counts(summary), invalid_theorems(summary), refused_theorems(summary)),
             blocking=SEARCH_BLOCKING,
         )

@@ -14,6 +14,7 @@ from prover_assets.report.facts import (
     invalid_theorems,
     markdown_table,
     read,
+    refused_theorems,
     results_digest,
     search_counts,
     tree_of,
@@ -70,7 +71,10 @@ def describe_search(work: Step, files: SearchFiles, manifest: Manifest, *, title
         "time": figure(spent, "where the time went"),
         "preview": preview(nodes, NODE_COLUMNS),
         **_one_proof(work, files),
-        **{key: counts[key] for key in ("claimed", "uncertified", "invalid", "frontier_exhausted", "tactics", "nodes")},
+        **{
+            key: counts[key]
+            for key in ("claimed", "uncertified", "invalid", "refused", "frontier_exhausted", "tactics", "nodes")
+        },
         **losses,
         **_warnings(manifest.figures.get("policy_warnings", ())),
         "dagster/row_count": nodes.height,
@@ -86,6 +90,12 @@ def describe_search(work: Step, files: SearchFiles, manifest: Manifest, *, title
     invalid = invalid_theorems(summary)
     if invalid:
         metadata["invalid_theorems"] = dg.MetadataValue.md(markdown_table(["theorem", "Lean says"], invalid))
+    refused = refused_theorems(summary)
+    if refused:
+        header = ["theorem", "refused by us: why, and what to do"]
+        metadata["refused_theorems"] = dg.MetadataValue.md(markdown_table(header, refused))
+    if manifest.lost:
+        metadata["incomplete"] = manifest.lost
     return metadata
 
 

@@ -25,6 +25,7 @@ from prover_assets.report.facts import (
     label_counts,
     markdown_table,
     read,
+    refused_theorems,
     search_counts,
     state_lengths,
 )
@@ -102,7 +103,7 @@ def trajectories(
                 **{f"state_length_{name}": length for name, length in state_lengths(nodes).items()},
             },
             checks=[
-                *search_checks(counts, invalid_theorems(summary)),
+                *search_checks(counts, invalid_theorems(summary), refused_theorems(summary)),
                 *label_checks(labels, noise, drift),
             ],
             blocking=SEARCH_BLOCKING | {LABELS},
