@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ebm.calibration_config import BETAS, CalibrationConfig
-from prover.cli_options import given, option
+from prover.cli_options import Format, SkipInvalid, given, option
 from prover.cli_policy import ApiKeyEnv, Device, Dtype, Encoder, PolicyOptions, Template
 from prover.evaluation.budgets import EVALUATION_BUDGET, budgets_up_to
 from prover.search.config import SearchConfig
@@ -66,6 +66,8 @@ def evaluate(
     api_key_env: ApiKeyEnv = None,
     split: Split = None,
     limit: Limit = None,
+    layout: Format = None,
+    skip_invalid: SkipInvalid = False,
     candidates: Candidates = None,
     seed: Annotated[int | None, option(SearchConfig, "seed")] = None,
     lean: Lean = None,
@@ -91,7 +93,7 @@ def evaluate(
         counts = [int(part) for part in budgets.split(",")]
     except ValueError as error:
         raise UsageProblem(f"--budgets {budgets!r}: expected whole numbers, e.g. 4,8,16,32,64") from error
-    chosen = load_theorems(theorems, split, limit)
+    chosen = load_theorems(theorems, split, limit, layout=layout, skip_invalid=skip_invalid)
     with ExitStack() as stack:
         environment = stack.enter_context(open_lean(lean, lean_project, lean_workers))
         policy, scorer = load_models(
@@ -153,6 +155,8 @@ def calibrate(
     api_key_env: ApiKeyEnv = None,
     split: Split = None,
     limit: Limit = None,
+    layout: Format = None,
+    skip_invalid: SkipInvalid = False,
     budget: Annotated[int | None, option(CalibrationConfig, "calibration_expansions", "--budget")] = None,
     candidates: Candidates = None,
     betas: Annotated[str, typer.Option(help="Weights to try.")] = _listed(BETAS),
@@ -177,7 +181,7 @@ def calibrate(
         raise UsageProblem(f"--betas {betas!r}: expected numbers, e.g. 0,0.5,1") from error
     files = [name.strip() for given in trajectories for name in given.split(",") if name.strip()]
     rows = merge_labels(read_trajectories(files))
-    chosen = load_theorems(theorems, split, limit)
+    chosen = load_theorems(theorems, split, limit, layout=layout, skip_invalid=skip_invalid)
     with ExitStack() as stack:
         environment = stack.enter_context(open_lean(lean, lean_project, lean_workers))
         policy, scorer = load_models(

@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
-from prover.cli_options import given, option
+from prover.cli_options import Format, SkipInvalid, given, option
 from prover.cli_policy import ApiKeyEnv, Device, Dtype, Encoder, LlmPath, MaxPromptTokens, PolicyOptions, Template
 from prover.cli_progress import SearchProgressView
 from prover.search.config import SearchConfig
@@ -89,12 +89,8 @@ def search(
     no_ebm: Annotated[bool, typer.Option("--no-ebm", help="Use no energy model, whatever --ebm-path says.")] = False,
     split: Annotated[str | None, typer.Option(help="Only this split of the theorem set.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N theorems.")] = None,
-    layout: Annotated[
-        str | None, typer.Option("--format", help="Layout of the theorem file (docs/formats.md). [default: guessed]")
-    ] = None,
-    skip_invalid: Annotated[
-        bool, typer.Option("--skip-invalid", help="Leave out the theorems that cannot be used, and list them.")
-    ] = False,
+    layout: Format = None,
+    skip_invalid: SkipInvalid = False,
     budget: Annotated[int | None, option(SearchConfig, "max_expansions", "--budget")] = None,
     candidates: Annotated[int | None, option(SearchConfig, "n_candidates", "--candidates")] = None,
     mode: Annotated[str | None, option(SearchConfig, "mode")] = None,
@@ -243,6 +239,11 @@ def load_theorems(
         raise UsageProblem(f"{source} holds no theorem to search")
     if layout is None and chosen.layout != "own":
         _err.print(f"{source}: read as `{chosen.layout}`; --format NAME overrules the guess (docs/formats.md)")
+    if chosen.from_states:
+        _err.print(
+            f"{source}: the statements are made from printed proof states, which Lean may not read back; a theorem "
+            "that Lean does not accept is named, and is not searched"
+        )
     if chosen.skipped:
         _err.print(f"{len(chosen.skipped)} entries were left out:\n{describe(chosen.skipped)}", markup=False)
     return list(chosen)

@@ -1,10 +1,11 @@
 """Command-line options for settings: type, bounds, default and help as the dataclass declares them."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from prover.settings import settings_of
+from prover.theorem_files.settings import ReadingSettings
 
 
 def option(owner: type[Any], name: str, *flags: str) -> Any:
@@ -27,3 +28,7 @@ def option(owner: type[Any], name: str, *flags: str) -> Any:
 def given(**values: Any) -> dict[str, Any]:
     """The options that were given, by the name of the setting."""
     return {name: value for name, value in values.items() if value is not None}
+
+
+Format = Annotated[str | None, option(ReadingSettings, "format", "--format")]
+SkipInvalid = Annotated[bool, option(ReadingSettings, "skip_invalid", "--skip-invalid")]

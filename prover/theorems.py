@@ -67,13 +67,18 @@ class TheoremSet:
         path, in_name = _resolve(source)
         if split is not None and in_name is not None and split != in_name:
             raise ValueError(f"{source} asks for split `{in_name}`, the split argument for `{split}`; give one of them")
-        reading = Reading(path, layout_named(layout) if layout is not None else None, skip_invalid)
+        reading = Reading(path, layout_named(layout) if layout else None, skip_invalid)
         theorems = tuple(theorem for _, _, theorem in reading)
         theorem_set = cls(path.name.split(".")[0] or path.stem, theorems, reading.layout_name, tuple(reading.problems))
         wanted = split if split is not None else in_name
         if wanted is not None:
             theorem_set = theorem_set.split(wanted)
         return theorem_set if limit is None else theorem_set.limit(limit)
+
+    @property
+    def from_states(self) -> bool:
+        """Whether the statements are made from printed proof states, which Lean may not read back."""
+        return layout_named(self.layout).from_state
 
     def __len__(self) -> int:
         return len(self.theorems)
@@ -173,12 +178,13 @@ def _resolve(source: str | Path) -> tuple[Path, str | None]:
     )
 
 
-def read_entries(path: Path) -> Iterator[tuple[int, dict[str, Any], Theorem]]:
+def read_entries(path: Path, layout: str | None = None) -> Iterator[tuple[int, dict[str, Any], Theorem]]:
     """(line, all fields of the entry, its theorem) for each theorem of a file, in order; rows of a table, from 1.
 
-    Raises OSError, and, where the file ends, TheoremFileError with every fault found.
+    layout: see `TheoremSet.load`. Raises OSError, FormatError, and, where the file ends, TheoremFileError with every
+    fault found.
     """
-    return iter(Reading(path, None, skip_invalid=False))
+    return iter(Reading(path, layout_named(layout) if layout else None, skip_invalid=False))
 
 
 class Reading:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from prover.cli_options import Format
+
 if TYPE_CHECKING:
     from prover.lint.findings import LintReport
 
@@ -23,6 +25,7 @@ def register(app: typer.Typer) -> None:
 def lint_command(
     theorems: Annotated[str, typer.Argument(help="Theorem file, or a built-in set, e.g. propositional.")],
     split: Annotated[str | None, typer.Option(help="Only this split of the theorem set.")] = None,
+    layout: Format = None,
     text_only: Annotated[
         bool, typer.Option("--text-only", help="Do not ask Lean: the checks of the text alone.")
     ] = False,
@@ -43,6 +46,7 @@ def lint_command(
     from prover.cli import UsageProblem, open_lean
     from prover.lint.run import DEFAULT_TACTICS, lint_theorems
     from prover.lint.whitelist import WhitelistError, read_whitelist, write_whitelist
+    from prover.theorem_files.layouts import FormatError
 
     if text_only and whitelist is not None:
         raise UsageProblem("--whitelist needs Lean: leave out --text-only")
@@ -52,7 +56,7 @@ def lint_command(
         with ExitStack() as stack:
             environment = None if text_only else stack.enter_context(open_lean(lean, lean_project, lean_workers))
             report, verdicts = lint_theorems(
-                theorems, environment=environment, tactics=tactics or DEFAULT_TACTICS, split=split
+                theorems, environment=environment, tactics=tactics or DEFAULT_TACTICS, split=split, layout=layout
             )
             if whitelist is not None and environment is not None:
                 known = write_whitelist(whitelist, environment, verdicts)
@@ -62,7 +66,7 @@ def lint_command(
             output.write_text(json.dumps(report.to_dict(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     except WhitelistError as error:
         raise UsageProblem(str(error)) from error
-    except FileNotFoundError as error:
+    except (FileNotFoundError, FormatError) as error:
         raise UsageProblem(str(error)) from error
     if as_json:
         print(json.dumps(report.to_dict(), ensure_ascii=False))

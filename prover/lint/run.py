@@ -25,11 +25,13 @@ def lint_theorems(
     environment: ProofEnvironment | None = None,
     tactics: Sequence[str] = DEFAULT_TACTICS,
     split: str | None = None,
+    layout: str | None = None,
 ) -> tuple[LintReport, dict[Theorem, str]]:
     """(report, theorem -> "" where Lean accepts it, else why not) of a theorem file, or of a built-in set.
 
     environment: None leaves out all checks that ask Lean. tactics: see `DEFAULT_TACTICS`; an empty list asks Lean for
-    no more than whether statements elaborate. Entries that cannot be read are findings, not errors.
+    no more than whether statements elaborate. layout: of `prover.theorem_files.layouts`; None guesses it. Entries that
+    cannot be read are findings, not errors.
     Raises OSError, ValueError (no such split), TheoremFileError where not one entry can be read.
     """
     path = Path(source)
@@ -38,7 +40,7 @@ def lint_theorems(
     findings: list[Finding] = []
     if path.is_file():
         try:
-            for line, entry, theorem in read_entries(path):
+            for line, entry, theorem in read_entries(path, layout):
                 if split is not None and theorem.split != split:
                     continue
                 theorems.append(theorem)
@@ -52,7 +54,7 @@ def lint_theorems(
                 check = "two-sorries" if "sorr" in problem.message else "unreadable"
                 findings.append(Finding("", check, f"{field}{problem.message}", problem.line))
     else:
-        theorems = list(TheoremSet.load(source, split=split))
+        theorems = list(TheoremSet.load(source, split=split, layout=layout))
         lines = [None] * len(theorems)
     return lint(str(source), theorems, lines, findings, environment=environment, tactics=tactics)
 

@@ -60,6 +60,10 @@ class Layout:
     from_state: bool = False
 
 
+class FormatError(ValueError):
+    """No layout has this name."""
+
+
 OWN = Layout("own", "name, statement (or formal_statement, or source), header", ())
 LEAN = Layout("lean", "Lean files", ())
 LAYOUTS = (
@@ -89,12 +93,12 @@ _BY_NAME = {layout.name: layout for layout in LAYOUTS}
 
 
 def layout_named(name: str) -> Layout:
-    """The layout that `--format` names. Raises ValueError with the nearest names."""
+    """The layout that `--format` names. Raises FormatError with the nearest names."""
     if name in _BY_NAME:
         return _BY_NAME[name]
     near = difflib.get_close_matches(name, _BY_NAME, n=1, cutoff=0.4)
     hint = f"; did you mean `{near[0]}`?" if near else ""
-    raise ValueError(f"format {name!r} is not known; expected one of {', '.join(_BY_NAME)}{hint}")
+    raise FormatError(f"format {name!r} is not known; expected one of {', '.join(_BY_NAME)}{hint}")
 
 
 def guess_layout(entry: Any) -> Layout:

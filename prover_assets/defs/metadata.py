@@ -16,7 +16,7 @@ from prover_assets.store.champion import Evidence
 if TYPE_CHECKING:
     import polars as pl
 
-    from prover.theorems import Theorem
+    from prover.theorems import Theorem, TheoremSet
     from prover_assets.steps.embed import Embedded
     from prover_assets.steps.train import Trained
     from prover_assets.steps.tune_policy import Judged, Tuned
@@ -74,6 +74,17 @@ def theorem_previews(sets: Mapping[str, Iterable["Theorem"]]) -> dict[str, dg.Me
             widest=100,
         )
         for split, theorems in sets.items()
+    }
+
+
+def left_out(sets: Mapping[str, "TheoremSet"]) -> dict[str, dg.MetadataValue]:
+    """What `skip_invalid` left out of each set: how many entries, and what is wrong with the first; else nothing."""
+    from prover.theorem_files.problems import describe
+
+    return {
+        f"{split}_left_out": dg.MetadataValue.text(f"{len(theorems.skipped)} entries:\n{describe(theorems.skipped)}")
+        for split, theorems in sets.items()
+        if theorems.skipped
     }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prover.settings import setting
+from prover.theorem_files.settings import ReadingSettings
 from prover_assets.store.layout import DataFolder
 
 if TYPE_CHECKING:
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 SPLITS = ("train", "valid", "test")
 
 
-@dataclass(frozen=True, slots=True)
-class TheoremSettings:
+@dataclass(frozen=True)
+class TheoremSettings(ReadingSettings):
     """Which theorems are searched to learn from, which choose the settings, and which are held out for the report."""
 
     train: str = "propositional:train"
@@ -44,7 +45,7 @@ def write_theorem_sets(config: TheoremSettings, data: DataFolder) -> WrittenSets
     limits = {"train": None, "valid": config.valid_limit, "test": config.test_limit}
     sets = {}
     for split in SPLITS:
-        loaded, most = load_set(getattr(config, split)), limits[split]
+        loaded, most = load_set(getattr(config, split), config), limits[split]
         sets[split] = loaded if most is None else loaded.limit(most)
     seen: dict[str, str] = {}
     for split, theorems in sets.items():
@@ -86,11 +87,17 @@ def lint_of(theorems: "TheoremSet") -> dict[str, Any]:
     return {"digest": report.digest, "counts": report.counts}
 
 
-def load_set(name: str) -> "TheoremSet":
-    """A shipped set by its name, or a JSON, JSONL or Parquet file by its path; `SET:SPLIT` is one split of it."""
-    from prover.theorems import TheoremSet
+def load_set(name: str, reading: ReadingSettings | None = None) -> "TheoremSet":
+    """A shipped set by its name, or a theorem file or folder by its path; `SET:SPLIT` is one split of it.
 
-    return TheoremSet.load(name)
+    reading: how files are read; the shipped sets are in a layout of their own.
+    """
+    from prover.theorems import BUILTIN_NAMES, TheoremSet
+
+    reading = reading or ReadingSettings()
+    shipped = name.partition(":")[0] in BUILTIN_NAMES
+    layout = None if shipped else reading.format or None
+    return TheoremSet.load(name, layout=layout, skip_invalid=reading.skip_invalid)
 
 
 def training_window(theorems: "TheoremSet", n: int, iteration: int, *, rotate: bool) -> list["Theorem"]:
