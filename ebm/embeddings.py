@@ -188,10 +188,6 @@ class EmbeddingCache:
     def __contains__(self, key: object) -> bool:
         return key in self._row_of
 
-    def contains(self, key: str) -> bool:
-        """Whether the state of this key has a vector."""
-        return key in self._row_of
-
     def missing(self, keys: Iterable[str]) -> list[str]:
         """Those of `keys` that have no vector, each once, in order."""
         self.refresh()
