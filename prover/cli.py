@@ -571,6 +571,7 @@ def _exit_code(error: Exception) -> int | None:
     """For an error whose message says what was wrong and what to do; None for one that deserves a traceback."""
     from prover.environments.script.embedded import LeanUnavailable
     from prover.policy import PolicyError
+    from prover.policy.template_file import TemplateFileError
     from prover.proofs import ProofFileError
     from prover.scale.config import ScaleError
     from prover.search import MemoError, ScoreError, SearchConfigError
@@ -579,7 +580,8 @@ def _exit_code(error: Exception) -> int | None:
 
     if isinstance(error, LeanUnavailable | MemoError | PolicyError | ScaleError | ScoreError | WriteFailed):
         return TROUBLE
-    if isinstance(error, SearchConfigError | OutputError | TrajectoryError | ProofFileError | TheoremFileError):
+    bad_input = SearchConfigError | OutputError | TrajectoryError | ProofFileError | TheoremFileError
+    if isinstance(error, bad_input | TemplateFileError):
         return BAD_INPUT
     return None
 

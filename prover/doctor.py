@@ -287,7 +287,7 @@ def _model(subject: Subject) -> Check:
     from prover.policy.weights import TINY_CHECKPOINT, is_hub_id
 
     if subject.llm_path and subject.llm_path.startswith(("http://", "https://")):
-        return Check("Model", "ok", f"served at {subject.llm_path}; not asked")
+        return _served(subject.llm_path)
     path = Path(subject.llm_path).expanduser() if subject.llm_path else TINY_CHECKPOINT
     if not path.exists() and is_hub_id(str(path)):
         return Check("Model", "warn", f"{path} is no folder here", "it would be taken for a hub id and downloaded")
@@ -296,6 +296,25 @@ def _model(subject: Subject) -> Check:
     except (PolicyError, ValueError) as error:
         return Check("Model", "fail", str(error), "docs/policy.md, `Folders`, says what is read and how to convert")
     return Check("Model", "ok", f"{'the shipped policy' if subject.llm_path is None else path}, {detail}")
+
+
+def _served(address: str) -> Check:
+    """What the server says of itself; asked once, and not waited for."""
+    from prover.policy import open_policy
+    from prover.policy.prompts import template_for
+    from prover.policy.server import ServerPolicyError
+    from prover.policy.server.start import ask_once
+
+    try:
+        config = open_policy(address, start=False).config
+        facts = ask_once(config)
+    except (ServerPolicyError, ValueError) as error:
+        return Check("Model", "fail", str(error), "docs/models.md, `Servers`, says what is asked of one")
+    said = f"{config.url} serves {config.model}: {facts.sentence()}"
+    template = template_for(config.model, facts.root)
+    if template is None:
+        return Check("Model", "warn", f"{said}; no prompt template is known for it", "name one with --template")
+    return Check("Model", "ok", f"{said}; template {template}")
 
 
 def _loads(path: Path) -> str:
@@ -427,14 +446,20 @@ def register(app: "typer.Typer") -> None:
     @app.command()
     def doctor(
         theorems: Annotated[Path | None, typer.Option(help="Theorem file that you mean to search.")] = None,
-        llm_path: Annotated[str | None, typer.Option(help="Model folder; default: the shipped policy.")] = None,
+        llm_path: Annotated[
+            str | None,
+            typer.Option(
+                help="Policy: folder, hub id, or a server as http://HOST:PORT/v1#MODEL. Default: $PROVER_POLICY, else "
+                "the shipped one."
+            ),
+        ] = None,
         lean: Annotated[str | None, typer.Option(help="embedded | lean | project | repl.")] = None,
         lean_project: Annotated[Path | None, typer.Option(help="Lake project in which Lean runs.")] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     ) -> None:
         """Say what this installation will use, and what is in the way. Exit code 1 when a line fails."""
         data = Path(os.environ.get("PROVER_DATA") or "data")
-        subject = Subject(lean, lean_project, llm_path, theorems, data)
+        subject = Subject(lean, lean_project, llm_path or os.environ.get("PROVER_POLICY") or None, theorems, data)
         console = Console(highlight=False, soft_wrap=True)
         found: list[Check] = []
         for check in iter_checks(subject):

@@ -14,13 +14,14 @@ loops and the length of its prompt are bounded.
 import difflib
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError, nodes
+from jinja2 import StrictUndefined, TemplateError, nodes, pass_context
 from jinja2.meta import find_undeclared_variables
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from prover.policy.context import in_context
@@ -34,6 +35,10 @@ _MAX_RANGE = 1000
 _MAX_NUMBER = 10_000
 _MAX_JOINS = 12  # each can double a text that the template builds
 _MAX_LOOP_DEPTH = 2
+_MAX_WORK = 1_000_000  # of one prompt, in loop steps over a short state; a step costs more the longer the state is
+_WORK_PER_STEP = 10_000  # characters of the state times parts of the template that count as one more step
+_LEFT = "_work_left"
+_COUNTED = "_counted"
 
 GOAL_VARIABLES = frozenset({"goal", "hypotheses", "conclusion", "statement"})
 """Made of the main goal alone."""
@@ -89,7 +94,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         super().__init__(undefined=StrictUndefined, keep_trailing_newline=False, trim_blocks=True, lstrip_blocks=True)
         self.globals = {"range": _short_range}
         self.filters = {name: self.filters[name] for name in _FILTERS}
-        self.filters |= {"replace": _short_replace, "join": _short_join}
+        self.filters |= {"replace": _short_replace, "join": _short_join, _COUNTED: _counted}
         self.tests = {name: self.tests[name] for name in ("defined", "none", "string", "in", "equalto")}
 
 
@@ -110,6 +115,31 @@ def _short_join(parts: Iterable[object], between: str = "") -> str:
     texts = [str(part) for part in parts]
     _bounded(sum(map(len, texts)) + len(texts) * len(between))
     return between.join(texts)
+
+
+@dataclass
+class _Work:
+    """What one prompt may still cost."""
+
+    left: int
+    per_step: int
+
+
+@pass_context
+def _counted(context: Context, items: Iterable[Any]) -> Iterator[Any]:
+    """The items of a loop, as long as the prompt's work lasts. Loops inside loops over a long state are the danger."""
+    work: _Work = context.parent[_LEFT]  # what a template sets itself is not in `parent`
+    for item in items:
+        work.left -= work.per_step
+        if work.left < 0:
+            raise TemplateError("its loops take too many steps for a state of this length")
+        yield item
+
+
+def _work_for(values: Mapping[str, Any], parts: int) -> _Work:
+    """parts: of the template, each of which a step may run."""
+    texts = [text for value in values.values() for text in ([value] if isinstance(value, str) else value)]
+    return _Work(_MAX_WORK, 1 + sum(map(len, texts)) * parts // _WORK_PER_STEP)
 
 
 def _bounded(length: int) -> None:
@@ -246,7 +276,10 @@ def parse_template(text: str, where: str) -> FileTemplate:
         tree = sandbox.parse(parts[2])
         _check(tree, where)
         variables = find_undeclared_variables(tree) - {"range"}
-        compiled = sandbox.from_string(parts[2])
+        for loop in list(tree.find_all(nodes.For)):
+            loop.iter = nodes.Filter(loop.iter, _COUNTED, [], [], None, None, lineno=loop.lineno)
+        compiled = sandbox.from_string(tree)
+        n_parts = sum(1 for _ in tree.find_all(nodes.Node))
     except RecursionError as error:
         raise TemplateFileError(f"{where}: nested too deeply") from error
     except TemplateError as error:
@@ -260,7 +293,7 @@ def parse_template(text: str, where: str) -> FileTemplate:
         made: list[str] = []
         length = 0
         try:
-            for piece in compiled.generate(**values):
+            for piece in compiled.generate(**values, **{_LEFT: _work_for(values, n_parts)}):
                 length += len(piece)
                 if length > MAX_PROMPT_CHARACTERS:
                     raise TemplateFileError(f"{where}: a prompt of more than {MAX_PROMPT_CHARACTERS:,} characters")
@@ -314,7 +347,7 @@ def _check(tree: nodes.Template, where: str) -> None:
     joins = 0
     for node in tree.find_all(nodes.Node):
         refused = _refused(node)
-        joins += isinstance(node, nodes.Concat | nodes.Add)
+        joins += len(node.nodes) - 1 if isinstance(node, nodes.Concat) else isinstance(node, nodes.Add)
         if refused:
             line = getattr(node, "lineno", None)
             at = f", line {line} of the prompt" if line else ""

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import standin_lean
 import typer
+from stand_in_server import StandIn
 from typer.testing import CliRunner
 
-from prover.doctor import Check, Subject, register, run_checks
+from prover.doctor import Check, Subject, _model, register, run_checks
 
 
 def by_name(checks: list[Check]) -> dict[str, Check]:
@@ -102,6 +103,56 @@ def test_servers_that_answer_are_seen(tmp_path: Path, monkeypatch: pytest.Monkey
     assert checks["MLflow"].status == "ok"
     assert "answers" in checks["MLflow"].detail
     assert checks["Dagster"].detail.endswith(f"; answers at http://127.0.0.1:{server.server_port}")
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "words"),
+    [
+        ("deepseek-prover-v2", "ok", ["by vllm", "weights /models/ds", "context 4096 tokens", "deepseek-prover-v2/1"]),
+        ("mine", "warn", ["no prompt template is known"]),
+        ("deepseek-prover-v3", "fail", ["does not serve 'deepseek-prover-v3'", "did you mean #deepseek-prover-v2?"]),
+    ],
+)
+def test_a_server_is_asked_what_it_is(name: str, status: str, words: list[str], tmp_path: Path) -> None:
+    served = {"owned_by": "vllm", "root": "/models/ds", "max_model_len": 4096}
+    models = [served | {"id": "deepseek-prover-v2"}, {"id": "mine"}]
+    with StandIn() as server:
+        server.pages["/v1/models"] = (200, {"data": models})
+        server.start()
+        check = _model(Subject(llm_path=f"{server.url}#{name}", data=tmp_path))
+        server.shutdown()
+    assert check.status == status
+    for word in words:
+        assert word in check.detail
+    assert bool(check.remedy) is (status != "ok")
+    assert server.bodies == []  # it generates nothing
+
+
+def test_a_server_that_is_not_there_is_one_sentence_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with StandIn() as server:
+        address = server.url
+        server.pages["/v1/models"] = (503, {"error": "Loading model"})
+        server.start()
+        loading = _model(Subject(llm_path=f"{address}#m", data=tmp_path))
+        server.shutdown()
+    assert loading.status == "fail"
+    assert "Loading model" in loading.detail
+    gone = _model(Subject(llm_path=f"{address}#m", data=tmp_path))
+    assert gone.status == "fail"
+    assert "Start the server first" in gone.detail
+    assert _model(Subject(llm_path=address, data=tmp_path)).detail.startswith(f"{address} names no model")
+
+
+def test_the_model_is_that_of_the_environment_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROVER_POLICY", "http://127.0.0.1:9/v1#m")
+    asked: list[Subject] = []
+    monkeypatch.setattr("prover.doctor.iter_checks", lambda subject: iter(asked.append(subject) or []))
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    register(app)
+    for given, expected in (([], "http://127.0.0.1:9/v1#m"), (["--llm-path", str(tmp_path)], str(tmp_path))):
+        assert CliRunner().invoke(app, ["doctor", *given]).exit_code == 0
+        assert asked.pop().llm_path == expected
 
 
 def test_the_command_prints_lines_or_json(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

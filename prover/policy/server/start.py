@@ -7,12 +7,14 @@ import logging
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from prover.policy.server.config import ServerConfig
 from prover.policy.server.connection import Connection
 from prover.policy.server.errors import RequestRefusedError, ServerPolicyError, ServerUnavailableError
+from prover.policy.server.patience import Patience
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +39,19 @@ class ServerFacts:
     """Completions it can make of one request (llama.cpp)."""
     notes: list[str] = field(default_factory=list)
     """What could not be found out."""
+
+    def sentence(self) -> str:
+        """What is known, in words."""
+        length = "context not said" if self.context_length is None else f"context {self.context_length} tokens"
+        known = [self.owner and f"by {self.owner}", self.root and f"weights {self.root}", length]
+        if self.slots is not None:
+            known.append(f"{self.slots} completions of a request")
+        return ", ".join(part for part in [*known, *self.notes] if part)
+
+
+def ask_once(config: ServerConfig) -> ServerFacts:
+    """`read_facts` of a server that is not waited for."""
+    return read_facts(Connection(replace(config, wait_s=0, retries=0), Patience()))
 
 
 def read_facts(connection: Connection) -> ServerFacts:

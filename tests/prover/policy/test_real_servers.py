@@ -126,6 +126,9 @@ def test_training_and_guided_search_with_a_local_encoder(address: str, gguf: Pat
         *("--llm-path", address, *encoder, "--steps", 20, "--valid-fraction", 0),
     )
     assert trained.returncode == 0, trained.stderr
-    guided = search(tmp_path, address, "guided.parquet", *encoder, "--ebm-path", tmp_path / "ebm", "--mode", "energy")
+    guided = search(  # without --encoder: the head names the folder that it was trained with
+        tmp_path, address, "guided.parquet", *encoder[2:], "--ebm-path", tmp_path / "ebm", "--mode", "energy-only"
+    )
     assert guided.returncode == 0, guided.stderr
+    assert f"encoder: {tmp_path / 'smol'}" in guided.stderr.replace("\n", "")
     assert json.loads(guided.stdout.splitlines()[-1])["proved"] == 3

@@ -1,7 +1,8 @@
 """Answers of many shapes, each from a real HTTP server: read, left out and counted, or refused in one sentence."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,9 @@ from prover.policy.server import ServerConfig, ServerPolicy, ServerPolicyError
 STATE = "p q : Prop\nh : p ∧ q\n⊢ q"
 OTHER = "p q : Prop\nk : q\n⊢ q"
 GOOD = answer(("  exact h.2", -1.0))
+
+
+CASES = json.loads((Path(__file__).parents[2] / "data/server_cases/server_answers.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
@@ -108,6 +112,49 @@ def test_a_choice_that_cannot_be_used_is_left_out_and_counted(
     ((counted, times),) = policy.answers.choices_left_out.items()
     assert reason in counted
     assert times == 1
+
+
+def first_alone(case: dict[str, Any]) -> Callable[[dict[str, Any]], Any]:
+    """Answers with the case for the state with `p ∧ q`, and with a good one for the other."""
+    body = case["body"]
+    if isinstance(body, str) and body.startswith("bytes: "):
+        body = body.removeprefix("bytes: ").encode("latin-1").decode("unicode_escape").encode("latin-1")
+    elif body == "JSON with -Infinity as a token_logprob":
+        body = {"choices": [choice("  exact h.2", ["  exact", " h.2"], [-0.5, float("-inf")])]}
+    return lambda asked: (case["status"], body, case["headers"]) if "p ∧ q" in asked["prompt"] else (200, GOOD)
+
+
+READ: dict[
+    str, tuple[list[float], Callable[[ServerPolicy], int] | None]
+] = {  # name: (log-probs of the first state's candidates, what is counted)
+    "context_too_long": ([], lambda policy: policy.counters.prompts_too_long),
+    "text_null": ([], lambda policy: policy.answers.choices_left_out["no text"]),
+    "infinite_logprob": ([], lambda policy: policy.answers.choices_left_out["a log-prob that cannot be"]),
+    "llama_cpp_logprobs": ([-0.5], None),
+    "token_ids": ([-0.5], None),
+}
+REFUSED = {"not_utf8": "not UTF-8", "error_in_200": "The model `x` does not exist", "key_needed": "PROVER_API_KEY"}
+
+
+def test_the_file_of_cases_holds_no_others() -> None:
+    assert sorted(case["name"] for case in CASES) == sorted([*READ, *REFUSED])
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_cases_of_the_file(case: dict[str, Any], server: StandIn) -> None:
+    server.reply = first_alone(case)
+    policy = make(server)
+    states = ["⊢ p ∧ q", OTHER]
+    if case["name"] in REFUSED:
+        with pytest.raises(ServerPolicyError, match=REFUSED[case["name"]]):
+            policy.generate(states, 1)
+        return
+    log_probs, counted = READ[case["name"]]
+    first, second = policy.generate(states, 1)
+    assert [candidate.log_prob for candidate in first] == pytest.approx(log_probs)
+    assert [candidate.tactic for candidate in first] == ["exact h.2"] * len(log_probs)
+    assert [candidate.tactic for candidate in second] == ["exact h.2"]  # the search of all others goes on
+    assert counted is None or counted(policy) >= 1
 
 
 LONG = [

@@ -104,6 +104,47 @@ def test_a_prompt_without_end_is_cut_short() -> None:
         parse_template(text, "t").prompt(STATE)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{% for a in state %}{% for b in state %}{% if a == 'z' %}{{ b }}{% endif %}{% endfor %}{% endfor %}",
+        "{% for a in state %}{% if 'zz' in state %}{{ a }}{% endif %}{% endfor %}",
+        "{% for a in range(700) %}{% for b in range(700) %}{% if state|lower == a %}x{% endif %}"
+        "{% endfor %}{% endfor %}",
+        "{% for a in state %}{% for b in state %}{{ loop.length if a == 'z' }}{% endfor %}{% endfor %}",
+    ],
+)
+def test_loops_over_a_long_state_end_by_themselves(body: str) -> None:
+    """Such a loop writes nothing, so that the prompt's length does not end it."""
+    template = parse_template(head() + body + "{{ goal }}", "t")
+    template.prompt(STATE)
+    with pytest.raises(TemplateFileError, match="t: the prompt cannot be made: its loops take too many steps"):
+        template.prompt("⊢ " + "p ∧ " * 100_000 + "p")
+
+
+def test_loops_that_prompts_need_are_allowed_over_long_states() -> None:
+    body = "{% for h in hypotheses %}{% if loop.last %}last: {% endif %}{{ h }}\n{% endfor %}{{ conclusion }}"
+    state = "\n".join(f"h{i} : p{i} ∧ q{i}" for i in range(2000)) + "\n⊢ p"
+    made = parse_template(head() + body, "t").prompt(state)
+    assert made.splitlines()[0] == "h0 : p0 ∧ q0"
+    assert made.splitlines()[-2] == "last: h1999 : p1999 ∧ q1999"
+
+
+def test_a_template_cannot_give_itself_more_steps() -> None:
+    for name in ("_work_left", "loop"):
+        text = head() + f"{{% set {name} = goals %}}{{% for a in state %}}{{% endfor %}}{{{{ goal }}}}"
+        with pytest.raises(TemplateFileError, match="too many steps"):
+            parse_template(text, "t").prompt("⊢ " + "p ∧ " * 300_000 + "p")
+    with pytest.raises(TemplateFileError, match="the filter _counted is not allowed"):
+        parse_template(head() + "{{ goal|_counted }}", "t")
+
+
+def test_many_texts_cannot_be_joined_at_once() -> None:
+    text = head() + "{% set a = " + " ~ ".join(["state"] * 100) + " %}{{ goal }}"
+    with pytest.raises(TemplateFileError, match="99 joins of texts"):
+        parse_template(text, "t")
+
+
 def test_a_states_own_braces_are_text() -> None:
     template = parse_template(head() + "{{ goal }}", "t")
     assert template.prompt("h : {{ 7 * 7 }} = {x | True}\n⊢ {% x %}") == "h : {{ 7 * 7 }} = {x | True}\n⊢ {% x %}"
