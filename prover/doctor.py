@@ -302,12 +302,13 @@ def _served(address: str) -> Check:
     """What the server says of itself; asked once, and not waited for."""
     from prover.policy import open_policy
     from prover.policy.prompts import template_for
-    from prover.policy.server import ServerPolicyError
+    from prover.policy.server import ServerPolicy, ServerPolicyError
     from prover.policy.server.start import ask_once
 
     try:
-        config = open_policy(address, start=False).config
-        facts = ask_once(config)
+        policy = open_policy(address, start=False)
+        assert isinstance(policy, ServerPolicy)  # since it is an address
+        config, facts = policy.config, ask_once(policy.config)
     except (ServerPolicyError, ValueError) as error:
         return Check("Model", "fail", str(error), "docs/models.md, `Servers`, says what is asked of one")
     said = f"{config.url} serves {config.model}: {facts.sentence()}"

@@ -57,12 +57,15 @@ def test_one_interrupt_ends_a_search_whose_server_hangs(tmp_path: Path) -> None:
         process = subprocess.Popen(
             command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
         )
-        while not hanging.wait(0.2):
-            assert process.poll() is None, process.communicate()[1]
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=40)  # less than the minute after which a request is given up
-        over.set()
-        server.shutdown()
+        try:
+            while not hanging.wait(0.2):
+                assert process.poll() is None, process.communicate()[1]
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=40)  # less than the minute after which a request is given up
+        finally:
+            process.kill()
+            over.set()
+            server.shutdown()
     assert process.returncode == 130, err
     assert "Traceback" not in err
     figures = json.loads(out.splitlines()[-1])
