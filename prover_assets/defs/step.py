@@ -9,7 +9,7 @@ import dagster as dg
 
 from prover_assets.defs.checks import shown
 from prover_assets.defs.resources import DataResource, LeanResource, PolicyResource
-from prover_assets.defs.tracking import MlflowResource, selected_assets
+from prover_assets.defs.tracking import MlflowResource, dagster_ui, selected_assets
 from prover_assets.operate.preflight import require_valid
 from prover_assets.operate.progress import Reporter, reporter_for
 from prover_assets.steps.search import require_baseline
@@ -68,8 +68,18 @@ class Step:
         if self.data.baseline.manifest.exists():
             require_baseline(self.data, lean, policy)
 
+    @property
+    def dagster_link(self) -> str:
+        """Address of this run in Dagster's UI."""
+        return f"{dagster_ui()}/runs/{self.context.run.run_id}"
+
     def _mlflow_link(self) -> dict[str, dg.MetadataValue]:
-        return {"mlflow_run": dg.MetadataValue.url(self.run.url)} if self.run.tracked else {}
+        if not self.run.tracked:
+            return {}
+        return {
+            "mlflow_run": dg.MetadataValue.url(self.run.url),
+            "mlflow_iterations": dg.MetadataValue.url(self.run.view),
+        }
 
     def result(
         self,

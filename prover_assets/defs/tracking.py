@@ -13,6 +13,17 @@ from prover_assets.tracking.mlflow import Store, TrackedRun, resolved_uri
 
 BACKFILL_TAG = "dagster/backfill"
 DEFAULT_UI = "http://127.0.0.1:5000"
+DEFAULT_DAGSTER_UI = "http://127.0.0.1:3000"
+
+
+def mlflow_ui(configured: str = "") -> str:
+    """Address of MLflow's UI: as configured, else $PROVER_MLFLOW_UI, which `make ui` sets, else its default."""
+    return configured or os.environ.get("PROVER_MLFLOW_UI") or DEFAULT_UI
+
+
+def dagster_ui() -> str:
+    """Address of Dagster's UI: $PROVER_DAGSTER_UI, which `make ui` sets, else its default."""
+    return os.environ.get("PROVER_DAGSTER_UI") or DEFAULT_DAGSTER_UI
 
 
 class MlflowResource(dg.ConfigurableResource):
@@ -32,6 +43,10 @@ class MlflowResource(dg.ConfigurableResource):
         description="Address of MLflow's UI, for links (URL). Empty: $PROVER_MLFLOW_UI, else http://127.0.0.1:5000.",
     )
 
+    system_metrics: bool = Field(
+        default=True, description="Whether to log CPU, memory, disk and network of the machine while a step runs."
+    )
+
     @contextmanager
     def child(self, context: dg.AssetExecutionContext, data: DataFolder) -> Iterator[TrackedRun]:
         """The child run of the asset in `context`, as `Store.child` makes it."""
@@ -45,8 +60,10 @@ class MlflowResource(dg.ConfigurableResource):
             job=context.run.job_name,
             partition=context.run.tags.get("dagster/partition"),
             backfill=context.run.tags.get(BACKFILL_TAG),
-            server=self.ui_url or os.environ.get("PROVER_MLFLOW_UI") or DEFAULT_UI,
+            server=mlflow_ui(self.ui_url),
             last=name == last_asset(context),
+            about=_about(context),
+            system_metrics=self.system_metrics,
         ) as run:
             yield run
 
@@ -62,6 +79,12 @@ class MlflowResource(dg.ConfigurableResource):
         if not self.enabled or (self.resolved_uri(data).startswith("sqlite:///") and not data.mlflow.exists()):
             return []
         return self._store(data).close_dagster_run(dagster_run_id, status)
+
+
+def _about(context: dg.AssetExecutionContext) -> str:
+    """An asset's own description, and where its run is in Dagster, as Markdown."""
+    described = context.assets_def.descriptions_by_key.get(context.asset_key) or ""
+    return f"{described.strip()}\n\n[The run in Dagster]({dagster_ui()}/runs/{context.run.run_id})".strip()
 
 
 def selected_assets(context: dg.AssetExecutionContext) -> AbstractSet[dg.AssetKey]:

@@ -19,24 +19,35 @@ from typing import TYPE_CHECKING, Any
 
 from prover_assets.store.iterations import iteration_number
 from prover_assets.tracking.database import TrackingError, client_in_words, in_words, require_known_version
+from prover_assets.tracking.iterations import log_progress, progress_run
 from prover_assets.tracking.relocation import relocate
+from prover_assets.tracking.rows import log_decision, log_params, made_earlier, mark_superseded, row_of
+from prover_assets.tracking.system import watching_the_machine
+from prover_assets.tracking.tags import (
+    ASSET,
+    ASSET_TAG,
+    BASELINE,
+    DAGSTER_RUN_TAG,
+    GROUP_TAG,
+    ITERATION,
+    KIND_TAG,
+    NOTE_TAG,
+    PARENT_TAG,
+    PARTITION_TAG,
+    SOURCE_TAG,
+    SOURCE_TYPE_TAG,
+    STATUS_OPEN,
+)
+from prover_assets.tracking.view import save_view, view_link
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
     from prover_assets.report.plots import Picture
 
 logger = logging.getLogger(__name__)
 
-DAGSTER_RUN_TAG = "dagster.run_id"
-PARTITION_TAG = "dagster.partition"
-GROUP_TAG = "prover.group"
-"""What shares a parent: a Dagster run, or all runs that a backfill makes of one iteration."""
-KIND_TAG = "prover.kind"
-"""`iteration` on parents (`baseline` where a run has no partition), `asset` on children."""
-SOURCE_TAG = "mlflow.source.name"
-"""What MLflow shows as a run's source."""
-STATUS_OPEN = "RUNNING"
 BATCH = 1000
 """MLflow's own limit of metrics a request."""
 LONGEST_PARAM = 6000
@@ -121,36 +132,49 @@ class Store:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
 
-    def parent(self, dagster_run_id: str, partition: str | None, backfill: str | None = None) -> str:
-        """Id of the parent run of a Dagster run or of a backfill's iteration, found by its tags or made."""
-        kind, group = "iteration" if partition else "baseline", backfill or dagster_run_id
-        wanted = {GROUP_TAG: group, KIND_TAG: kind, **({PARTITION_TAG: partition} if partition else {})}
+    def parent(
+        self, dagster_run_id: str, partition: str | None, backfill: str | None = None, *, job: str = "iteration"
+    ) -> str:
+        """Id of the parent run, found by its tags or made.
+
+        Of an iteration there is one, whatever run of Dagster works on it: reruns, retries and backfills attach to it. A
+        Dagster run (or backfill) without a partition has a parent of its own, which is no row of the iterations.
+        """
+        group = backfill or dagster_run_id
         with self._locked():
-            found = self.client.search_runs(
-                [self.experiment_id],
-                " and ".join(f"tags.`{name}` = '{value}'" for name, value in wanted.items()),
-                max_results=1,
-            )
-            if found:
-                run_id = found[0].info.run_id
-                if found[0].info.status != STATUS_OPEN:  # a step that is retried reopens what its failure closed
+            found = self._group(group) if partition is None else row_of(self.client, self.experiment_id, partition)
+            if found is not None:
+                run_id = found.info.run_id
+                if found.info.status != STATUS_OPEN:  # a step that is retried reopens what its failure closed
                     self.client.update_run(run_id, status=STATUS_OPEN)
                 self.client.set_tag(run_id, DAGSTER_RUN_TAG, dagster_run_id)  # whose failure would close it
-                return run_id
+                return str(run_id)
             from prover_assets.tracking.provenance import provenance
 
             facts = provenance()
             run_id = self.client.create_run(
                 self.experiment_id,
-                run_name=partition or "baseline",
+                run_name=partition or BASELINE,
                 tags={
                     DAGSTER_RUN_TAG: dagster_run_id,
-                    **wanted,
+                    GROUP_TAG: group,
+                    KIND_TAG: ITERATION if partition else BASELINE,
+                    **({PARTITION_TAG: partition} if partition else {}),
+                    SOURCE_TAG: f"dagster job {job}",
+                    SOURCE_TYPE_TAG: "JOB",
+                    NOTE_TAG: f"**{partition}** of expert iteration. Not reported yet."
+                    if partition
+                    else "Theorem sets, and held-out theorems searched with the policy alone. No iteration.",
                     "mlflow.source.git.commit": facts["git_commit"],
                 },
             ).info.run_id
-            _log_params(self.client, run_id, facts)
-            return run_id
+            log_params(self.client, run_id, flatten(facts))
+            return str(run_id)
+
+    def _group(self, group: str) -> "Run | None":
+        wanted = f"tags.`{GROUP_TAG}` = '{group}' and tags.`{KIND_TAG}` = '{BASELINE}'"
+        found = self.client.search_runs([self.experiment_id], wanted, max_results=1)
+        return found[0] if found else None
 
     @contextmanager
     def child(
@@ -163,45 +187,59 @@ class Store:
         backfill: str | None,
         server: str,
         last: bool,
+        about: str = "",
+        system_metrics: bool = False,
     ) -> Iterator["TrackedRun"]:
         """The child run of an asset, under the parent of its Dagster run, which is made where there is none yet.
 
         job: name of the Dagster job. server: address of MLflow's UI, for the link. last: whether this is the last asset
-        of the Dagster run, which closes the parent as FINISHED. An error closes both as FAILED; Ctrl-C and a request to
-        terminate close both as KILLED.
+        of the Dagster run, which closes the parent as FINISHED. about: the run's description, in Markdown.
+        system_metrics: whether to log CPU, memory, disk and network while the step runs. An error closes both as
+        FAILED; Ctrl-C and a request to terminate close both as KILLED.
         """
-        parent = self.parent(dagster_run_id, partition, backfill)
+        parent = self.parent(dagster_run_id, partition, backfill, job=job)
         child = self.client.create_run(
             self.experiment_id,
             run_name=f"{partition}/{asset}" if partition else asset,
             tags={
-                "mlflow.parentRunId": parent,
+                PARENT_TAG: parent,
                 DAGSTER_RUN_TAG: dagster_run_id,
                 SOURCE_TAG: f"dagster job {job}",
-                KIND_TAG: "asset",
-                "prover.asset": asset,
+                SOURCE_TYPE_TAG: "JOB",
+                KIND_TAG: ASSET,
+                ASSET_TAG: asset,
+                NOTE_TAG: about,
                 **({PARTITION_TAG: partition} if partition else {}),
             },
         ).info.run_id
         step = iteration_number(partition) if partition else 0
         link = f"{server}/#/experiments/{self.experiment_id}/runs/{child}"
-        run = TrackedRun(self.client, child, parent, step, link, self.uri)
+        run = TrackedRun(self.client, child, parent, step, link, self.uri, self.experiment_id, server)
         try:
-            yield run
+            if partition is not None:
+                run.inherit(asset)
+            with watching_the_machine(child, self.uri, enabled=system_metrics):
+                yield run
         except BaseException as error:
             # What interrupts, Dagster's own interruption as well, is no Exception.
             status = "FAILED" if isinstance(error, Exception) else "KILLED"
-            for run_id in (child, parent):
+            for run_id in (child, run.parent_id):
                 try:
                     self.close(run_id, status)
                 except TrackingError as trouble:  # must not hide what the asset itself raised
                     logger.warning("MLflow's run %s stays open until the next start: %s", run_id, trouble)
             raise
         self.close(child, "FAILED" if run.failed else "FINISHED")
+        mark_superseded(self.client, self.experiment_id, run.parent_id, asset, child)
         if run.failed:
-            self.close(parent, "FAILED")
+            self.close(run.parent_id, "FAILED")
         elif last:
-            self.close(parent, "FINISHED")
+            self.close(run.parent_id, "FINISHED")
+
+    def view(self, server: str) -> str:
+        """Keep the saved view of the iterations, and return the address that opens it. server: of MLflow's UI."""
+        save_view(self.client, self.experiment_id, progress_run(self.client, self.experiment_id))
+        return view_link(server, self.experiment_id)
 
     def close_dagster_run(self, dagster_run_id: str, status: str) -> list[str]:
         """Close as `status` whatever a Dagster run left open; returns the ids of the runs closed."""
@@ -229,18 +267,44 @@ class TrackedRun:
     url: str
     uri: str = ""
     """Address of the store."""
+    experiment_id: str = ""
+    server: str = ""
+    """Address of MLflow's UI."""
     failed: bool = field(default=False)
 
     def params(self, settings: Mapping[str, Any], *, parent_prefix: str | None = None) -> None:
         """Log settings, flattened; also on the parent, under `parent_prefix` unless that is "" or None (not at all).
 
-        Params never change: the same name with another value is an error.
+        On the child, the same name with another value is an error. On an iteration's parent it means that a step was
+        made again with other settings: `parent_id` is then another run, which took the place of the old one.
         """
         if self.client is None:
             return
-        _log_params(self.client, self.run_id, settings)
+        log_params(self.client, self.run_id, flatten(settings))
         if parent_prefix is not None:
-            _log_params(self.client, self.parent_id, {parent_prefix: dict(settings)} if parent_prefix else settings)
+            decided = {parent_prefix: dict(settings)} if parent_prefix else settings
+            self.parent_id = log_decision(self.client, self.parent_id, flatten(decided))
+
+    def inherit(self, asset: str) -> None:
+        """Log on the parent what decided the theorem sets and the baseline, made before, if `asset` uses them."""
+        if self.client is None:
+            return
+        params, inputs = made_earlier(self.client, self.experiment_id, asset)
+        if params:
+            self.parent_id = log_decision(self.client, self.parent_id, params)
+        if inputs:
+            self.client.log_inputs(self.parent_id, inputs)
+
+    def progress(self, points: Mapping[int, Mapping[str, float]]) -> None:
+        """Log numbers (iteration -> name -> value) on the run `progress`, and renew the saved view."""
+        if self.client is not None:
+            run_id = log_progress(self.client, self.experiment_id, points)
+            save_view(self.client, self.experiment_id, run_id)
+
+    @property
+    def view(self) -> str:
+        """Address of the saved view of all iterations; "" where tracking is off."""
+        return view_link(self.server, self.experiment_id) if self.client is not None else ""
 
     def metrics(self, values: Mapping[str, float | None], *, step: int | None = None) -> None:
         """Log numbers on the child; None and NaN (nothing was measured) are left out."""
@@ -256,13 +320,13 @@ class TrackedRun:
         if self.client is not None:
             _log_metrics(self.client, self.parent_id, [(self.iteration, values)])
 
-    def picture(self, picture: "Picture", name: str) -> None:
+    def picture(self, picture: "Picture", name: str, *, on_parent: bool = False) -> None:
         """Keep a picture as `plots/NAME.png`."""
         if self.client is not None:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / f"{name}.png"
                 path.write_bytes(picture.png)
-                self.client.log_artifact(self.run_id, str(path), "plots")
+                self.client.log_artifact(self.parent_id if on_parent else self.run_id, str(path), "plots")
 
     def artifact(self, path: Path, folder: str = "", *, on_parent: bool = False) -> None:
         """Keep a copy of a file or of a folder's content."""
@@ -275,13 +339,22 @@ class TrackedRun:
             self.client.log_artifact(target, str(path), folder or None)
 
     def dataset(self, name: str, digest: str, path: Path, context: str) -> None:
-        """Say what the run read or made: a table by name, digest, place, columns and rows. context: `training`, ..."""
+        """Say what the run read or made: a table by name, digest, place, columns and rows. context: `training`, ...
+
+        The parent has the same, so that the row of an iteration shows its data.
+        """
         if self.client is None:
             return
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         dataset = Dataset(**_described(name, digest, path))
-        self.client.log_inputs(self.run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
+        read = [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])]
+        self.client.log_inputs(self.run_id, read)
+        self.client.log_inputs(self.parent_id, read)
+
+    def note(self, text: str, *, on_parent: bool = False) -> None:
+        """Set the run's description, in Markdown."""
+        self.tags({NOTE_TAG: text}, on_parent=on_parent)
 
     def tags(self, values: Mapping[str, str], *, on_parent: bool = False) -> None:
         """Set tags."""
@@ -295,6 +368,12 @@ class TrackedRun:
         self.failed = True
         self.tags({"prover.failure": reason})
         self.tags({"prover.failure": reason}, on_parent=True)
+
+    def page_link(self, artifact: str) -> str:
+        """Address of an artifact of the parent in MLflow's UI; "" where tracking is off."""
+        if self.client is None:
+            return ""
+        return f"{self.server}/#/experiments/{self.experiment_id}/runs/{self.parent_id}/artifacts/{artifact}"
 
     @property
     def tracked(self) -> bool:
@@ -313,14 +392,6 @@ def _described(name: str, digest: str, path: Path) -> dict[str, Any]:
     frame = frame.with_columns(pl.col(unsigned).cast(pl.Int64, strict=False))  # MLflow has no word for unsigned numbers
     source = LocalArtifactDatasetSource(os.fspath(path))
     return dict(from_polars(frame, source=source, name=name, digest=digest[:36]).to_dict())
-
-
-def _log_params(client: "MlflowClient", run_id: str, settings: Mapping[str, Any]) -> None:
-    from mlflow.entities import Param
-
-    params = [Param(key, value) for key, value in flatten(settings).items()]
-    for start in range(0, len(params), 100):
-        client.log_batch(run_id, params=params[start : start + 100])
 
 
 def _log_metrics(client: "MlflowClient", run_id: str, points: Iterable[tuple[int, Mapping[str, float | None]]]) -> None:

@@ -25,13 +25,14 @@ from prover_assets.defs.step import GPU_POOL, GROUP, OWNERS, Step, step
 from prover_assets.defs.tracking import MlflowResource
 from prover_assets.operate.versions import step_version
 from prover_assets.steps.history import iterations_until
+from prover_assets.steps.theorem_sets import load_written
 from prover_assets.steps.train import HistorySettings, Trained, calibrate_head, train_head
 from prover_assets.store.champion import Evidence
 from prover_assets.store.files import digest_of, write_json
 from prover_assets.store.layout import IterationFolder
 from prover_assets.store.manifest import read_manifest
 from prover_assets.store.verdict import judge, write_verdict
-from prover_assets.tracking.registry import register_version
+from prover_assets.tracking.registry import Validation, register_version
 
 
 @dg.asset(
@@ -121,7 +122,14 @@ def _validated(work: Step, model: str, evidence: Evidence, facts: Mapping[str, A
     """Log what validation said of a sound head, and register it; returns metadata for the asset page."""
     work.run.summary({"beta": evidence.beta, "validation_area": evidence.area})
     work.run.summary({"validation_area_policy": evidence.policy_area})
-    version = register_version(work.run, model, work.iteration.checkpoint, evidence.ebm_id)
+    numbers = {
+        "validation_area": evidence.area,
+        "validation_area_policy": evidence.policy_area,
+        "validation_gain": evidence.area - evidence.policy_area,
+        "beta": evidence.beta,
+    }
+    validation = Validation(numbers, "theorems-valid", load_written(work.data, "valid").digest)
+    version = register_version(work.run, model, work.iteration.checkpoint, evidence.ebm_id, validation)
     registered = {} if version is None else {"registered_model": dg.MetadataValue.text(f"{model}, version {version}")}
     return {**validation_metadata(evidence, facts), **registered}
 

@@ -19,6 +19,7 @@ from prover_assets.defs.tracking import MlflowResource
 from prover_assets.operate.versions import step_version
 from prover_assets.report import plots
 from prover_assets.report.facts import markdown_table
+from prover_assets.report.over_iterations import progress_points
 from prover_assets.report.tables import (
     REUSED,
     heads_table,
@@ -37,7 +38,11 @@ from prover_assets.steps.theorem_sets import SPLITS, lint_of, load_written
 from prover_assets.store.champion import Evidence, evidence_of, starting_champion
 from prover_assets.store.files import digest_of, write_json
 from prover_assets.store.manifest import read_manifest
-from prover_assets.tracking.registry import promote_version
+from prover_assets.tracking.notes import iteration_note
+from prover_assets.tracking.registry import describe_version, promote_version
+
+MAIN_FIGURES = ("solve_curve", "rank1", "energies", "calibration", "tree_guided", "tree_policy")
+"""The first four of these that there are, as pictures of the iteration's own run in MLflow."""
 
 
 @dg.asset(
@@ -100,10 +105,16 @@ def iteration_report(
         page = write_page(work.iteration, report, pictures, compared)
         for name, picture in pictures.items():
             work.run.picture(picture, name)
+        for name in [name for name in MAIN_FIGURES if name in pictures][:4]:
+            work.run.picture(pictures[name], name, on_parent=True)
         work.run.artifact(page, on_parent=True)
         numbers = _numbers(compared)
         work.run.summary({**numbers, "promoted": float(decision.promoted)})
         work.run.tags({"prover.promoted": str(decision.promoted), "prover.reason": decision.reason}, on_parent=True)
+        work.run.note(iteration_note(report, work.dagster_link, work.run.page_link("index.html")), on_parent=True)
+        work.run.progress(progress_points(work.data, work.iteration, report))
+        if work.run.client is not None:
+            describe_version(work.run.client, mlflow.registered_model, evidence, work.iteration.key, decision)
         write_json(work.iteration.report_file, report)  # last: with it the iteration is finished
         return work.result(
             data_version=digest_of([report["comparison"]["modes"][m]["solved"] for m in (POLICY, GUIDED)]),
@@ -126,6 +137,7 @@ def _content(work: Step, compared: Compared, evidence: Evidence) -> dict[str, An
         "policy": compared.guided.policy_id,
         "left_out": "" if search is None else search.note,
         "mlflow_run": work.run.parent_id,
+        "mlflow_view": work.run.view,
         "theorem_lint": {split: lint_of(load_written(work.data, split)) for split in SPLITS},
     }
 

@@ -1,0 +1,53 @@
+"""Descriptions in Markdown: of an iteration's run, and of a version of the energy model."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def iteration_note(report: Mapping[str, Any], dagster_link: str, report_link: str) -> str:
+    """What an iteration was, how it ended, its solve curve as a table, and where to read more."""
+    comparison, promotion = report["comparison"], report["promotion"]
+    budgets = [str(budget) for budget in comparison["budgets"]]
+    modes = dict(comparison["modes"])
+    if report.get("control") is not None:
+        modes |= {name: mode for name, mode in report["control"]["modes"].items() if name not in modes}
+    paired = comparison["paired"]
+    verdict = "promoted" if promotion["promoted"] else "not promoted"
+    lines = [
+        f"**{report['iteration']}** of expert iteration: the training theorems searched, the energy model trained and "
+        f"calibrated (beta {_number(report['beta'])}), {comparison['theorems']} held-out theorems searched with it.",
+        "",
+        f"Verdict: **{verdict}**. {promotion['reason']}.",
+        "",
+        "Held-out theorems proved, by budget (expansions):",
+        "",
+        *_table(
+            ["search", *(f"@{budget}" for budget in budgets), "area"],
+            [
+                [name, *(str(mode["solved"][budget]) for budget in budgets), _number(mode["area"])]
+                for name, mode in modes.items()
+            ],
+        ),
+        "",
+        f"Theorem by theorem: guided alone proves {paired['only_second']}, the policy alone {paired['only_first']}.",
+        "",
+        f"[Report]({report_link}) · [Run in Dagster]({dagster_link})",
+    ]
+    return "\n".join(lines)
+
+
+def version_note(facts: Mapping[str, Any]) -> str:
+    """What a version of the energy model is, and why it was promoted or not. facts: name -> value, in order."""
+    return "\n".join(_table(["", ""], [[name, _number(value)] for name, value in facts.items()]))
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [
+        "| " + " | ".join(header) + " |",
+        "|" + " --- |" * len(header),
+        *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows),
+    ]
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
