@@ -72,7 +72,7 @@ def view_state(progress: str | None) -> dict[str, Any]:
     folded = [(f"folded-{number}", name, False) for number, name in enumerate(FOLDED)]
     return {
         "searchFilter": FILTER,
-        "orderByKey": "attributes.start_time",
+        "orderByKey": f"tags.`{KIND_TAG}`",  # `progress` first, whose lines the charts show
         "orderByAsc": False,
         "startTime": "ALL",
         "lifecycleFilter": "Active",
@@ -80,7 +80,7 @@ def view_state(progress: str | None) -> dict[str, Any]:
         "datasetsFilter": [],
         "selectedColumns": [f"{kind}.`{name}`" for kind, name in COLUMNS],
         "runsPinned": [progress] if progress else [],
-        "runsHiddenMode": "SHOW_ALL",
+        "runsHiddenMode": "FIRST_10_RUNS",
         "compareRunCharts": charts,
         "compareRunSections": [
             {"uuid": uuid, "name": name, "display": shown, "isReordered": False, "deleted": False, "isGenerated": False}
@@ -96,7 +96,7 @@ def _line(uuid: str, section: str, title: str, metrics: tuple[str, ...], against
     return {
         "uuid": uuid,
         "type": "LINE",
-        "runsCountToCompare": 10,
+        "runsCountToCompare": 1,
         "metricSectionId": section,
         "deleted": False,
         "isGenerated": False,

@@ -1,8 +1,10 @@
 """MLflow: a parent for the iteration, children for assets, closed as what they were."""
 
+import base64
 import json
 import os
 import shutil
+import zlib
 
 import dagster as dg
 import polars as pl
@@ -13,8 +15,11 @@ from prover_assets.defs.sensors import close_cancelled_mlflow_runs, close_failed
 from prover_assets.defs.tracking import MlflowResource
 from prover_assets.store.files import read_json
 from prover_assets.store.layout import DataFolder, DataFolderError
+from prover_assets.tracking.iterations import log_progress, progress_run
 from prover_assets.tracking.mlflow import DAGSTER_RUN_TAG, KIND_TAG, PARTITION_TAG, Store, flatten, fluent_uri
 from prover_assets.tracking.relocation import relocate
+from prover_assets.tracking.tags import SUPERSEDED_TAG
+from prover_assets.tracking.view import FILTER, TAG
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +80,16 @@ def test_the_parent_has_settings_versions_and_the_report_at_step_iteration(finis
     assert len(parent.data.tags["mlflow.source.git.commit"]) >= 7
     for metric in ("guided_area", "policy_area", "area_gain", "train_solve_rate", "beta", "promoted"):
         assert [point.step for point in client.get_metric_history(parent.info.run_id, metric)] == [0], metric
-    assert [f.path for f in client.list_artifacts(parent.info.run_id)] == ["index.html"]
+    assert [f.path for f in client.list_artifacts(parent.info.run_id)] == ["index.html", "plots"]
+    figures = [f.path for f in client.list_artifacts(parent.info.run_id, "plots")]
+    assert figures == [f"plots/{name}.png" for name in ("calibration", "energies", "rank1", "solve_curve")]
+    assert parent.data.tags["mlflow.source.name"].startswith("dagster job ")
+    assert {"theorems-train", "theorems-valid", "theorems-test", "trajectories-iter_000"} <= {
+        read.dataset.name for read in parent.inputs.dataset_inputs
+    }
+    note = parent.data.tags["mlflow.note.content"]
+    assert "| guided |" in note
+    assert f"/runs/{parent.data.tags[DAGSTER_RUN_TAG]})" in note, "the link to Dagster"
 
 
 def test_the_training_curves_are_on_the_child(finished, client):
@@ -125,7 +139,6 @@ def test_the_alias_moves_with_a_promotion_and_with_nothing_else(new_project):
 
 def test_the_settings_that_a_guided_search_takes_from_the_baseline_are_parameters(finished):
     (parent,) = [run for run in runs_of(finished, "iter_001") if run.data.tags[KIND_TAG] == "iteration"]
-    assert not any(name.startswith("baseline_trajectories.") for name in parent.data.params)
     assert parent.data.params["guided_trajectories.search.max_expansions"] == "16"
     assert parent.data.params["guided_trajectories.search.mode"] == "calibrated"
 
@@ -177,8 +190,134 @@ def test_the_runs_of_a_backfill_share_a_parent_for_each_iteration(new_project):
     assert store.parent("run-2", "iter_000", "backfill-1") == first
     assert store.client.get_run(first).info.status == "RUNNING"
     assert store.client.get_run(first).data.tags[DAGSTER_RUN_TAG] == "run-2"
-    others = {store.parent("run-3", "iter_001", "backfill-1"), store.parent("run-4", "iter_000")}
-    assert len(others | {first}) == 3
+    assert store.parent("run-3", "iter_001", "backfill-1") != first
+    assert store.parent("run-4", "iter_000") == first, "a rerun attaches to the row of its iteration"
+
+
+def test_two_iterations_differ_in_what_differs_and_in_nothing_else(finished):
+    """Settings of the theorem sets and the baseline, which only the first iteration made, are those of both."""
+    first, second = (
+        next(run for run in runs_of(finished, key) if run.data.tags[KIND_TAG] == "iteration").data.params
+        for key in ("iter_000", "iter_001")
+    )
+    differing = {name for name in first.keys() | second.keys() if first.get(name) != second.get(name)}
+    assert differing == {
+        "trajectories.inputs.theorems",  # the next window of the training theorems
+        "trajectories.inputs.ebm",
+        "guided_trajectories.inputs.ebm",
+        "ebm_checkpoint.inputs.iter_001",
+    }
+    assert second["baseline_trajectories.max_expansions"] == "16"
+    assert second["theorems.train"].endswith("train.jsonl")
+
+
+def test_progress_is_one_run_with_a_point_per_iteration(finished, client):
+    store = store_of(finished)
+    (run,) = client.search_runs([store.experiment_id], f"tags.`{KIND_TAG}` = 'iterations'")
+    assert (run.info.run_name, run.info.status) == ("progress", "FINISHED")
+    history = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
+    for name in ("held_out/guided/area", "held_out/policy/solve_rate", "held_out/rank1/combined", "training/proofs"):
+        assert [point.step for point in history[name]] == [0, 1], name
+    reports = [read_json(folder.report_file) for folder in DataFolder(finished.data).iterations()[:2]]
+    areas = [report["comparison"]["modes"]["guided"]["area"] for report in reports]
+    assert [point.value for point in history["held_out/guided/area"]] == areas
+    first, second = (DataFolder(finished.data).iteration(number) for number in (0, 1))
+    proved = [
+        set(pl.read_parquet(folder.trajectories.summary).filter("proved")["theorem_name"]) for folder in (first, second)
+    ]
+    assert [point.value for point in history["training/proofs"]] == [len(proved[0]), len(proved[0] | proved[1])]
+    tactics = [point.value for point in history["cost/lean_calls"]]
+    assert 0 < tactics[0] < tactics[1]
+    assert all(point.value > 0 for point in history["cost/seconds"])
+
+
+def test_the_experiment_has_a_saved_view_of_existing_numbers(finished, client):
+    store = store_of(finished)
+    tag = client.get_experiment(store.experiment_id).tags[TAG]
+    state = json.loads(zlib.decompress(base64.b64decode(tag.removeprefix("deflate;"))))
+    rows = client.search_runs([store.experiment_id], state["searchFilter"])
+    assert {run.info.run_name for run in rows} == {"progress", "iter_000", "iter_001"}
+    (progress,) = state["runsPinned"]
+    known = client.get_run(progress).data.metrics
+    for chart in state["compareRunCharts"]:
+        assert set(chart["selectedMetricKeys"]) <= set(known), chart["displayName"]
+    assert {chart["selectedXAxisMetricKey"] for chart in state["compareRunCharts"]} == {"", "cost/lean_calls"}
+    parent = next(run for run in rows if run.info.run_name == "iter_000")
+    columns = {name.removeprefix("metrics.").strip("`") for name in state["selectedColumns"] if name[:1] == "m"}
+    assert columns <= set(parent.data.metrics)
+
+
+def test_progress_that_changed_is_logged_anew_and_the_old_run_is_superseded(new_project):
+    store = store_of(new_project(track=True))
+    first = log_progress(store.client, store.experiment_id, {0: {"a/b": 1.0}})
+    assert log_progress(store.client, store.experiment_id, {0: {"a/b": 1.0}, 1: {"a/b": 2.0}}) == first
+    second = log_progress(store.client, store.experiment_id, {0: {"a/b": 1.5}, 1: {"a/b": 2.0}})
+    assert second != first
+    assert [(p.step, p.value) for p in store.client.get_metric_history(second, "a/b")] == [(0, 1.5), (1, 2.0)]
+    assert store.client.get_run(first).data.tags[SUPERSEDED_TAG] == second
+    assert progress_run(store.client, store.experiment_id) == second
+
+
+def test_a_step_made_again_attaches_to_the_iteration_and_supersedes_what_it_replaced(new_project):
+    project = new_project(track=True)
+    project.run(partition="iter_000")
+    store = store_of(project)
+
+    def rows(kind: str) -> list:
+        return store.client.search_runs([store.experiment_id], f"tags.`{KIND_TAG}` = '{kind}'")
+
+    def embeddings() -> list:
+        return store.client.search_runs([store.experiment_id], "tags.`prover.asset` = 'state_embeddings'")
+
+    (row,) = rows("iteration")
+    (before,) = embeddings()
+    project.run("state_embeddings", partition="iter_000")
+    (same,) = rows("iteration")
+    assert same.info.run_id == row.info.run_id
+    assert same.info.status == "FINISHED"
+    assert same.data.tags["prover.made_again"] == "state_embeddings"
+    (again,) = [run for run in embeddings() if run.info.run_id != before.info.run_id]
+    assert again.data.tags["mlflow.parentRunId"] == row.info.run_id
+    assert store.client.get_run(before.info.run_id).data.tags[SUPERSEDED_TAG] == again.info.run_id
+    assert SUPERSEDED_TAG not in again.data.tags
+
+    project.config = {"state_embeddings": {"batch_size": 7}}
+    project.run("state_embeddings", partition="iter_000")
+    (new,) = rows("iteration")
+    assert new.data.params["state_embeddings.batch_size"] == "7"
+    differing = {name for name in row.data.params if row.data.params[name] != new.data.params.get(name)}
+    assert differing == {"state_embeddings.batch_size"}
+    assert new.data.metrics == same.data.metrics
+    (old,) = rows("superseded")
+    assert old.info.run_id == row.info.run_id
+    assert old.data.tags[SUPERSEDED_TAG] == new.info.run_id
+    children = store.client.search_runs([store.experiment_id], f"tags.`mlflow.parentRunId` = '{new.info.run_id}'")
+    assert len(children) == 9, "seven steps, one of them three times"
+    assert {run.info.status for run in (new, old, *children)} == {"FINISHED"}
+
+
+def test_runs_without_a_partition_are_no_row_of_the_iterations(new_project):
+    project = new_project(track=True)
+    project.run("theorems")
+    store = store_of(project)
+    assert store.client.search_runs([store.experiment_id], FILTER) == []
+
+
+def test_models_can_be_ordered_by_validation_area_and_versions_say_why(finished, client):
+    store = store_of(finished)
+    models = client.search_logged_models(
+        [store.experiment_id], order_by=[{"field_name": "metrics.validation_area", "ascending": False}]
+    )
+    areas = [next(m for m in model.metrics if m.key == "validation_area") for model in models]
+    assert len(areas) == 2
+    assert [area.value for area in areas] == sorted((area.value for area in areas), reverse=True)
+    assert {area.dataset_name for area in areas} == {"theorems-valid"}
+    first, second = sorted(client.search_model_versions("name = 'energy-model'"), key=lambda v: int(v.version))
+    for version, key in ((first, "iter_000"), (second, "iter_001")):
+        report = read_json(DataFolder(finished.data).iteration(key).report_file)
+        assert f"| iteration | {key} |" in version.description
+        assert report["promotion"]["reason"] in version.description
+        assert version.tags["prover.verdict"] == ("promoted" if report["promotion"]["promoted"] else "not promoted")
 
 
 def test_a_failed_asset_closes_its_runs_as_failed(new_project):
