@@ -14,6 +14,7 @@ from urllib.error import URLError
 
 from prover_assets.operate.versions import ROOT
 from prover_assets.store.layout import DataFolder, DataFolderError
+from prover_assets.tracking.database import TrackingError
 from prover_assets.tracking.relocation import relocate
 
 HOST = "127.0.0.1"
@@ -56,6 +57,16 @@ def commands(data: DataFolder, dagster_port: int, mlflow_port: int) -> dict[str,
     }
 
 
+def charts_of(data: DataFolder, server: str) -> str:
+    """Address of the saved view of all iterations, which is made if need be. server: address of MLflow's UI.
+
+    Raises TrackingError. Before the first iteration the page is there, and empty.
+    """
+    from prover_assets.defs.tracking import MlflowResource
+
+    return MlflowResource().view(data, server)
+
+
 def _answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=2) as reply:
@@ -90,6 +101,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     (data.mlflow / "artifacts").mkdir(parents=True, exist_ok=True)
+    try:
+        charts = charts_of(data, f"http://{HOST}:{ports['MLflow']}")
+    except TrackingError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     home = dagster_home()
     home.mkdir(parents=True, exist_ok=True)
     urls = {name: f"http://{HOST}:{port}" for name, port in ports.items()}
@@ -98,6 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "DAGSTER_HOME": str(home),
         "PROVER_DATA": str(data.root),
         "PROVER_MLFLOW_UI": urls["MLflow"],
+        "PROVER_DAGSTER_UI": urls["Dagster"],
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
 
@@ -134,9 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 )
                 return 1
             time.sleep(0.3)
-        print(
-            "In MLflow choose 'Model training', then the experiment 'expert-iteration'. Ctrl-C stops both.", flush=True
-        )
+        print(f"charts   {charts}  (all iterations, one line per number)\nCtrl-C stops both.", flush=True)
         while all(process.poll() is None for process in processes.values()):
             time.sleep(0.5)
         ended = [name for name, process in processes.items() if process.poll() is not None]

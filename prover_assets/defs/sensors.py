@@ -34,7 +34,8 @@ def chain_limit() -> int:
     request_jobs=[iteration_job, policy_iteration_job],
     default_status=dg.DefaultSensorStatus.STOPPED,
     minimum_interval_seconds=30,
-    description="Starts the next iteration when one has ended well, up to PROVER_CHAIN_LIMIT iterations (default 10).",
+    description="Starts the next iteration when one has ended well, up to PROVER_CHAIN_LIMIT iterations (default 10). "
+    "Runs with the settings of the last iteration, or of the preset that PROVER_PRESET names.",
 )
 def chain_iterations(context: dg.RunStatusSensorContext, data: DataResource) -> dg.RunRequest | dg.SkipReason:
     """Asks for one run a finished iteration, which tunes the policy if that one did; a failed one ends the chain."""
@@ -51,7 +52,8 @@ def chain_iterations(context: dg.RunStatusSensorContext, data: DataResource) -> 
     context.instance.add_dynamic_partitions(ITERATION, [upcoming.key])
     job = policy_iteration_job if tuned else iteration_job
     everything = (*ITERATION_ASSETS, TUNING_ASSET) if tuned else ITERATION_ASSETS
-    found = request(upcoming.key, upcoming.remaining, f"after-{context.dagster_run.run_id}", everything=everything)
+    run_key = f"after-{context.dagster_run.run_id}"
+    found = request(context.instance, upcoming.key, upcoming.remaining, run_key, everything=everything)
     return found.with_replaced_attrs(job_name=job.name)
 
 

@@ -1,5 +1,6 @@
 """What every asset does around its work: the data folder proven writable and held, the MLflow child run."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,11 +9,14 @@ from typing import Any
 import dagster as dg
 
 from prover_assets.defs.checks import shown
+from prover_assets.defs.partitions import ITERATION
 from prover_assets.defs.resources import DataResource, LeanResource, PolicyResource
 from prover_assets.defs.tracking import MlflowResource, dagster_ui, selected_assets
-from prover_assets.operate.preflight import require_valid
-from prover_assets.operate.progress import Reporter, reporter_for
+from prover_assets.operate.preflight import SettingsError, require_valid
+from prover_assets.operate.progress import LOG_EVERY_S, Reporter, reporter_for
+from prover_assets.protocols import Update
 from prover_assets.steps.search import require_baseline
+from prover_assets.store.iterations import in_order
 from prover_assets.store.layout import DataFolder, IterationFolder
 from prover_assets.store.policy import PolicyInUse, policy_of
 from prover_assets.tracking.mlflow import TrackedRun
@@ -113,16 +117,68 @@ def step(
     """Opens an asset's work. Asks for a retry of what may heal (`transient_errors`), and of nothing else.
 
     settings: the asset's own. borrowed: resources whose settings can change its result, by name. Both become MLflow
-    parameters. Raises SettingsError when the settings of this step, or of a later one of the run, cannot work.
+    parameters. Raises dagster.Failure with one sentence for whatever a person can mend: what was given, what was
+    expected, what to do. The trace of what happened is its cause, and comes below it in Dagster's UI.
     """
-    require_valid(context.run.run_config)
     try:
+        require_valid(context.run.run_config)
+        _require_partition(context)
         folder = data.folder()
         held = context.partition_key if context.has_partition_key else "baseline"
         with folder.held(held), mlflow.child(context, folder) as run:
             run.params(settings.model_dump(mode="json"), parent_prefix=context.asset_key.to_user_string())
             for name, resource in borrowed.items():
                 run.params({name: resource.model_dump(mode="json")}, parent_prefix="")
-            yield Step(context, folder, run, reporter_for(context.log))
+            yield Step(context, folder, run, _Logged(reporter_for(context.log), run))
     except transient_errors() as error:
         raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=RETRY_AFTER_S) from error
+    except (OSError, RuntimeError, ValueError) as error:
+        # Said to a person in a sentence. Other errors are mistakes in the program, whose trace says more.
+        raise dg.Failure(" ".join(str(error).split()) or type(error).__name__, allow_retries=False) from error
+
+
+def _require_partition(context: dg.AssetExecutionContext) -> None:
+    """Refuse a run without a partition of an asset that has them. Raises SettingsError that says which to choose."""
+    if context.assets_def.partitions_def is None or context.has_partition_key:
+        return
+    known = in_order(context.instance.get_dynamic_partitions(ITERATION))
+    if not known:
+        raise SettingsError(
+            "no iteration was chosen, and there is none yet: materialize theorems, which opens iter_000, and launch "
+            "again with the partition iter_000"
+        )
+    done = set(context.instance.get_materialized_partitions(context.asset_key))
+    following = next((key for key in known if key not in done), known[-1])
+    raise SettingsError(
+        f"no iteration was chosen: launch again with a partition (Launchpad: the field Partition). {following} is the "
+        f"next one; there are {', '.join(known[-5:])}"
+    )
+
+
+class _Logged:
+    """A reporter that also logs on the MLflow run how far a step is, while it goes."""
+
+    def __init__(self, reporter: Reporter, run: TrackedRun) -> None:
+        self._reporter, self._run = reporter, run
+
+    @contextmanager
+    def stage(self, title: str) -> Iterator[Update]:
+        """See `Reporter.stage`."""
+        began = last = time.monotonic()
+        name = title.replace(" ", "_").replace(",", "")
+
+        def tell(done: int, total: int) -> None:
+            seconds = int(time.monotonic() - began)
+            share = {f"progress/{name}": done / total} if total else {}
+            self._run.metrics({**share, f"progress/{name}_done": float(done)}, step=seconds)
+
+        with self._reporter.stage(title) as report:
+
+            def update(done: int, total: int, note: str) -> None:
+                nonlocal last
+                report(done, total, note)
+                if time.monotonic() - last >= LOG_EVERY_S:
+                    last = time.monotonic()
+                    tell(done, total)
+
+            yield update

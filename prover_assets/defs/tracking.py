@@ -70,6 +70,10 @@ class MlflowResource(dg.ConfigurableResource):
     def _store(self, data: DataFolder) -> Store:
         return Store(self.resolved_uri(data), self.experiment, data.mlflow / "artifacts")
 
+    def view(self, data: DataFolder, server: str) -> str:
+        """Address of the saved view of all iterations in the MLflow UI at `server`; the view is made if need be."""
+        return self._store(data).view(server)
+
     def resolved_uri(self, data: DataFolder) -> str:
         """The store's address: as configured, from the environment, or the SQLite file of the data folder."""
         return resolved_uri(self.tracking_uri, data.mlflow)

@@ -68,7 +68,7 @@ def next_iteration(instance: dg.DagsterInstance, data: DataFolder, *, tune_polic
 
 def _untuned(instance: dg.DagsterInstance, data: DataFolder, key: str) -> bool:
     """Whether the policy was not tuned, or not to the end, after a finished iteration."""
-    event = _latest(instance, TUNING_ASSET, key)
+    event = latest_materialization(instance, TUNING_ASSET, key)
     return event is None or not data.iteration(key).tuning.exists() or _failed(instance, TUNING_ASSET, event.run_id)
 
 
@@ -77,7 +77,7 @@ def remaining_assets(instance: dg.DagsterInstance, data: DataFolder, key: str) -
     folder = data.iteration(key)
     files = _files(data, folder)
     for index, name in enumerate(ITERATION_ASSETS):
-        event = _latest(instance, name, key)
+        event = latest_materialization(instance, name, key)
         if event is None or not files[name].exists() or _failed(instance, name, event.run_id):
             return ITERATION_ASSETS[index:]
     return ()
@@ -117,7 +117,7 @@ def missing_baseline(instance: dg.DagsterInstance, data: DataFolder) -> tuple[st
     """The unpartitioned assets that were not made or lost their files, in order, with what depends on them."""
     files = {"theorems": data.theorems("test"), "baseline_trajectories": data.baseline.manifest}
     for index, name in enumerate(BASELINE_ASSETS):
-        event = _latest(instance, name)
+        event = latest_materialization(instance, name)
         if event is None or not files[name].exists() or _failed(instance, name, event.run_id):
             return BASELINE_ASSETS[index:]
     return ()
@@ -131,7 +131,8 @@ def _failed(instance: dg.DagsterInstance, name: str, run_id: str) -> bool:
     )
 
 
-def _latest(instance: dg.DagsterInstance, name: str, key: str | None = None) -> dg.EventLogRecord | None:
+def latest_materialization(instance: dg.DagsterInstance, name: str, key: str | None = None) -> dg.EventLogRecord | None:
+    """The newest materialization of an asset, of one iteration or of any."""
     wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(name), asset_partitions=None if key is None else [key])
     return next(iter(instance.fetch_materializations(wanted, limit=1).records), None)
 

@@ -1,5 +1,6 @@
 """Progress of long steps: bars on a terminal under `make run`, a log line now and then in Dagster."""
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -38,28 +39,86 @@ def reporter_for(log: Logger) -> Reporter:
     return _current.get() or LogReporter(log)
 
 
-class LogReporter:
-    """A line in the run's log at the start, every `LOG_EVERY_S` seconds, and at the end."""
+STAGES = (
+    "search held-out theorems, policy",
+    "search training theorems",
+    "embed states",
+    "train the energy model",
+    "choose its weight on validation",
+    "search held-out theorems, guided",
+    "search held-out theorems, random",
+    "train and search, other head seeds",
+    "compare and report",
+)
+"""The stages of an iteration that take a while, in order: "step 3 of 9"."""
 
-    def __init__(self, log: Logger) -> None:
-        self._log = log
+
+def place_of(title: str) -> str:
+    """`3/9` for the third stage of an iteration; "" for one that is not part of every iteration."""
+    return f"{STAGES.index(title) + 1}/{len(STAGES)}" if title in STAGES else ""
+
+
+def in_words(seconds: float) -> str:
+    """A duration as people say it: `42 s`, `3 min 20 s`, `2 h 5 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def how_far(done: int, total: int, note: str, elapsed_s: float) -> str:
+    """`12/60, 0.8/s, 1 min 2 s left, 9 proved`: done and total, rate, time left, and a remark of the step's own.
+
+    The time left is what the rest takes at the rate so far. Left out is what is not known yet.
+    """
+    if not done:
+        return ", ".join(part for part in (f"0/{total}" if total else "", note) if part) or "no news yet"
+    rate = done / elapsed_s if elapsed_s > 0 else 0.0
+    parts = [f"{done}/{total}" if total else str(done)]
+    if rate:
+        parts.append(f"{rate:.3g}/s")
+        if total > done:
+            parts.append(f"{in_words((total - done) / rate)} left")
+    return ", ".join([*parts, *([note] if note else [])])
+
+
+class LogReporter:
+    """A line in the run's log at the start, every `LOG_EVERY_S` seconds with or without news, and at the end."""
+
+    def __init__(self, log: Logger, every_s: float = LOG_EVERY_S) -> None:
+        self._log, self._every_s = log, every_s
 
     @contextmanager
     def stage(self, title: str) -> Iterator[Update]:
-        """See `Reporter.stage`: a line in the log."""
-        began = last = time.monotonic()
-        latest = ""
-        self._log.info(f"{title}: started")
+        """See `Reporter.stage`: lines in the log."""
+        began = time.monotonic()
+        latest: tuple[int, int, str] = (0, 0, "")
+        ended = threading.Event()
+        place = place_of(title)
+        name = f"step {place.replace('/', ' of ')}, {title}" if place else title
+        self._log.info(f"{name}: started")
 
         def update(done: int, total: int, note: str) -> None:
-            nonlocal last, latest
-            latest = f"{done}/{total} {note}" if total else f"{done} {note}"
-            if time.monotonic() - last >= LOG_EVERY_S:
-                last = time.monotonic()
-                self._log.info(f"{title}: {latest}")
+            nonlocal latest
+            latest = (done, total, note)
 
-        yield update
-        self._log.info(f"{title}: {latest or 'done'} ({time.monotonic() - began:.1f} s)")
+        def tell() -> None:
+            while not ended.wait(self._every_s):
+                seconds = time.monotonic() - began
+                self._log.info(f"{name}: {how_far(*latest, seconds)} ({in_words(seconds)} so far)")
+
+        teller = threading.Thread(target=tell, name="progress", daemon=True)
+        teller.start()
+        try:
+            yield update
+        finally:
+            ended.set()
+            teller.join()
+        done, total, note = latest
+        said = ", ".join(part for part in (f"{done}/{total}" if total else "", note) if part)
+        self._log.info(f"{name}: {said or 'done'} ({in_words(time.monotonic() - began)})")
 
 
 class TerminalReporter:
@@ -73,19 +132,29 @@ class TerminalReporter:
     @contextmanager
     def stage(self, title: str) -> Iterator[Update]:
         """See `Reporter.stage`: a line with a progress bar."""
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         began = time.monotonic()
         note_at_end = ""
+        name = f"{place_of(title):>3} {title}"
         columns = (
-            TextColumn("{task.description:<34}"),
+            TextColumn("{task.description:<38}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
+            TextColumn("eta"),
+            TimeRemainingColumn(),
             TextColumn("{task.fields[note]}", style="dim"),
         )
         with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as progress:
-            task = progress.add_task(title, total=None, note="")
+            task = progress.add_task(name, total=None, note="")
 
             def update(done: int, total: int, note: str) -> None:
                 nonlocal note_at_end
@@ -94,5 +163,5 @@ class TerminalReporter:
 
             yield update
         self.console.print(
-            f"[green]✓[/] {title:<34} {time.monotonic() - began:6.1f} s  [dim]{note_at_end}[/]", soft_wrap=True
+            f"[green]✓[/] {name:<38} {time.monotonic() - began:6.1f} s  [dim]{note_at_end}[/]", soft_wrap=True
         )

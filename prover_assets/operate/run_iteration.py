@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import fcntl
 import json
 import logging
 import os
@@ -136,9 +135,16 @@ def run_next(
     import dagster as dg
 
     from prover_assets.definitions import defs
-    from prover_assets.defs.jobs import ITERATION_ASSETS, everything_job, first_iteration_job
+    from prover_assets.defs.jobs import (
+        ITERATION_ASSETS,
+        everything_job,
+        first_iteration_job,
+        iteration_job,
+        policy_iteration_job,
+    )
     from prover_assets.defs.partitions import ITERATION
     from prover_assets.operate.next import missing_baseline, next_iteration
+    from prover_assets.operate.terminal import instance_with_terminal, report_canceled
 
     instance = instance_with_terminal()
     held = data.lock_file(WHAT_IS_HELD)
@@ -164,7 +170,10 @@ def run_next(
         reporter.console.print(sentence, soft_wrap=True)
     began = time.monotonic()
     with using(reporter):
-        job = everything_job if tune_policy else first_iteration_job
+        if missing:
+            job = everything_job if tune_policy else first_iteration_job
+        else:
+            job = policy_iteration_job if tune_policy else iteration_job
         try:
             result = defs.resolve_job_def(job.name).execute_in_process(
                 instance=instance,
@@ -182,6 +191,7 @@ def run_next(
         if interrupted(result):
             with contextlib.suppress(Exception):  # an import of MLflow that was cut off: then nothing is open either
                 close_mlflow(data, result.run_id, "KILLED")
+            report_canceled(instance, result.run_id)
             raise KeyboardInterrupt
         close_mlflow(data, result.run_id, "FAILED")
         _print_failure(result)
@@ -190,22 +200,6 @@ def run_next(
     if as_json:
         print(json.dumps(read_json(data.iteration(upcoming.key).report_file), ensure_ascii=False))
     return 0
-
-
-def instance_with_terminal() -> "dg.DagsterInstance":
-    """Dagster's instance of $DAGSTER_HOME, which leaves standard output and error of steps where they are.
-
-    Captured, they are no terminal (there are no progress bars), their lines come late, between others, and the
-    processes that carry them answer Ctrl-C with a trace of their own.
-    """
-    import dagster as dg
-    from dagster._core.instance.ref import InstanceRef
-
-    home = Path(os.environ["DAGSTER_HOME"])
-    nothing = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
-    with open(home / ".instance.lock", "a", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # of several processes that make a fresh instance's tables, all but one fail
-        return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides={"compute_logs": nothing}))
 
 
 def bring_up_to_date(
@@ -310,8 +304,6 @@ def print_summary(iteration: IterationFolder, reporter: TerminalReporter, *, sec
     out.print(f"\n{iteration.key} took {seconds:.0f} s. Where to look next:")
     out.print(f"  report      {iteration.report / 'index.html'}", soft_wrap=True)
     out.print("  make ui     Dagster (lineage, checks, plots) and MLflow", soft_wrap=True)
-    if report["mlflow_run"]:
-        out.print(
-            f"  MLflow      experiment expert-iteration, run {iteration.key} ({report['mlflow_run']})", soft_wrap=True
-        )
+    if report.get("mlflow_view"):
+        out.print(f"  charts      {report['mlflow_view']}  (while `make ui` runs)", soft_wrap=True)
     out.print("  make run    the next iteration")
