@@ -4,12 +4,14 @@ from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
+from dagster._core.events import StepMaterializationData
 
 from prover_assets.definitions import defs
 from prover_assets.defs.jobs import ITERATION_ASSETS
 from prover_assets.defs.resources import DataResource
 from prover_assets.defs.schedules import nightly_iteration
 from prover_assets.defs.sensors import chain_iterations
+from prover_assets.operate.presets import PresetError
 from prover_assets.store.files import write_json
 from prover_assets.store.iterations import following, in_order, iteration_key, iteration_number
 from prover_assets.store.layout import DataFolder
@@ -143,3 +145,69 @@ def test_iteration_keys():
     for wrong in ("iter_0", "iter_0001", "iter_-01", "000", ""):
         with pytest.raises(ValueError, match="iter_000, iter_001"):
             iteration_number(wrong)
+
+
+def made_with(instance: dg.DagsterInstance, key: str, run_config: dict) -> str:
+    """A run that made all assets of an iteration, with these settings; its id."""
+    from dagster._core.test_utils import create_run_for_test
+
+    run = create_run_for_test(
+        instance,
+        job_name="iteration",
+        run_config=run_config,
+        status=dg.DagsterRunStatus.SUCCESS,
+        tags={"dagster/partition": key},
+    )
+    for name in ITERATION_ASSETS:
+        event = dg.AssetMaterialization(name, partition=key)
+        instance.report_dagster_event(
+            dg.DagsterEvent(
+                event_type_value="ASSET_MATERIALIZATION",
+                job_name="iteration",
+                event_specific_data=StepMaterializationData(event, []),
+            ),
+            run_id=run.run_id,
+        )
+    return run.run_id
+
+
+SETTINGS = {
+    "ops": {"trajectories": {"config": {"n_theorems": 7}}, "ebm_checkpoint": {"config": {"lr": 0.5}}},
+    "resources": {"lean": {"config": {"workers": 3}}},
+    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+}
+
+
+def test_a_night_runs_with_the_settings_of_the_iteration_before(instance, data):
+    finish(instance, data, "iter_000")
+    made_with(instance, "iter_000", SETTINGS)
+    request = tick(instance, data)
+    assert request.run_config == {"ops": SETTINGS["ops"], "resources": SETTINGS["resources"]}
+    assert request.tags["prover/settings"] == "as iter_000"
+
+
+def test_a_night_that_goes_on_has_settings_for_what_it_runs_alone(instance, data):
+    finish(instance, data, "iter_000")
+    made_with(instance, "iter_000", SETTINGS)
+    data.iteration("iter_000").guided.manifest.unlink()
+    request = tick(instance, data)
+    assert request.asset_selection == [dg.AssetKey("guided_trajectories"), REPORT]
+    assert "ops" not in request.run_config
+    assert request.run_config["resources"] == SETTINGS["resources"]
+
+
+def test_a_preset_named_once_decides_for_schedule_and_chain(instance, data, monkeypatch):
+    monkeypatch.setenv("PROVER_PRESET", "demo")
+    finish(instance, data, "iter_000")
+    made_with(instance, "iter_000", SETTINGS)
+    for request in (tick(instance, data), chained(instance, data, "iter_000")):
+        assert request.run_config["ops"]["trajectories"]["config"]["n_theorems"] == 240
+        assert "policy_checkpoint" not in request.run_config["ops"], "the job does not have it"
+        assert "theorems" not in request.run_config["ops"]
+        assert request.tags["prover/settings"] == "preset demo (PROVER_PRESET)"
+
+
+def test_a_preset_that_is_not_there_is_said(instance, data, monkeypatch):
+    monkeypatch.setenv("PROVER_PRESET", "no-such")
+    with pytest.raises(PresetError, match="presets are demo"):
+        tick(instance, data)
