@@ -92,7 +92,7 @@ def train_ebm(
 ) -> None:
     """Train the energy model on trajectories, and write its checkpoint."""
     from ebm.champion import resolve_checkpoint
-    from prover.cli import INTERRUPTED, TROUBLE, data_folder
+    from prover.cli import INTERRUPTED, TROUBLE, data_folder, with_policy_of
 
     options = {
         "total_steps": steps,
@@ -140,6 +140,7 @@ def train_ebm(
     chosen = PolicyOptions(llm_path, encoder, template, dtype, chosen_device, api_key_env, pooling=pooling)
     with _as_usage_problems(OSError, ValueError, PolicyLoadError, PolicyError):
         chosen.check_encoder("the energy model")
+        chosen = with_policy_of(chosen, init_from)
         policy = chosen.open(start=False)  # a server is not asked: its encoder is all that is needed
         torch.set_num_threads(threads or _threads_for(policy.encoding_width))
         cache = EmbeddingCache(

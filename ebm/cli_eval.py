@@ -96,9 +96,7 @@ def evaluate(
     chosen = load_theorems(theorems, split, limit, layout=layout, skip_invalid=skip_invalid)
     with ExitStack() as stack:
         environment = stack.enter_context(open_lean(lean, lean_project, lean_workers))
-        policy, scorer = load_models(
-            PolicyOptions(llm_path or _policy_of(ebm_path), encoder, template, dtype, device, api_key_env), ebm_path
-        )
+        policy, scorer = load_models(PolicyOptions(llm_path, encoder, template, dtype, device, api_key_env), ebm_path)
         memo = None if no_memo else stack.enter_context(open_memo(None))
         folder = output or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="prover-eval-")))
         view = stack.enter_context(_ModesView())
@@ -184,9 +182,7 @@ def calibrate(
     chosen = load_theorems(theorems, split, limit, layout=layout, skip_invalid=skip_invalid)
     with ExitStack() as stack:
         environment = stack.enter_context(open_lean(lean, lean_project, lean_workers))
-        policy, scorer = load_models(
-            PolicyOptions(llm_path or _policy_of(ebm_path), encoder, template, dtype, device, api_key_env), ebm_path
-        )
+        policy, scorer = load_models(PolicyOptions(llm_path, encoder, template, dtype, device, api_key_env), ebm_path)
         memo = stack.enter_context(open_memo(None))
         view = stack.enter_context(_ModesView())
         try:
@@ -207,25 +203,6 @@ def calibrate(
     (_err if as_json else _out).print(calibration_table(found))
     if as_json:
         print(json.dumps(found.evidence()), flush=True)
-
-
-def _policy_of(ebm_path: str) -> str | None:
-    """The tuned policy of the data folder that an energy model was trained on, and a line that says so.
-
-    None where there is none, or no such model: whoever loads the two says what is wrong.
-    """
-    from ebm.champion import ChampionError, policy_of_checkpoint
-    from ebm.checkpoint import CheckpointError
-    from prover.cli import data_folder
-
-    try:
-        found = policy_of_checkpoint(ebm_path, data_folder())
-    except (OSError, ChampionError, CheckpointError):
-        return None
-    if found is None:
-        return None
-    _err.print(f"policy: {found}, which the energy model was trained on")
-    return str(found)
 
 
 def calibration_table(found: "Calibration") -> Table:

@@ -10,8 +10,15 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from ebm.champion import resolve_checkpoint
-from ebm.checkpoint import EncoderDescription, checkpoint_id, load_head, read_calibration, read_encoder
+from ebm.champion import ChampionError, policy_of_checkpoint, resolve_checkpoint
+from ebm.checkpoint import (
+    CheckpointError,
+    EncoderDescription,
+    checkpoint_id,
+    load_head,
+    read_calibration,
+    read_encoder,
+)
 from ebm.embeddings import EmbeddingCache
 from ebm.model.encoder import EncoderBackend
 from ebm.model.energy_head import EnergyHead
@@ -212,21 +219,37 @@ class EBMScorer:
             self.cache.flush()
 
 
-def load_scorer(path: str | Path, policy: Any, data_dir: str | Path = "data") -> EBMScorer:
-    """Scorer of a checkpoint folder, or of `champion`, with the data folder's embedding cache.
+class ScorerLoader:
+    """What the entry point group `prover.scorers` names: opens an energy model, and knows the policy it belongs to."""
 
-    The vectors are pooled as the head was trained, whatever the policy's own pooling is. Raises: as
-    `ebm.champion.resolve_checkpoint`, `fitted_encoder` and `EBMScorer.load`.
-    """
-    folder = resolve_checkpoint(path, data_dir)
-    policy = fitted_encoder(folder, policy)
-    backend = EncoderBackend(policy)
-    cache = None
-    if backend.fingerprint is not None:
-        cache = EmbeddingCache(
-            Path(data_dir) / "embeddings",
-            backend.fingerprint,
-            backend.hidden_dim,
-            pooling=backend.policy.pooling or "",
-        )
-    return EBMScorer.load(folder, policy, cache)
+    def __call__(self, path: str | Path, policy: Any, data_dir: str | Path = "data") -> EBMScorer:
+        """Scorer of a checkpoint folder, or of `champion`, with the data folder's embedding cache.
+
+        The vectors are pooled as the head was trained, whatever the policy's own pooling is. Raises: as
+        `ebm.champion.resolve_checkpoint`, `fitted_encoder` and `EBMScorer.load`.
+        """
+        folder = resolve_checkpoint(path, data_dir)
+        policy = fitted_encoder(folder, policy)
+        backend = EncoderBackend(policy)
+        cache = None
+        if backend.fingerprint is not None:
+            cache = EmbeddingCache(
+                Path(data_dir) / "embeddings",
+                backend.fingerprint,
+                backend.hidden_dim,
+                pooling=backend.policy.pooling or "",
+            )
+        return EBMScorer.load(folder, policy, cache)
+
+    def policy_of(self, path: str | Path, data_dir: str | Path = "data") -> Path | None:
+        """Folder of the tuned policy that a checkpoint was trained with; None where there is none in the data folder.
+
+        None also where there is no such checkpoint: opening it says what is wrong.
+        """
+        try:
+            return policy_of_checkpoint(path, data_dir)
+        except (OSError, ChampionError, CheckpointError):
+            return None
+
+
+load_scorer = ScorerLoader()

@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
+from prover.cli_help import OrderedGroup, modes_help, show_version
 from prover.cli_options import Format, SkipInvalid, given, option
 from prover.cli_policy import ApiKeyEnv, Device, Dtype, Encoder, LlmPath, MaxPromptTokens, PolicyOptions, Template
 from prover.cli_progress import SearchProgressView
@@ -34,6 +35,7 @@ TROUBLE, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 app = typer.Typer(
     name="prover",
+    cls=OrderedGroup,
     help="Neural theorem proving in Lean 4: search for proofs, look at what was found.",
     epilog="Exit codes: 0 fine, 1 trouble in the work, 2 bad arguments or input, 130 interrupted (see --resume).",
     no_args_is_help=True,
@@ -57,6 +59,9 @@ def data_folder() -> Path:
 @app.callback()
 def _common(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on standard error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=show_version, is_eager=True)
+    ] = False,
 ) -> None:
     handler = RichHandler(console=_err, show_path=False, show_time=False, markup=False)
     logging.basicConfig(
@@ -67,7 +72,7 @@ def _common(
 # -- search -------------------------------------------------------------------------------------------------------
 
 
-@app.command()
+@app.command(epilog=modes_help())
 def search(
     theorems: Annotated[
         str,
@@ -133,6 +138,7 @@ def search(
 ) -> None:
     """Search theorems for proofs that Lean certifies, and write trajectories."""
     from prover.search import search_to_files
+    from prover.show.proved import print_proved
     from prover.trajectory.writer import probe_output
 
     values: dict[str, Any] = {} if config is None else _settings(config)
@@ -145,10 +151,8 @@ def search(
         time_limit_s=time_limit,
     )
     check_engine(engine, explain=explain, whitelist=whitelist)
-    kind = lean or ("embedded" if lean_project is None else "project")
-    if kind in ("lean", "project"):  # these pay for their imports at every wave, so no wave should be small
-        values.setdefault("fill_wave_to", SearchConfig.wave_size)
-    settings = SearchConfig.from_dict(values)
+    kind = lean_kind(lean, lean_project)
+    settings = SearchConfig.from_dict(fill_wave(values, kind))
     chosen = load_theorems(theorems, split, limit, layout=layout, skip_invalid=skip_invalid)
     probe_output(output)
     with ExitStack() as stack:
@@ -198,6 +202,7 @@ def search(
     if figures["invalid"]:
         _err.print(f"Lean did not accept {len(figures['invalid'])} statements: {', '.join(figures['invalid'][:10])}")
     _show(figures, as_json)
+    print_proved(_err if as_json else _out, output)
     if figures["interrupted"]:
         again = [*sys.argv, *([] if "--resume" in sys.argv else ["--resume"])]
         _err.print(
@@ -209,6 +214,16 @@ def search(
     if figures["theorems"] and ended.get("invalid", 0) + ended.get("crashed", 0) == figures["theorems"]:
         _err.print("No theorem could be searched.")
         raise typer.Exit(TROUBLE)
+
+
+def lean_kind(kind: str | None, project: Path | None) -> str:
+    """The Lean that the options name; without `--lean` a project's own, else the embedded one."""
+    return kind or ("embedded" if project is None else "project")
+
+
+def fill_wave(values: dict[str, Any], kind: str) -> dict[str, Any]:
+    """Search settings for a kind of Lean: one that pays for its imports at every wave is given no small wave."""
+    return {"fill_wave_to": SearchConfig.wave_size, **values} if kind in ("lean", "project") else values
 
 
 def _settings(file: Path) -> dict[str, Any]:
@@ -253,7 +268,7 @@ def open_lean(kind: str | None, project: Path | None, workers: int | None) -> An
     """The Lean that the options name; without `--lean` a project's own, else the embedded one."""
     from prover.environments import open_environment
 
-    kind = kind or ("embedded" if project is None else "project")
+    kind = lean_kind(kind, project)
     if project is not None and not project.is_dir():
         raise UsageProblem(f"--lean-project {project}: no such folder; expected that of a Lake project")
     try:
@@ -275,16 +290,14 @@ def load_models(options: PolicyOptions, ebm_path: str | None) -> tuple[Any, Any]
 
     if options.threads is None:
         options = replace(options, threads=max(1, (os.cpu_count() or 1) // 2))
+    options = with_policy_of(options, ebm_path)
     if options.llm_path is None and options.where is not None:
         _err.print(f"policy: {options.where}, from PROVER_POLICY", markup=False)
     try:
         if ebm_path is None:
             return options.open(), None
-        loaders = list(entry_points(group="prover.scorers"))
-        if not loaders:
-            raise UsageProblem("--ebm-path is given but no energy model is installed; install the whole project")
         policy = options.open(start=False)  # the energy model may say which encoder a server needs
-        scorer = loaders[0].load()(ebm_path, policy, data_folder())
+        scorer = _scorer_loader()(ebm_path, policy, data_folder())
         start_policy(policy, choose_template=options.template is None)
         return policy, scorer
     except ServerUnavailableError:
@@ -296,6 +309,30 @@ def load_models(options: PolicyOptions, ebm_path: str | None) -> tuple[Any, Any]
                 f"{error}. The policy is a server, which needs an encoder too: {ENCODER_ADVICE}"
             ) from error
         raise UsageProblem(str(error)) from error
+
+
+def _scorer_loader() -> Any:
+    """What opens an energy model: (path, policy, data folder) -> scorer. Raises `UsageProblem` where none is there."""
+    loaders = list(entry_points(group="prover.scorers"))
+    if not loaders:
+        raise UsageProblem("--ebm-path is given but no energy model is installed; install the whole project")
+    return loaders[0].load()
+
+
+def with_policy_of(options: PolicyOptions, ebm_path: str | None) -> PolicyOptions:
+    """The options with the policy that an energy model was trained with, where `--llm-path` names none.
+
+    That is a tuned policy of the data folder; where the model was trained with another one, the options stay as they
+    are, and whoever loads the two compares them.
+    """
+    if ebm_path is None or options.llm_path is not None:
+        return options
+    policy_of = getattr(_scorer_loader(), "policy_of", None)
+    found = None if policy_of is None else policy_of(ebm_path, data_folder())
+    if found is None:
+        return options
+    _err.print(f"policy: {found}, which the energy model was trained with", markup=False)
+    return replace(options, llm_path=str(found))
 
 
 def check_engine(engine: str, *, explain: bool, whitelist: Path | None) -> None:
@@ -339,6 +376,7 @@ def open_cluster(
 
     data = None if ebm_path is None else data_folder()
     lean = EnvironmentSpec(kind, None if project is None else str(project.resolve()))
+    models = with_policy_of(models, ebm_path)
     try:
         cluster = cluster_of(lean, models, address=address, config=config, memo=memo, data=data)
     except ValueError as error:
@@ -523,7 +561,7 @@ def export(
 # -- plugins and the way out --------------------------------------------------------------------------------------
 
 _GROUP = "prover.commands"
-_OWN = ("prover.doctor", "prover.traces.cli", "prover.lint.cli")
+_OWN = ("prover.show.cli", "prover.doctor", "prover.traces.cli", "prover.lint.cli")
 """Modules of this package that register commands as a plugin does."""
 
 

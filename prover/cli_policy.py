@@ -14,7 +14,7 @@ LlmPath = Annotated[
     str | None,
     typer.Option(
         help="Policy: a folder in Hugging Face format, a hub id, or a server as http://HOST:PORT/v1#MODEL. "
-        "Default: $PROVER_POLICY, else the shipped one."
+        "Default: with --ebm-path, the tuned one that it was trained with; else $PROVER_POLICY, else the shipped one."
     ),
 ]
 Encoder = Annotated[
