@@ -15,7 +15,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Look at results": ("summary", "compare", "eval", "export-proofs", "certify"),
     "Train the energy model": ("train-ebm", "calibrate"),
     "Theorems and traces": ("lint-theorems", "import-traces", "generate-negatives", "export"),
-    "This installation": ("doctor", "settings", "clean-iterations"),
+    "This installation": ("doctor", "settings", "cache", "clean-iterations"),
 }
 """Commands by what they are for; those that are not named come last."""
 OTHERS = "More"

@@ -168,7 +168,7 @@ def test_help_is_not_cut_and_begins_with_what_people_use(world, capsys, monkeypa
     assert "..." not in out.replace("[ARGS]...", "")
     listed = re.findall(r"^  ([a-z][a-z-]+)  +[A-Z]", out, re.MULTILINE)
     assert listed[:3] == ["prove", "search", "show"]
-    assert set(names_of(cli.app)) == set(listed)
+    assert set(names_of(cli.app)) <= set(listed)
     assert max(map(len, out.splitlines())) <= 80
 
 
