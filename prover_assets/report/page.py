@@ -5,23 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from prover_assets.report.interactive import security_policy, style
 from prover_assets.report.plots import Picture
-
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #1d2529; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
-table { border-collapse: collapse; margin: .6rem 0; }
-td, th { padding: .25rem .7rem; border-bottom: 1px solid #dfe4e7; white-space: nowrap; }
-td, th { text-align: right; font-variant-numeric: tabular-nums; }
-td:first-child, th:first-child { text-align: left; }
-img { max-width: 100%; height: auto; } .wide { overflow-x: auto; }
-.side { display: flex; flex-wrap: wrap; gap: .8rem; align-items: flex-start; }
-figure { margin: 0; max-width: 100%; }
-figcaption { color: #5b6770; font-size: .92rem; }
-pre { background: #f4f6f7; padding: .6rem .8rem; overflow-x: auto; }
-.verdict { padding: .6rem .9rem; border-left: 4px solid #9aa5ad; background: #f4f6f7; }
-.promoted { border-color: #2e7d32; } .note { color: #5b6770; font-size: .92rem; }
-"""
+from prover_assets.report.story import DEFINITIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,39 +19,65 @@ class Section:
     tables: Sequence[tuple[Sequence[str], Sequence[Sequence[Any]]]] = ()
     pictures: Sequence[tuple[str, Picture]] = ()
     code: str = ""
-    side_by_side: bool = False
-    """Whether pictures stand beside each other where both fit the page; each under its name, large enough to read."""
+    chart: str = ""
+    """`id` of the chart that a script draws here, with `title` as its name."""
+    bullets: Sequence[str] = ()
+    markup: str = ""
+    """HTML that this package made, from no data."""
 
 
-def render(title: str, verdict: str, promoted: bool, sections: Sequence[Section], facts: Mapping[str, Any]) -> str:
-    """The whole page. Everything that comes from data is escaped."""
+def render(
+    title: str,
+    verdict: str,
+    promoted: bool,
+    sections: Sequence[Section],
+    facts: Mapping[str, Any],
+    *,
+    scripts: str = "",
+) -> str:
+    """The whole page. Everything that comes from data is escaped. scripts: `interactive.widgets`."""
     parts = [
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>',
-        f"<style>{STYLE}</style></head><body><h1>{html.escape(title)}</h1>",
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">{security_policy()}',
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">',
+        f"<title>{html.escape(title)}</title><style>{style()}</style></head>",
+        f"<body><main><h1>{html.escape(title)}</h1>",
         f'<p class="verdict{" promoted" if promoted else ""}">{html.escape(verdict)}</p>',
+        _terms(),
     ]
     for section in sections:
         parts.append(f"<h2>{html.escape(section.title)}</h2>")
         if section.text:
             parts.append(f"<p>{html.escape(section.text)}</p>")
-        parts += [f'<div class="wide">{_table(header, rows)}</div>' for header, rows in section.tables]
-        images = [
-            (html.escape(name), f'<img alt="{html.escape(name)}" src="{picture.data_uri}">')
+        parts += [f'<div class="wide" tabindex="0">{_table(header, rows)}</div>' for header, rows in section.tables]
+        if section.bullets:
+            parts.append("<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in section.bullets) + "</ul>")
+        if section.chart:
+            name = html.escape(section.title)
+            parts.append(f'<div class="chart" id="{section.chart}" role="img" aria-label="{name}"></div>')
+        parts += [
+            f'<figure><figcaption>{html.escape(name)}</figcaption><img class="picture" alt="{html.escape(name)}" '
+            f'src="{picture.data_uri}"></figure>'
             for name, picture in section.pictures
         ]
-        if section.side_by_side:
-            columns = "".join(f"<figure><figcaption>{name}</figcaption>{image}</figure>" for name, image in images)
-            parts.append(f'<div class="side">{columns}</div>')
-        else:
-            parts += [image for _, image in images]
+        parts.append(section.markup)
         if section.code:
             parts.append(f"<pre>{html.escape(section.code)}</pre>")
-    parts.append("<h2>Made from</h2>" + _table(["what", "value"], list(facts.items())) + "</body></html>\n")
+    made_from = _table(["what", "value"], list(facts.items()))
+    parts.append(f'<h2>Made from</h2><div class="wide">{made_from}</div></main>{scripts}</body></html>\n')
     return "\n".join(parts)
 
 
+def _terms() -> str:
+    """The terms of the page, each with its meaning on hover and on focus."""
+    terms = (
+        f'<dfn tabindex="0">{html.escape(term)}<span role="tooltip">{html.escape(meaning)}</span></dfn>'
+        for term, meaning in DEFINITIONS.items()
+    )
+    return f'<p class="note">Terms: {", ".join(terms)}.</p>'
+
+
 def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in header)
+    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in header)
     body = "".join("<tr>" + "".join(f"<td>{_cell(value)}</td>" for value in row) + "</tr>" for row in rows)
     return f"<table><tr>{head}</tr>{body}</table>"
 

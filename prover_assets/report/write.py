@@ -4,8 +4,19 @@ from pathlib import Path
 from typing import Any
 
 from prover_assets.report import plots
-from prover_assets.report.facts import a_proof, tree_of
+from prover_assets.report.facts import tree_of
+from prover_assets.report.interactive import (
+    TheoremRow,
+    history_chart,
+    history_rows,
+    solve_curve_chart,
+    theorem_rows,
+    theorems_table,
+    time_chart,
+    widgets,
+)
 from prover_assets.report.page import Section, render
+from prover_assets.report.story import changes, reports_so_far, reproduce, summary_sentences, warnings
 from prover_assets.report.tables import (
     REUSED,
     ending_table,
@@ -60,6 +71,24 @@ def pictures_of(iteration: IterationFolder, compared: Compared, beta: float) -> 
     return pictures
 
 
+def _charts(
+    iteration: IterationFolder, report: dict[str, Any], compared: Compared, theorems: list[TheoremRow]
+) -> dict[str, dict[str, Any]]:
+    """The charts that the page draws, by the `id` of their place."""
+    curves = {mode.name: list(mode.expansions.values()) for mode in (compared.main.first, compared.main.second)}
+    if compared.control is not None:
+        curves[RANDOM] = list(compared.control.second.expansions.values())
+    views = {
+        title: [row.searches[place][1] for row in theorems if len(row.searches) > place]
+        for place, title in enumerate((POLICY, GUIDED))
+    }
+    return {
+        "solve-curve": solve_curve_chart(curves, max(compared.main.budgets)),
+        "history": history_chart(history_rows(reports_so_far(iteration, report))),
+        "time": time_chart(views),
+    }
+
+
 def _telling_theorem(compared: Compared) -> str | None:
     """A theorem that one of the searches alone proved, the guided one if there is such; else the one with the largest
     difference in expansions. Of several, the one proved in the fewest expansions: its tree is the easiest to read."""
@@ -92,12 +121,10 @@ def write_page(
 ) -> Path:
     """Write `report/index.html`, whole, and its pictures as PNG files beside it."""
     promotion = report["promotion"]
-    verdict = ("Promoted: " if promotion["promoted"] else "Not promoted: ") + promotion["reason"] + "."
     name = _telling_theorem(compared)
-    found = None
-    if name is not None:
-        by_guided = compared.main.second.expansions[name] is not None
-        found = a_proof(iteration.guided if by_guided else compared.baseline_files, name)
+    theorems = theorem_rows(compared.baseline_files, iteration.guided)
+    charts = _charts(iteration, report, compared, theorems)
+    changed = changes(iteration)
     shown = {name: (name.replace("_", " "), picture) for name, picture in pictures.items()}
     sections = [
         Section(
@@ -108,7 +135,18 @@ def write_page(
                 rate_table(report["comparison"], report["control"]),
                 ending_table(report["comparison"], report["control"]),
             ],
-            pictures=[shown["solve_curve"]],
+            chart="solve-curve",
+        ),
+        Section(
+            "Over the iterations",
+            "Area under the solve curve of each search, in every iteration so far that has a report.",
+            chart="history",
+        ),
+        Section(
+            "Theorem by theorem",
+            f"{_who_proved(compared, name) if name is not None else 'No search proved a theorem.'} A column's name "
+            "sorts; a theorem's name opens its proof and both of its search trees.",
+            markup=theorems_table(),
         ),
         Section(
             "The same theorems, pair by pair",
@@ -154,18 +192,12 @@ def write_page(
                 tables=[noise_table(report["label_noise"])],
             )
         )
-    trees = [shown[name] for name in (f"tree_{POLICY}", f"tree_{GUIDED}") if name in shown]
-    if trees:
-        sections.append(
-            Section(
-                "One theorem, searched both ways",
-                f"{_who_proved(compared, name or '')} The proved path in green with its tactics; numbers are energies "
-                "where the search used them.",
-                pictures=trees,
-                side_by_side=True,
-                code=found[1].strip("`").removeprefix("lean\n").split("```")[0] if found is not None else "",
-            )
-        )
+    sections.append(Section("Where the time went", "Seconds of the held-out searches, as each was run.", chart="time"))
+    if changed is not None:
+        sections.append(Section("What changed since the last iteration", changed[0], tables=[changed[1]]))
+    found = warnings(iteration, report, compared.guided)
+    sections.append(Section("Warnings", "" if found else "None.", bullets=found))
+    sections.append(Section("How to reproduce", code=reproduce(iteration, compared.guided)))
     facts = {
         "energy model": report["ebm_id"],
         "order of guided search": report["order"],
@@ -183,7 +215,14 @@ def write_page(
     for name, (_, picture) in shown.items():
         (iteration.report / f"{name}.png").write_bytes(picture.png)
     page = iteration.report / "index.html"
-    text = render(f"Report of {iteration.key}", verdict, promotion["promoted"], sections, facts)
+    text = render(
+        f"Report of {iteration.key}",
+        summary_sentences(report),
+        promotion["promoted"],
+        sections,
+        facts,
+        scripts=widgets(charts, theorems),
+    )
     temporary = page.with_suffix(".tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(page)

@@ -1,0 +1,278 @@
+"""The part of the report that moves: charts, the sortable theorems, and each theorem's proof and search trees.
+
+All of it is in the page: Vega-Lite (package data), the numbers as JSON, and one compressed block per theorem, which the
+browser unpacks when the theorem is opened. Nothing is fetched, and the page's own policy forbids it.
+"""
+
+import base64
+import gzip
+import html
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from prover_assets.store.layout import SearchFiles
+
+if TYPE_CHECKING:
+    from prover.show.view import NodeView, SearchView
+
+TREES_MOST_BYTES = 3_000_000
+"""Of all compressed blocks together. Past it a block holds the proof alone, so that the page stays below 5 MB."""
+_VEGA = ("vega.min.js", "vega-lite.min.js", "vega-embed.min.js")
+_COLOURS = {"policy": "#7a8892", "guided": "#2f8fdd", "random": "#b8962e"}
+_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data:; "
+    "base-uri 'none'; form-action 'none'"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TheoremRow:
+    """A row of the table. Expansions are None where the search found no proof."""
+
+    name: str
+    declaration: str
+    policy: int | None
+    guided: int | None
+    seconds: float
+    """Model, Lean and own time of both searches."""
+    searches: "tuple[tuple[str, SearchView], ...]"
+    """(title, search) of each search to show."""
+
+    @property
+    def proved_by(self) -> str:
+        """In a word: who found a proof."""
+        words = {(True, True): "both", (True, False): "policy alone", (False, True): "guided alone"}
+        return words.get((self.policy is not None, self.guided is not None), "no search")
+
+
+def theorem_rows(policy: SearchFiles, guided: SearchFiles) -> list[TheoremRow]:
+    """The held-out theorems with both of their searches, in the order of the files."""
+    from prover.show.view import read_views
+
+    first = {view.name: view for view in read_views(policy.nodes)}
+    second = {view.name: view for view in read_views(guided.nodes)}
+    rows = []
+    for name, view in first.items():
+        other = second.get(name)
+        searches = (("policy alone", view), *((("guided by the energy", other),) if other is not None else ()))
+        rows.append(
+            TheoremRow(
+                name,
+                view.declaration,
+                view.expansions_to_proof,
+                None if other is None else other.expansions_to_proof,
+                sum(shown.model_s + shown.lean_s for _, shown in searches),
+                searches,
+            )
+        )
+    return rows
+
+
+def solve_curve_chart(curves: Mapping[str, Sequence[int | None]], highest: int) -> dict[str, Any]:
+    """Vega-Lite: share proved within a budget, with 95% Wilson bands. curves: as `plots.solve_curves` takes them."""
+    from prover.evaluation.statistics import wilson_interval
+
+    values = []
+    for name, expansions in curves.items():
+        n = len(expansions)
+        for budget in range(1, highest + 1):
+            solved = sum(1 for found in expansions if found is not None and found <= budget)
+            low, high = wilson_interval(solved, n) if n else (0.0, 0.0)
+            values.append({"search": name, "budget": budget, "rate": solved / max(n, 1), "low": low, "high": high})
+    x = {
+        "field": "budget",
+        "type": "quantitative",
+        "scale": {"type": "log", "base": 2},
+        "title": "budget (expansions per theorem)",
+    }
+    colour = {
+        "field": "search",
+        "type": "nominal",
+        "scale": {"domain": list(curves), "range": [_COLOURS.get(name, "#7b4fa3") for name in curves]},
+        "title": None,
+    }
+    share = {"type": "quantitative", "scale": {"domain": [0, 1]}, "title": "theorems proved (share)"}
+    return {
+        **_chart(values),
+        "layer": [
+            {
+                "mark": {"type": "area", "interpolate": "step-after", "opacity": 0.15},
+                "encoding": {"x": x, "y": {"field": "low", **share}, "y2": {"field": "high"}, "color": colour},
+            },
+            {
+                "params": [{"name": "zoom", "select": "interval", "bind": "scales"}],
+                "mark": {"type": "line", "interpolate": "step-after", "tooltip": True},
+                "encoding": {
+                    "x": x,
+                    "y": {"field": "rate", **share},
+                    "color": colour,
+                    "tooltip": [
+                        {"field": "search"},
+                        {"field": "budget"},
+                        *({"field": name, "format": ".3f"} for name in ("rate", "low", "high")),
+                    ],
+                },
+            },
+        ],
+    }
+
+
+def history_chart(history: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Vega-Lite: area under the solve curve by iteration, a line per search. history: `history_rows`."""
+    rows = list(history)
+    names = [name for name in _COLOURS if any(row["search"] == name for row in rows)]
+    return {
+        **_chart(rows),
+        "params": [{"name": "zoom", "select": {"type": "interval", "encodings": ["y"]}, "bind": "scales"}],
+        "mark": {"type": "line", "point": {"size": 60}, "tooltip": True},
+        "encoding": {
+            "x": {"field": "iteration", "type": "ordinal", "title": "iteration"},
+            "y": {"field": "area", "type": "quantitative", "title": "area under the solve curve"},
+            "color": {
+                "field": "search",
+                "type": "nominal",
+                "title": None,
+                "scale": {"domain": names, "range": [_COLOURS[name] for name in names]},
+            },
+            "tooltip": [{"field": "iteration"}, {"field": "search"}, {"field": "area", "format": ".3f"}],
+        },
+    }
+
+
+def time_chart(views: Mapping[str, "Iterable[SearchView]"]) -> dict[str, Any]:
+    """Vega-Lite: seconds of each search in the model and in Lean."""
+    values = []
+    for name, searches in views.items():
+        found = list(searches)
+        values.append({"search": name, "where": "model", "seconds": sum(view.model_s for view in found)})
+        values.append({"search": name, "where": "Lean", "seconds": sum(view.lean_s for view in found)})
+    return {
+        **_chart(values),
+        "height": 90,
+        "mark": {"type": "bar", "tooltip": True},
+        "encoding": {
+            "y": {"field": "search", "type": "nominal", "title": None},
+            "x": {"field": "seconds", "type": "quantitative", "title": "seconds, summed over theorems"},
+            "color": {
+                "field": "where",
+                "type": "nominal",
+                "title": None,
+                "scale": {"domain": ["model", "Lean"], "range": ["#2f8fdd", "#c0742e"]},
+            },
+        },
+    }
+
+
+def _chart(values: list[Any]) -> dict[str, Any]:
+    return {
+        "width": "container",
+        "height": 260,
+        "autosize": {"type": "fit", "contains": "padding"},
+        "data": {"values": values},
+    }
+
+
+def history_rows(reports: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Area under the solve curve of every search in the reports of the iterations, in their order."""
+    rows = []
+    for report in reports:
+        modes = dict(report["comparison"]["modes"])
+        if report.get("control") is not None:
+            modes |= {name: mode for name, mode in report["control"]["modes"].items() if name not in modes}
+        rows += [
+            {"iteration": report["iteration"], "search": name, "area": mode["area"]} for name, mode in modes.items()
+        ]
+    return rows
+
+
+def widgets(charts: Mapping[str, Mapping[str, Any]], theorems: Sequence[TheoremRow]) -> str:
+    """The data, the trees, and the scripts, to stand at the end of the page's body."""
+    table = [[row.name, row.proved_by, row.policy, row.guided, round(row.seconds, 2)] for row in theorems]
+    parts = [_data("data", _json({"charts": dict(charts), "theorems": table}))]
+    left = TREES_MOST_BYTES
+    for place, row in enumerate(theorems):
+        block = _packed(row, whole=True)
+        if len(block) > left:
+            block = _packed(row, whole=False)
+        left -= len(block)
+        parts.append(_data(f"tree-{place}", block, "application/gzip"))
+    parts += [f'<script type="text/javascript">{_asset(name)}</script>' for name in (*_VEGA, "page.js")]
+    return "\n".join(parts)
+
+
+def theorems_table() -> str:
+    """The empty table that the script fills, with its filter and the place of an opened theorem."""
+    columns = ("theorem", "proved by", "policy alone, at expansion", "guided, at expansion", "seconds")
+    head = "".join(f'<th scope="col"><button type="button">{name}</button></th>' for name in columns)
+    return (
+        '<p><label>Find <input type="search" id="filter"></label> <span class="note" id="count"></span></p>'
+        '<div class="wide tall" tabindex="0" role="region" aria-label="theorems"><table id="theorems">'
+        f"<thead><tr>{head}</tr></thead><tbody></tbody></table></div>"
+        '<div id="theorem" aria-live="polite"></div><noscript>Scripts are off, so theorems cannot be listed.</noscript>'
+    )
+
+
+def style() -> str:
+    """The page's style sheet."""
+    return _asset("page.css")
+
+
+def security_policy() -> str:
+    """The meta element that forbids the page to fetch anything."""
+    return f'<meta http-equiv="Content-Security-Policy" content="{html.escape(_POLICY)}">'
+
+
+@cache
+def _asset(name: str) -> str:
+    return (resources.files("prover_assets.report") / "page_files" / name).read_text(encoding="utf-8")
+
+
+def _json(value: Any) -> str:
+    """JSON that can stand inside a script element."""
+    return json.dumps(value, ensure_ascii=False).replace("<", "\\u003c").replace("\u2028", "\\u2028")
+
+
+def _data(name: str, text: str, kind: str = "application/json") -> str:
+    return f'<script type="{kind}" id="{name}">{text}</script>'
+
+
+def _packed(row: TheoremRow, *, whole: bool) -> str:
+    """A theorem and its searches: JSON, gzip, base64. whole: all nodes, not the proof's alone."""
+    searches = []
+    for title, view in row.searches:
+        proof = view.proof_path()
+        nodes = view.nodes if whole else tuple(proof)
+        searches.append(
+            {
+                "title": f"{title}: {_fate(view)}",
+                "cut": not whole and len(view.nodes) > len(proof),
+                "nodes": _nodes(nodes, {node.id for node in proof}),
+            }
+        )
+    text = json.dumps({"declaration": row.declaration, "searches": searches}, ensure_ascii=False)
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+
+
+def _fate(view: "SearchView") -> str:
+    if view.proved:
+        return f"proved at expansion {view.expansions_to_proof}"
+    return f"not proved ({view.ended.replace('_', ' ')}, {view.expansions} expansions)"
+
+
+def _nodes(nodes: "Sequence[NodeView]", proved: set[int]) -> list[list[Any]]:
+    """[parent, tactic, ENERGY, flags, state] of each node; flags: 1 on the proof, 2 expanded or finished."""
+    place = {node.id: index for index, node in enumerate(nodes)}
+    return [
+        [
+            None if node.parent is None else place.get(node.parent),
+            node.tactic,
+            None if node.energy is None else round(node.energy, 3),
+            (1 if node.id in proved else 0) | (2 if node.expanded or node.complete else 0),
+            node.state,
+        ]
+        for node in nodes
+    ]
