@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 TREES_MOST_BYTES = 3_000_000
 """Of all compressed blocks together. Past it a block holds the proof alone, so that the page stays below 5 MB."""
+_WHOLE, _PROOF, _NOTHING = "whole", "proof", "nothing"
 _VEGA = ("vega.min.js", "vega-lite.min.js", "vega-embed.min.js")
 _COLOURS = {"policy": "#7a8892", "guided": "#2f8fdd", "random": "#b8962e"}
 _POLICY = (
@@ -193,13 +194,7 @@ def widgets(charts: Mapping[str, Mapping[str, Any]], theorems: Sequence[TheoremR
     """The data, the trees, and the scripts, to stand at the end of the page's body."""
     table = [[row.name, row.proved_by, row.policy, row.guided, round(row.seconds, 2)] for row in theorems]
     parts = [_data("data", _json({"charts": dict(charts), "theorems": table}))]
-    left = TREES_MOST_BYTES
-    for place, row in enumerate(theorems):
-        block = _packed(row, whole=True)
-        if len(block) > left:
-            block = _packed(row, whole=False)
-        left -= len(block)
-        parts.append(_data(f"tree-{place}", block, "application/gzip"))
+    parts += [_data(f"tree-{place}", block, "application/gzip") for place, block in enumerate(_blocks(theorems))]
     parts += [f'<script type="text/javascript">{_asset(name)}</script>' for name in (*_VEGA, "page.js")]
     return "\n".join(parts)
 
@@ -240,16 +235,38 @@ def _data(name: str, text: str, kind: str = "application/json") -> str:
     return f'<script type="{kind}" id="{name}">{text}</script>'
 
 
-def _packed(row: TheoremRow, *, whole: bool) -> str:
-    """A theorem and its searches: JSON, gzip, base64. whole: all nodes, not the proof's alone."""
+def _blocks(theorems: Sequence[TheoremRow]) -> list[str]:
+    """A block per theorem, at most `TREES_MOST_BYTES` together: proofs before trees, earlier theorems before later."""
+    blocks = []
+    for row in theorems:
+        blocks.append(_packed(row, _PROOF))
+    left = TREES_MOST_BYTES - sum(map(len, blocks))
+    for place in reversed(range(len(blocks))):
+        if left >= 0:
+            break
+        bare = _packed(theorems[place], _NOTHING)
+        left += len(blocks[place]) - len(bare)
+        blocks[place] = bare
+    for place, row in enumerate(theorems):
+        if left <= 0:
+            break
+        whole = _packed(row, _WHOLE)
+        if len(whole) - len(blocks[place]) <= left:
+            left -= len(whole) - len(blocks[place])
+            blocks[place] = whole
+    return blocks
+
+
+def _packed(row: TheoremRow, what: str) -> str:
+    """A theorem and its searches: JSON, gzip, base64. what: all nodes, those of the proof, or none."""
     searches = []
     for title, view in row.searches:
         proof = view.proof_path()
-        nodes = view.nodes if whole else tuple(proof)
+        nodes = {_WHOLE: view.nodes, _PROOF: tuple(proof), _NOTHING: ()}[what]
         searches.append(
             {
                 "title": f"{title}: {_fate(view)}",
-                "cut": not whole and len(view.nodes) > len(proof),
+                "cut": len(nodes) < len(view.nodes),
                 "nodes": _nodes(nodes, {node.id for node in proof}),
             }
         )

@@ -104,8 +104,8 @@ function searchView(search) {
   };
   return el("section", {}, el("h3", {}, search.title),
     energies.length ? el("p", { class: "note" }, `Energy from ${low.toFixed(2)} (blue, better) to ${high.toFixed(2)} (red, worse).`) : null,
-    search.cut ? el("p", { class: "note" }, "The tree is left out to keep the file small; its proof is here.") : null,
-    nodes.length ? el("div", { class: "tree" }, branch(nodes[0])) : el("p", { class: "note" }, "No tree was kept."));
+    search.cut ? el("p", { class: "note" }, nodes.length ? "Only the proof is here: the whole tree would make the file too large." : "The tree is left out to keep the file small; `prover show` prints it.") : null,
+    nodes.length ? el("div", { class: "tree" }, branch(nodes[0])) : "");
 }
 makeTable();
 drawCharts();

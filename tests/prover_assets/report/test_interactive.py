@@ -59,8 +59,10 @@ def test_a_tree_reaches_the_browser_whole():
 
 
 def test_past_the_limit_a_block_holds_the_proof_alone(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(interactive, "TREES_MOST_BYTES", 0)
-    page = widgets({}, [row("a", nodes=4), row("b", nodes=4, proved=False)])
+    rows = [row("a", nodes=4), row("b", nodes=4, proved=False)]
+    proofs = [interactive._packed(some, interactive._PROOF) for some in rows]
+    monkeypatch.setattr(interactive, "TREES_MOST_BYTES", sum(map(len, proofs)))
+    page = widgets({}, rows)
     proof, nothing = block(page, "tree-0")["searches"][0], block(page, "tree-1")["searches"][0]
     assert [node[1] for node in proof["nodes"]] == ["", "step 1", "step 2", "step 3"]
     assert nothing["nodes"] == []
