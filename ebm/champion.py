@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ebm.files import write_json_atomic
+from prover.files import write_json_atomic
 from prover.json_digest import parse_json
 
 CHAMPION_FILE = "champion.json"

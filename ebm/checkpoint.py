@@ -19,9 +19,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from ebm.files import file_digest, write_atomic, write_json_atomic
 from ebm.model.encoder import EncoderBackend
 from ebm.model.energy_head import EnergyHead, EnergyHeadConfig
+from prover.files import file_digest, write_atomic, write_json_atomic
 from prover.json_digest import parse_json
 from prover.policy.complete import as_policy
 from prover.search.guidance import MixingCalibration

@@ -20,7 +20,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 
-from ebm.files import write_atomic, write_json_atomic
+from prover.files import write_atomic, write_json_atomic
 from prover.json_digest import json_text, parse_json
 from prover.policy.base import TacticGenerator
 

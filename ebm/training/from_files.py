@@ -15,7 +15,6 @@ import torch
 from ebm.calibration import CalibrationError, uncalibrated
 from ebm.checkpoint import EncoderDescription, write_calibration
 from ebm.embeddings import EmbeddingCache, EncodeCounts
-from ebm.files import file_digest
 from ebm.inference import EBMScorer, require_same_encoder
 from ebm.model.encoder import EncoderBackend
 from ebm.model.energy_head import EnergyHead, EnergyHeadConfig
@@ -28,6 +27,7 @@ from ebm.training.resume import resume_from_checkpoint
 from ebm.training.starting import WarmStart, check_resumable
 from ebm.training.step import seeded
 from ebm.training.trainer import MetricsCallback, Status, TrainingResult, train
+from prover.files import file_digest
 
 logger = logging.getLogger(__name__)
 

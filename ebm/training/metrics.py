@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from torch import Tensor
 
-from ebm.files import write_atomic
+from prover.files import write_atomic
 from prover.parquet import ParquetDamaged, read_table, write_sealed
 
 Split = Literal["train", "valid"]

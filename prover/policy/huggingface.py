@@ -98,7 +98,6 @@ class HuggingFacePolicy:
         self.decoding = decoding or DecodingConfig()
         config = loaded.model.config.get_text_config()
         self.hidden_size: int = config.hidden_size
-        self._n_layers: int = config.num_hidden_layers
         self.context_tokens: int = context_tokens(config)
         self._identify()
 

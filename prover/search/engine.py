@@ -185,7 +185,6 @@ class _Engine:
 
         self._waiting: deque[tuple[int, Theorem]] = deque()
         self._ready: deque[tuple[_Slot, Any]] = deque()
-        self._roots: list[_Slot] = []
         self._claims: list[tuple[_Slot, AskCertificate]] = []
         self._flights: dict[Future[tuple[list[tuple[_Slot, Any]], float]], str] = {}
         self._active = 0

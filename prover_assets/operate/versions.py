@@ -40,6 +40,7 @@ EXEMPT: Mapping[str, Mapping[str, str]] = {
     EVERYWHERE: {
         "ebm.champion": "says where checkpoints lie; what was chosen is in the data version",
         "ebm.files": "writes files whole or not at all",
+        "prover.files": "writes files whole or not at all",
         "prover.scale": "where a search runs, not what it finds",
         "prover.parquet": "checks files for damage",
         "prover.settings": "declares and checks settings; their values are in the data version",

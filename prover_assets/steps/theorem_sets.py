@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prover.files import write_atomic
 from prover.settings import setting
 from prover.theorem_files.settings import ReadingSettings
 from prover_assets.store.layout import DataFolder
@@ -65,10 +66,8 @@ def write_set(theorems: "TheoremSet", path: Path) -> None:
         json.dumps({f: getattr(t, f) for f in fields if getattr(t, f) not in (None, "")}, ensure_ascii=False)
         for t in theorems
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    text = "\n".join(lines) + "\n"
+    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def load_written(data: DataFolder, split: str) -> "TheoremSet":

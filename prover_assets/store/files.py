@@ -3,13 +3,13 @@
 import hashlib
 import json
 import math
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from prover.json_digest import json_text, parse_json
+from prover.files import write_json_atomic
+from prover.json_digest import parse_json
 from prover_assets.store.iterations import iteration_key, iteration_number
 
 
@@ -26,13 +26,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     The last key, `digest`, is of all the others: `read_json` takes it off again, and refuses a file that it does not
     fit.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "w", encoding="utf-8") as handle:
-        handle.write(json_text(_finite(content)))
-        handle.flush()
-        os.fsync(handle.fileno())
-    temporary.replace(path)
+    write_json_atomic(path, _finite(content))
 
 
 def _finite(value: Any) -> Any:
