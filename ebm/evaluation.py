@@ -13,7 +13,7 @@ import polars as pl
 from ebm.calibration import combined_priority
 from ebm.ranking import Rank1, auc, rank1_by_depth, rank1_to_dict, sibling_groups
 from prover.environments.base import ProofEnvironment
-from prover.evaluation.budgets import EVALUATION_BUDGET, budgets_up_to
+from prover.evaluation.budgets import EVALUATION_BUDGET, MAX_CRASHED_SHARE, budgets_up_to
 from prover.evaluation.statistics import (
     Expansions,
     PairedTest,
@@ -181,10 +181,6 @@ def compare_runs(
         for name, frame, wall in zip(names, frames, seconds, strict=True)
     ]
     return replace(compare_modes(results[0], results[1], budgets), crashed=tuple(crashed))
-
-
-MAX_CRASHED_SHARE = 0.05
-"""A search of which a larger share crashed is incomplete: what is left of it may be the easy theorems."""
 
 
 def crashed_theorems(path: str | Path, summaries: pl.DataFrame) -> list[str]:

@@ -124,7 +124,7 @@ def lost_to_crashes(files: SearchFiles) -> str:
     """
     import polars as pl
 
-    from ebm.evaluation import MAX_CRASHED_SHARE
+    from prover.evaluation.budgets import MAX_CRASHED_SHARE
 
     ended = pl.read_parquet(files.summary, columns=["ended"])["ended"]
     crashed = int((ended == "crashed").sum())

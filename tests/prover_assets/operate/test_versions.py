@@ -54,7 +54,7 @@ SEARCHES = {
         ("prover_assets/store/verdict.py", {"ebm_checkpoint", "guided_trajectories"}),
         (
             "prover_assets/store/policy.py",
-            {"baseline_trajectories", "trajectories", "guided_trajectories", "policy_checkpoint", "iteration_report"},
+            SEARCHES | {"ebm_checkpoint", "policy_checkpoint", "iteration_report"},
         ),
         ("prover_assets/steps/promote.py", {"iteration_report", "policy_checkpoint"}),
         ("prover_assets/steps/tune_policy.py", {"policy_checkpoint"}),
