@@ -58,11 +58,16 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def require_parquet(path: Path) -> None:
-    """Check a Parquet file against its digest; of one without, that its columns can be read. Raises DamagedFile."""
+    """Check a Parquet file against its digest; of one without, that its columns can be read.
+
+    Raises DamagedFile, and FileNotFoundError for a file that is not there: it is missing, not damaged.
+    """
     import pyarrow.parquet as pq
 
     from prover.parquet import UNREADABLE, ParquetDamaged, check
 
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing; materialize {maker(path)} again")
     try:
         if not check(path):
             pq.read_schema(path)

@@ -47,3 +47,9 @@ def test_a_damaged_file_says_what_to_make_again(tmp_path, path, asset):
 def test_a_digest_does_not_depend_on_the_order_of_keys():
     assert digest_of({"a": 1, "b": [1, 2]}) == digest_of({"b": [1, 2], "a": 1})
     assert digest_of({"a": 1}) != digest_of({"a": 2})
+
+
+def test_a_file_that_was_deleted_is_missing_and_not_damaged(tmp_path):
+    path = tmp_path / "iterations" / "iter_002" / "guided.parquet"
+    with pytest.raises(FileNotFoundError, match=r"is missing; materialize guided_trajectories of iter_002 again"):
+        require_parquet(path)
