@@ -32,6 +32,7 @@ class CacheStats:
     bytes: int
 
     def to_dict(self) -> dict[str, Any]:
+        """The figures by name, as JSON takes them."""
         return asdict(self)
 
 

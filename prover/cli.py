@@ -387,6 +387,7 @@ def open_cluster(
 
 
 def open_whitelist(environment: Any, path: Path) -> Any:
+    """The environment behind a whitelist of statements; `UsageProblem` for a file that is none."""
     from prover.lint.whitelist import WhitelistedEnvironment, WhitelistError
 
     try:

@@ -72,6 +72,7 @@ class BestState:
         return False
 
     def keep(self, loss: float, step: int, tensors: dict[str, Tensor]) -> None:
+        """Take a better state in the place of the one before. loss: held-out, lower is better."""
         self.loss, self.step, self.tensors, self.evaluations_without_gain = loss, step, tensors, 0
 
     @classmethod

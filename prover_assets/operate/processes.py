@@ -32,6 +32,7 @@ class RunProcess:
 
     @classmethod
     def this(cls) -> "RunProcess":
+        """The process that asks."""
         return cls(os.getpid(), _start_of(os.getpid()) or "", _boot(), socket.gethostname())
 
     @classmethod

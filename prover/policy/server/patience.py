@@ -35,6 +35,7 @@ class Patience:
         self.check()
 
     def check(self) -> None:
+        """Raise `PolicyInterrupted` once the search has been stopped."""
         if self.interrupted.is_set():
             raise PolicyInterrupted("the search was stopped while the server was at work")
 
