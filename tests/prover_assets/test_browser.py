@@ -153,12 +153,14 @@ def test_the_plot_of_the_report_is_visible(server, second, page: Page):
 def test_the_report_is_a_page_of_its_own(server, second, page: Page):
     page.open(DataFolder(server.data).iteration("iter_001").report.joinpath("index.html").as_uri())
     page.wait_text("Report of iter_001", "Held-out theorems proved", "Made from")
+    page.until("three charts", lambda: len(page.elements(".chart svg")) == 3)
     assert page.script("return [...document.images].every(i => i.complete && i.naturalWidth > 300)")
     if page.pictures is not None:
         page.script("document.body.style.zoom = 0.72")  # down to the end of the curves
         page.shot("report")
         page.script("document.body.style.zoom = 1")
-        page.script("document.querySelector('img[alt=\"tree guided\"]').scrollIntoView({block: 'start'})")
+        page.click("#theorems button.name")
+        page.wait_text("guided by the energy")
         page.shot("report-tree")
 
 
