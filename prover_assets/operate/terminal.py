@@ -24,6 +24,16 @@ class TerminalInstance(dg.DagsterInstance):
     A run without that is in the list of runs alone: neither the timeline nor the page of its job shows it.
     """
 
+    @classmethod
+    def config_schema(cls) -> dict[str, Any]:
+        """What can be configured of it in dagster.yaml: nothing."""
+        return {}
+
+    @classmethod
+    def config_defaults(cls, base_dir: str) -> dict[str, Any]:
+        """Storage and the like as Dagster has them by default."""
+        return dict(InstanceRef.config_defaults(base_dir))
+
     def create_run_for_job(self, *arguments: Any, **named: Any) -> dg.DagsterRun:
         """See `DagsterInstance.create_run_for_job`."""
         job = named["job_def"] if "job_def" in named else arguments[0]
