@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ebm.training.config import EBMTrainingConfig
 from prover.cli_options import option
-from prover.cli_policy import ApiKeyEnv, Dtype, Encoder, LlmPath, PolicyOptions, Template
+from prover.cli_policy import ApiKeyEnv, Dtype, Encoder, LlmPath, MaxEncodingTokens, PolicyOptions, Template
 from prover.policy import DEFAULT_POOLING
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def train_ebm(
     template: Template = None,
     dtype: Dtype = None,
     api_key_env: ApiKeyEnv = None,
+    max_encoding_tokens: MaxEncodingTokens = None,
     pooling: Annotated[
         str | None,
         typer.Option(
@@ -137,7 +138,16 @@ def train_ebm(
         chosen_device = checked_device(device)
     with _as_usage_problems(OSError, TrainingDataError):
         data = TrainingData.load(files)  # before the policy: a large one takes minutes to load
-    chosen = PolicyOptions(llm_path, encoder, template, dtype, chosen_device, api_key_env, pooling=pooling)
+    chosen = PolicyOptions(
+        llm_path,
+        encoder,
+        template,
+        dtype,
+        chosen_device,
+        api_key_env,
+        pooling=pooling,
+        max_encoding_tokens=max_encoding_tokens,
+    )
     with _as_usage_problems(OSError, ValueError, PolicyLoadError, PolicyError):
         chosen.check_encoder("the energy model")
         chosen = with_policy_of(chosen, init_from)

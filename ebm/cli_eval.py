@@ -13,7 +13,7 @@ from rich.table import Table
 
 from ebm.calibration_config import BETAS, CalibrationConfig
 from prover.cli_options import Format, SkipInvalid, given, option
-from prover.cli_policy import ApiKeyEnv, Device, Dtype, Encoder, PolicyOptions, Template
+from prover.cli_policy import ApiKeyEnv, Device, Dtype, Encoder, MaxEncodingTokens, PolicyOptions, Template
 from prover.evaluation.budgets import EVALUATION_BUDGET, budgets_up_to
 from prover.search.config import SearchConfig
 from prover.search.modes import CALIBRATED, POLICY_MEAN
@@ -64,6 +64,7 @@ def evaluate(
     dtype: Dtype = None,
     device: Device = None,
     api_key_env: ApiKeyEnv = None,
+    max_encoding_tokens: MaxEncodingTokens = None,
     split: Split = None,
     limit: Limit = None,
     layout: Format = None,
@@ -96,7 +97,18 @@ def evaluate(
     chosen = load_theorems(theorems, split, limit, layout=layout, skip_invalid=skip_invalid)
     with ExitStack() as stack:
         environment = stack.enter_context(open_lean(lean, lean_project, lean_workers))
-        policy, scorer = load_models(PolicyOptions(llm_path, encoder, template, dtype, device, api_key_env), ebm_path)
+        policy, scorer = load_models(
+            PolicyOptions(
+                llm_path,
+                encoder,
+                template,
+                dtype,
+                device,
+                api_key_env,
+                max_encoding_tokens=max_encoding_tokens,
+            ),
+            ebm_path,
+        )
         memo = None if no_memo else stack.enter_context(open_memo(None))
         folder = output or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="prover-eval-")))
         view = stack.enter_context(_ModesView())
@@ -151,6 +163,7 @@ def calibrate(
     dtype: Dtype = None,
     device: Device = None,
     api_key_env: ApiKeyEnv = None,
+    max_encoding_tokens: MaxEncodingTokens = None,
     split: Split = None,
     limit: Limit = None,
     layout: Format = None,
@@ -182,7 +195,18 @@ def calibrate(
     chosen = load_theorems(theorems, split, limit, layout=layout, skip_invalid=skip_invalid)
     with ExitStack() as stack:
         environment = stack.enter_context(open_lean(lean, lean_project, lean_workers))
-        policy, scorer = load_models(PolicyOptions(llm_path, encoder, template, dtype, device, api_key_env), ebm_path)
+        policy, scorer = load_models(
+            PolicyOptions(
+                llm_path,
+                encoder,
+                template,
+                dtype,
+                device,
+                api_key_env,
+                max_encoding_tokens=max_encoding_tokens,
+            ),
+            ebm_path,
+        )
         memo = stack.enter_context(open_memo(None))
         view = stack.enter_context(_ModesView())
         try:

@@ -27,7 +27,17 @@ from rich.table import Table
 
 from prover.cli_help import OrderedGroup, modes_help, show_version
 from prover.cli_options import Format, SkipInvalid, given, option
-from prover.cli_policy import ApiKeyEnv, Device, Dtype, Encoder, LlmPath, MaxPromptTokens, PolicyOptions, Template
+from prover.cli_policy import (
+    ApiKeyEnv,
+    Device,
+    Dtype,
+    Encoder,
+    LlmPath,
+    MaxEncodingTokens,
+    MaxPromptTokens,
+    PolicyOptions,
+    Template,
+)
 from prover.cli_progress import SearchProgressView
 from prover.search.config import SearchConfig
 
@@ -88,6 +98,7 @@ def search(
     device: Device = None,
     api_key_env: ApiKeyEnv = None,
     max_prompt_tokens: MaxPromptTokens = None,
+    max_encoding_tokens: MaxEncodingTokens = None,
     ebm_path: Annotated[
         str | None, typer.Option(help="Energy model: a checkpoint folder, or `champion` of the data folder.")
     ] = None,
@@ -157,7 +168,15 @@ def search(
     probe_output(output)
     with ExitStack() as stack:
         models = PolicyOptions(
-            llm_path, encoder, template, dtype, device, api_key_env, threads, max_prompt_tokens=max_prompt_tokens
+            llm_path,
+            encoder,
+            template,
+            dtype,
+            device,
+            api_key_env,
+            threads,
+            max_prompt_tokens=max_prompt_tokens,
+            max_encoding_tokens=max_encoding_tokens,
         )
         energy = None if no_ebm else ebm_path
         if engine == "ray":
@@ -445,6 +464,9 @@ def _show(figures: dict[str, Any], as_json: bool) -> None:
         table.add_row(f"proved within {budget} expansions", str(solved))
     for reason, count in figures["ended"].items():
         table.add_row(f"ended: {reason}", str(count))
+    for name, count in figures["policy_counts"].items():
+        if count:
+            table.add_row(f"policy: {name.replace('_', ' ')}", str(count))
     for label, found in figures.get("label_noise", {}).items():
         words = f"{found['provable']} provable of {found['decided']} decided, of {found['states']} states"
         table.add_row(f"labelled {label}", words)
@@ -465,12 +487,16 @@ def summary(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
 ) -> None:
     """Sum up trajectory files: proved, budget curve, labels, time."""
+    from prover.policy import PolicyCounters
     from prover.trajectory import label_noise, merge_labels, read_trajectories, summarize
 
     figures = summarize(files)
+    figures["policy_warnings"] = PolicyCounters.from_dict(figures["policy_counts"]).warnings()
     if noise:
         found = label_noise(merge_labels(read_trajectories(files)))
         figures["label_noise"] = {entry.label: entry.to_dict() for entry in found}
+    for sentence in figures["policy_warnings"]:
+        _err.print(f"Warning: {sentence}", markup=False)
     _show(figures, as_json)
 
 

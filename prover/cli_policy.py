@@ -46,6 +46,14 @@ MaxPromptTokens = Annotated[
         "[default: what the model's context leaves]",
     ),
 ]
+MaxEncodingTokens = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Longest state whose hidden vectors are read whole, in tokens; a longer one is encoded by its first "
+        "tokens, and is counted. Part of the encoder's fingerprint: give the same to each command. [default: 2048]",
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +69,7 @@ class PolicyOptions:
     threads: int | None = None
     pooling: str | None = None
     max_prompt_tokens: int | None = None
+    max_encoding_tokens: int | None = None
 
     @property
     def where(self) -> str | None:
@@ -97,5 +106,6 @@ class PolicyOptions:
             "api_key_env": self.api_key_env,
             "pooling": self.pooling,
             "max_prompt_tokens": self.max_prompt_tokens,
+            "max_encoding_tokens": self.max_encoding_tokens,
         }
         return {name: value for name, value in options.items() if value is not None}

@@ -51,6 +51,7 @@ def load_policy(
     decoding: "DecodingConfig | None" = None,
     batch_tokens: int | None = None,
     max_prompt_tokens: int | None = None,
+    max_encoding_tokens: int | None = None,
 ) -> "HuggingFacePolicy":
     """Load a policy, ready to generate and to encode.
 
@@ -60,8 +61,8 @@ def load_policy(
     bitsandbytes); None means bfloat16 on a GPU and float32 on a CPU. template: a name of
     `prover.policy.prompts`; None: what the model's config.json says (`prover_template`), or a guess by its tokenizer.
     threads: torch's threads for the whole process; None leaves them as they are. batch_tokens: tokens that go through
-    the model at once; None: measured by the free memory, and halved where it does not hold. max_prompt_tokens:
-    instead of that of `decoding`.
+    the model at once; None: measured by the free memory, and halved where it does not hold. max_prompt_tokens,
+    max_encoding_tokens: instead of those of `decoding`.
 
     Only safetensors are read, and code in a model's folder is never run. PolicyLoadError (prover.policy.weights) says
     what is wrong and what to do; ValueError is for unknown poolings and templates.
@@ -78,6 +79,7 @@ def load_policy(
         decoding=decoding,
         batch_tokens=batch_tokens,
         max_prompt_tokens=max_prompt_tokens,
+        max_encoding_tokens=max_encoding_tokens,
     )
 
 
@@ -186,6 +188,10 @@ def _open_encoder(encoder: str, template: str, api_key_env: str | None, options:
     """A local model, or a pooling server, whose states are written as the policy's are."""
     if not is_address(encoder):
         return load_policy(encoder, **options)
+    if options.get("max_encoding_tokens") is not None:
+        raise ValueError(
+            "max_encoding_tokens is for a local encoder: a pooling server's own context is the limit of its texts"
+        )
     from prover.policy.server import PoolingEncoder
 
     pooling = options.get("pooling") or DEFAULT_POOLING

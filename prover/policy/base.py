@@ -1,7 +1,7 @@
 """What a policy is: a frozen language model that proposes tactics and lends its hidden vectors."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 if TYPE_CHECKING:
@@ -58,6 +58,11 @@ class PolicyCounters:
     def to_dict(self) -> dict[str, int]:
         """Name -> count."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, counts: Mapping[str, int]) -> Self:
+        """The opposite of `to_dict`; names that this version does not know are left out."""
+        return cls(**{each.name: counts[each.name] for each in fields(cls) if each.name in counts})
 
     def warnings(self, share: float = 0.01) -> list[str]:
         """One sentence per kind of loss that is above `share` of what was asked for."""

@@ -424,11 +424,13 @@ def load_huggingface_policy(
     decoding: DecodingConfig | None = None,
     batch_tokens: int | None = None,
     max_prompt_tokens: int | None = None,
+    max_encoding_tokens: int | None = None,
 ) -> HuggingFacePolicy:
     """See `prover.policy.load_policy`."""
     parse_pooling(pooling)
-    if max_prompt_tokens is not None:
-        decoding = replace(decoding or DecodingConfig(), max_prompt_tokens=max_prompt_tokens)
+    limits = {"max_prompt_tokens": max_prompt_tokens, "max_encoding_tokens": max_encoding_tokens}
+    if given := {name: value for name, value in limits.items() if value is not None}:
+        decoding = replace(decoding or DecodingConfig(), **given)
     folder = resolve(path)
     if threads is not None:
         torch.set_num_threads(threads)

@@ -108,6 +108,7 @@ def search_to_files(
         order=names,
         statements={theorem.name: (theorem.header, theorem.statement) for theorem in theorems},
         metadata={"config": config.to_dict(), "iteration": iteration, "mode": guidance.mode},
+        counted=(lambda: counters.since(counted_before).to_dict()) if counters is not None else None,
         resume=resume,
         expected_bytes=expected,
     ) as writer:

@@ -7,6 +7,7 @@ made elsewhere that have only those can be read too (`prover.trajectory.reader`)
 Signs: log-prob (nats) higher is better; `ebm_score` is the SCORE = -energy, higher is better.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from pathlib import Path
 import pyarrow as pa
 
 SCHEMA_VERSION = "trajectory/1"
+COUNTS_KEY = "policy_counts"
+"""In the JSON object under the footer's key `prover`."""
 LABELS = ("positive", "negative", "unknown")
 
 
@@ -265,3 +268,21 @@ __all__ = [
     "sibling_path",
     "to_table",
 ]
+
+
+def footer_counts(schema: pa.Schema) -> list[dict[str, int]]:
+    """What happened to the policy's inputs and outputs (`prover.policy.PolicyCounters`), one entry per call that
+    searched; [] for a file that does not say. Entries that are not whole numbers are left out.
+    """
+    try:
+        footer = json.loads((schema.metadata or {}).get(b"prover", b"{}"))
+    except (ValueError, RecursionError):
+        return []
+    calls = footer.get(COUNTS_KEY) if isinstance(footer, dict) else None
+    if not isinstance(calls, list):
+        return []
+    return [
+        {name: value for name, value in call.items() if type(value) is int and value >= 0}
+        for call in calls
+        if isinstance(call, dict)
+    ]

@@ -1,12 +1,17 @@
 """What searches came to: counts, the solve curve, labels, time."""
 
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow.parquet as pq
 
 from prover.evaluation.budgets import budgets_up_to
 from prover.evaluation.statistics import solved_by_budget
 from prover.trajectory.reader import Paths, find_files, read_summaries, read_trajectories
+from prover.trajectory.schema import footer_counts, sibling_path
 
 
 def summarize(paths: Paths) -> dict[str, Any]:
@@ -14,7 +19,9 @@ def summarize(paths: Paths) -> dict[str, Any]:
 
     theorems, proved (certified), claimed, expansions, tactics, seconds (the sum of the theorems' model, Lean and own
     time), nodes, labels (label -> nodes), ended (reason -> theorems), solved_by_budget (expansions -> proved, up to the
-    largest budget searched), median_expansions_to_proof, invalid (names of theorems that Lean did not accept), files.
+    largest budget searched), median_expansions_to_proof, invalid (names of theorems that Lean did not accept),
+    policy_counts (what happened to the policy's inputs and outputs, by the names of `prover.policy.PolicyCounters`;
+    {} where no file says), files.
     Node files without a summary file contribute theorems, proved, nodes and labels.
     """
     files = find_files(paths)
@@ -31,8 +38,20 @@ def summarize(paths: Paths) -> dict[str, Any]:
     figures["claimed"] += other_proved
     figures["nodes"] = len(nodes)
     figures["labels"] = counts(nodes["label"])
+    figures["policy_counts"] = _policy_counts(files)
     figures["files"] = [str(file) for file in files]
     return figures
+
+
+def _policy_counts(files: Sequence[Path]) -> dict[str, int]:
+    """Summed over all searches in the files and over the calls of each."""
+    total: Counter[str] = Counter()
+    for file in files:
+        summary = sibling_path(file, "summary")
+        if summary.exists():
+            for call in footer_counts(pq.read_schema(summary)):
+                total.update(call)
+    return dict(total)
 
 
 _REFUSED = (pl.col("ended") == "invalid") & pl.col("reason").str.starts_with("refused: ")

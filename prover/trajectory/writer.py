@@ -15,7 +15,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -25,11 +25,13 @@ import pyarrow as pa
 
 from prover.parquet import ParquetDamaged, check, read_table, write_sealed
 from prover.trajectory.schema import (
+    COUNTS_KEY,
     KINDS,
     SCHEMA_VERSION,
     SUMMARY_SCHEMA,
     Record,
     TheoremRows,
+    footer_counts,
     parts_folder,
     sibling_path,
     to_table,
@@ -71,9 +73,11 @@ class TrajectoryWriter:
     output: the node file; its name must end in `.parquet`. order: theorem names in the order the merged files keep;
     names that are not in it come last. statements: theorem name -> (header, statement), of those that are searched: a
     resumed run keeps a theorem only if it is still the same, and never one that crashed. metadata: plain values kept in
-    the files (key `prover`). batch: theorems a part. resume: keep what an earlier run of the same search finished;
-    otherwise its parts are removed at once, and its merged files are replaced at the end. search_id: a resumed run must
-    have the same one. expected_bytes: refuse to start with less free disk.
+    the files (key `prover`). counted: what this call has counted so far, by name; kept in the files with the counts of
+    the earlier calls that a resumed search takes up (`policy_counts`, one entry per call). batch: theorems a part.
+    resume: keep what an earlier run of the same search finished; otherwise its parts are removed at once, and its
+    merged files are replaced at the end. search_id: a resumed run must have the same one. expected_bytes: refuse to
+    start with less free disk.
 
     Raises `OutputError` at once when the folder cannot be written, the disk is too full, or another process is writing
     the same output. `finish` and `close` let the output go.
@@ -87,6 +91,7 @@ class TrajectoryWriter:
         order: Sequence[str] = (),
         statements: Mapping[str, tuple[str, str]] | None = None,
         metadata: Mapping[str, Any] | None = None,
+        counted: Callable[[], Mapping[str, int]] | None = None,
         batch: int = 16,
         resume: bool = False,
         expected_bytes: int = 0,
@@ -95,9 +100,9 @@ class TrajectoryWriter:
         self._search_id = search_id
         self._order = {name: place for place, name in enumerate(order)}
         self._statements = statements or {}
-        self._metadata = {
-            b"prover": json.dumps({"schema": SCHEMA_VERSION, "search_id": search_id, **(metadata or {})}).encode()
-        }
+        self._metadata = {"schema": SCHEMA_VERSION, "search_id": search_id, **(metadata or {})}
+        self._counted = counted
+        self._earlier_counts: list[dict[str, int]] = []  # of the calls before this one, oldest first
         self._batch = batch
         self._pending: list[TheoremRows] = []
         self._opened = self._pending_since = time.monotonic()
@@ -152,7 +157,7 @@ class TrajectoryWriter:
                 some = rows.of(kind)
                 places[rows.summary.theorem_name].spans[kind] = (len(records), len(some))
                 records.extend(some)
-            write_parquet(sibling_path(base, kind), [to_table(records, schema)], schema.with_metadata(self._metadata))
+            write_parquet(sibling_path(base, kind), [to_table(records, schema)], self._with_footer(schema))
         self._places |= places
         self._pending = []
         self._next_part += 1
@@ -164,7 +169,7 @@ class TrajectoryWriter:
         names = sorted(self._places, key=lambda name: (self._order.get(name, last), name))
         for kind, schema in KINDS.items():
             tables = self._tables(kind, names)
-            write_parquet(sibling_path(self.output, kind), _regroup(tables), schema.with_metadata(self._metadata))
+            write_parquet(sibling_path(self.output, kind), _regroup(tables), self._with_footer(schema))
         self._remove_parts()
         self._let_go()
         return self.output
@@ -202,6 +207,13 @@ class TrajectoryWriter:
         else:
             self.close()
 
+    def _with_footer(self, schema: pa.Schema, *, this_call: bool = True) -> pa.Schema:
+        """The schema with what the footer says of the search, and of what was counted in its calls."""
+        calls = list(self._earlier_counts)
+        if this_call and self._counted is not None:
+            calls.append(dict(self._counted()))
+        return schema.with_metadata({b"prover": json.dumps({**self._metadata, COUNTS_KEY: calls}).encode()})
+
     def _tables(self, kind: str, names: Sequence[str]) -> Iterator[pa.Table]:
         """The rows of each theorem in turn. Theorems finish roughly in their order, so few parts need be held."""
         held: dict[Path, pa.Table] = {}
@@ -228,6 +240,9 @@ class TrajectoryWriter:
             if not _is_sound(nodes):
                 continue
             table = self._own(summary)
+            # A part holds the counts of its own call so far, behind those of the calls before.
+            known = footer_counts(table.schema)
+            self._earlier_counts[: len(known)] = known
             next_row = dict.fromkeys(KINDS, 0)
             columns = [table[column].to_pylist() for column in _TAKEN_UP]
             for name, n_nodes, n_tactics, header, statement, ended in zip(*columns, strict=True):
@@ -246,10 +261,11 @@ class TrajectoryWriter:
             return
         summary = self._own(summary_path)
         tables = {kind: summary if kind == "summary" else _read_part(sibling_path(self.output, kind)) for kind in KINDS}
+        self._earlier_counts = footer_counts(summary.schema)
         self._parts.mkdir(parents=True, exist_ok=True)
         base = self._parts / "part-00000.parquet"
         for kind, schema in KINDS.items():
-            write_parquet(sibling_path(base, kind), [tables[kind]], schema.with_metadata(self._metadata))
+            write_parquet(sibling_path(base, kind), [tables[kind]], self._with_footer(schema, this_call=False))
 
     def _own(self, summary: Path) -> pa.Table:
         """The summary of an earlier run, which must be of the same search."""

@@ -136,6 +136,13 @@ class PolicyResource(dg.ConfigurableResource):
         description="Longest prompt of a local model (tokens); a longer one loses its oldest hypotheses and is "
         "counted. 0: what the model's context leaves.",
     )
+    max_encoding_tokens: int = Field(
+        default=0,
+        ge=0,
+        le=1 << 20,
+        description="Longest state whose hidden vectors a local model reads whole (tokens); a longer one is encoded by "
+        "its first tokens and is counted. A change makes new vectors of all states. 0: 2048.",
+    )
 
     def load(self) -> "FingerprintedPolicy":
         """The policy, loaded once a process for the same settings."""
@@ -149,6 +156,7 @@ class PolicyResource(dg.ConfigurableResource):
             self.api_key_env,
             self.threads,
             self.max_prompt_tokens,
+            self.max_encoding_tokens,
         )
 
     @property
@@ -171,6 +179,9 @@ class PolicyResource(dg.ConfigurableResource):
             "pooling": self.pooling,
             "device": self.device or None,
             "dtype": self.dtype or None,
+            "api_key_env": self.api_key_env or None,
+            "max_prompt_tokens": self.max_prompt_tokens or None,
+            "max_encoding_tokens": self.max_encoding_tokens or None,
         }
         where = self.where
         if where and not self.is_server and Path(where).is_dir():
@@ -209,7 +220,8 @@ def _load_policy(
     template: str,
     api_key_env: str,
     threads: int,
-    longest: int,
+    longest_prompt: int,
+    longest_state: int,
 ) -> "FingerprintedPolicy":
     from prover.policy import open_policy
 
@@ -222,5 +234,6 @@ def _load_policy(
         device=device or None,
         dtype=dtype or None,
         threads=threads or max(1, (os.cpu_count() or 1) // 2),
-        max_prompt_tokens=longest or None,
+        max_prompt_tokens=longest_prompt or None,
+        max_encoding_tokens=longest_state or None,
     )

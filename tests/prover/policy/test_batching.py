@@ -101,6 +101,7 @@ def test_prompts_may_fill_the_context_unless_a_limit_is_set(random_checkpoint: P
     assert free.prompt_limit == 1024 - free.decoding.max_tactic_tokens
     assert load_policy(random_checkpoint, device="cpu", max_prompt_tokens=100).prompt_limit == 100
     assert load_policy(random_checkpoint, device="cpu", max_prompt_tokens=5000).prompt_limit == free.prompt_limit
+    assert load_policy(random_checkpoint, device="cpu", max_encoding_tokens=9).decoding.max_encoding_tokens == 9
     with pytest.raises(ValueError, match="max_prompt_tokens = 0"):
         DecodingConfig(max_prompt_tokens=0)
 

@@ -1,14 +1,21 @@
 """What a policy loses of its inputs and outputs is in the figures of a search, and said above one percent."""
 
+import json
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from typer.testing import CliRunner
 
+from prover.cli import app
 from prover.policy import PolicyCounters, TacticCandidate
 from prover.search import SearchConfig, search_to_files
 from prover.theorems import Theorem
+from prover.trajectory import summarize
+from prover.trajectory.schema import footer_counts
 from tests.helpers.search_fakes import HashPolicy, HashWorld
 
 
@@ -45,6 +52,37 @@ def test_losses_are_counted_per_search_and_said(
     assert counts["hypotheses_dropped"] == 3 * counts["prompts_shortened"]
     assert bool(figures["policy_warnings"]) is said
     assert ("prompts lost hypotheses" in caplog.text) is said
+    assert summarize(tmp_path / "out.parquet")["policy_counts"] == counts
+
+
+def test_counts_of_a_resumed_search_add_up(tmp_path: Path) -> None:
+    theorems = [Theorem(f"t{i}", f": p{i}") for i in range(6)]
+    counted: Counter[str] = Counter()
+    for some in (theorems[:2], theorems[:4], theorems, theorems):
+        policy = _Counting(10)
+        figures = search_to_files(
+            some, tmp_path / "out.parquet", HashWorld(), policy, SearchConfig(max_expansions=20), resume=True
+        )
+        counted.update(figures["policy_counts"])
+    assert summarize(tmp_path / "out.parquet")["policy_counts"] == dict(counted)
+    assert counted["states_generated"] > figures["policy_counts"]["states_generated"] == 0
+
+
+def test_summary_shows_what_the_policy_lost(tmp_path: Path) -> None:
+    output = tmp_path / "out.parquet"
+    search_to_files([Theorem("t", ": p")], output, HashWorld(), _Counting(2), SearchConfig(max_expansions=9))
+    shown = CliRunner().invoke(app, ["summary", str(output), "--json"])
+    figures = json.loads(shown.stdout.splitlines()[-1])
+    assert figures["policy_counts"]["prompts_shortened"] > 0
+    assert "prompts lost hypotheses" in figures["policy_warnings"][0]
+    assert "Warning: " in shown.stderr
+    assert "policy: prompts shortened" in CliRunner().invoke(app, ["summary", str(output)]).stdout
+
+
+@pytest.mark.parametrize("footer", [b"{", b"[]", b'{"policy_counts": 3}', b'{"policy_counts": ["x", {"a": "1"}]}'])
+def test_a_footer_made_elsewhere_counts_nothing(footer: bytes) -> None:
+    schema = pa.schema([]).with_metadata({b"prover": footer})
+    assert not any(footer_counts(schema))
 
 
 def test_a_policy_that_does_not_count_has_no_figures(tmp_path: Path) -> None:
