@@ -24,6 +24,8 @@ class CacheStats:
     encoder: str
     """First 16 characters of its fingerprint, in hex."""
     width: int
+    dtype: str
+    """How vectors are stored: float32 or float16."""
     vectors: int
     """Distinct keys."""
     rows: int
@@ -64,6 +66,7 @@ def stats(folder: Path) -> CacheStats:
         folder=str(folder),
         encoder=cache.encoder_fingerprint[:16],
         width=cache.width,
+        dtype=cache.dtype,
         vectors=len(cache),
         rows=cache.n_rows,
         parts=sum(path.suffix == ".keys" for path in files),

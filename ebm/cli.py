@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import typer
 from rich.console import Console
@@ -57,6 +57,13 @@ def train_ebm(
         typer.Option(
             help="How hidden states become one vector. [default: that of the run or head that this one begins from, "
             f"else {DEFAULT_POOLING}]"
+        ),
+    ] = None,
+    cache_dtype: Annotated[
+        Literal["float32", "float16"] | None,
+        typer.Option(
+            help="How a new embedding cache stores vectors; float16 halves it. A cache that is there keeps its own. "
+            "[default: float32]"
         ),
     ] = None,
     resume_from: Annotated[
@@ -154,7 +161,11 @@ def train_ebm(
         policy = chosen.open(start=False)  # a server is not asked: its encoder is all that is needed
         torch.set_num_threads(threads or _threads_for(policy.encoding_width))
         cache = EmbeddingCache(
-            data_folder() / "embeddings", policy.encoder_fingerprint, policy.encoding_width, pooling=policy.pooling
+            data_folder() / "embeddings",
+            policy.encoder_fingerprint,
+            policy.encoding_width,
+            pooling=policy.pooling,
+            dtype=cache_dtype,
         )
     try:
         with (

@@ -1,41 +1,35 @@
 """The embedding cache: hidden vectors of proof states, encoded once, addressed by content, read through memory maps.
 
-Layout of `root`: a folder per encoder fingerprint with `meta.json` and append-only parts. A part is three files:
-`NAME.npy`, (n, width) float32, `NAME.keys`, n lines, and `NAME.sums`, the CRC-32 of both (older parts have none). The
-keys file is written last and makes the part count, so a killed process leaves at most files that nobody reads. Several
-processes may append at once. Keys are checked when a part is opened, vectors before the first of them is used.
+Layout of `root`: a folder per encoder fingerprint with `meta.json` and append-only parts (`ebm.embedding_parts`).
+Several processes may append at once. Keys are checked when a part is opened, vectors before the first of them is used.
+
+Vectors are stored as float32, or as float16 at half the size; `meta.json` says which, so that all who open a cache
+agree. They are always read as float32.
 """
 
+import logging
 import mmap
-import os
-import secrets
 import threading
-import time
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 
-from prover.files import write_atomic, write_json_atomic
-from prover.json_digest import json_text, parse_json
+from ebm import embedding_parts as parts
+from ebm.embedding_parts import EmbeddingError, Part
+from prover.files import write_json_atomic
+from prover.json_digest import parse_json
 from prover.policy.base import TacticGenerator
+
+logger = logging.getLogger(__name__)
 
 FORMAT = "embedding-cache/1"
 _RESIDENT_BYTES = 256 * 2**20
 """Mapped pages that gathering may leave in this process before they are given back to the page cache."""
 _READ_AROUND_BYTES = 64 * 2**10
 """What the kernel may map beside a page that is touched."""
-
-_UNREADABLE = (OSError, ValueError, SyntaxError, TokenError, MemoryError, RecursionError)
-"""What numpy raises on a damaged header, which it reads as a Python expression."""
-
-
-class EmbeddingError(ValueError):
-    """Vectors that must not be stored, or a cache that was made by another encoder."""
 
 
 @runtime_checkable
@@ -56,18 +50,8 @@ class EncodeCounts:
     encoded: int
 
 
-@dataclass(slots=True)
-class _Part:
-    first_row: int
-    n_rows: int
-    vectors: np.ndarray  # (n_rows, width) float32, read-only view of `map`, or of memory for rows not yet written
-    map: mmap.mmap | None
-    unchecked: Path | None = None
-    """Vector file that is still to be compared with its checksum."""
-
-
 class EmbeddingCache:
-    """Vectors of one encoder, (n, width) float32, by state key. Rows are numbered in the order they became known.
+    """Vectors of one encoder, read as (n, width) float32, by state key. Rows are numbered as they became known.
 
     Added vectors can be read at once; they reach the disk when `flush_rows` have gathered, at `flush` and at `close`.
     """
@@ -79,15 +63,22 @@ class EmbeddingCache:
         width: int,
         *,
         pooling: str = "",
+        dtype: str | None = None,
         flush_rows: int = 4096,
     ) -> None:
         """Open or create the cache of this encoder below `root`.
+
+        dtype: how a new cache stores vectors, "float32" or "float16"; None: float32. A cache that is there keeps its
+        own, whatever is asked for; a warning says so. A vector that is added is rounded at once, so it reads the same
+        from memory and from the file.
 
         Raises:
             EmbeddingError: the folder holds vectors of another width, pooling or encoder, or damaged files.
         """
         if width < 1:
             raise ValueError(f"width must be at least 1, got {width}")
+        if dtype not in (None, *parts.DTYPES):
+            raise ValueError(f"dtype {dtype!r} is not known; expected one of {', '.join(parts.DTYPES)}")
         if not encoder_fingerprint:
             raise ValueError("encoder_fingerprint must not be empty: vectors of unknown origin cannot be addressed")
         self.encoder_fingerprint = encoder_fingerprint
@@ -97,26 +88,27 @@ class EmbeddingCache:
         self.folder = Path(root) / encoder_fingerprint[:16]
         self._lock = threading.RLock()
         self._row_of: dict[str, int] = {}
-        self._parts: list[_Part] = []
+        self._parts: list[Part] = []
         self._known_names: set[str] = set()
         self._pending_keys: list[str] = []
         self._pending: list[np.ndarray] = []
         self._resident = 0
-        self._check_meta()
+        self.dtype = self._agreed_dtype(dtype)
         self.refresh()
 
-    def _check_meta(self) -> None:
+    def _agreed_dtype(self, asked: str | None) -> str:
+        """The dtype of the cache that is there, after checking that it is this encoder's; else it is described now."""
         path = self.folder / "meta.json"
         ours = {
             "format": FORMAT,
             "encoder_fingerprint": self.encoder_fingerprint,
             "pooling": self.pooling,
             "width": self.width,
-            "dtype": "float32",
         }
         if not path.exists():
-            write_json_atomic(path, ours)
-            return
+            chosen = asked or "float32"
+            write_json_atomic(path, {**ours, "dtype": chosen})
+            return chosen
         try:
             stored: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
         except ValueError as error:
@@ -130,6 +122,21 @@ class EmbeddingCache:
                     f"the embedding cache {self.folder} has {name} {stored.get(name)!r}, this encoder {value!r}; "
                     "use another folder, or delete that one"
                 )
+        dtype = stored.get("dtype")
+        if dtype not in parts.DTYPES:
+            raise EmbeddingError(
+                f"the embedding cache {self.folder} has dtype {dtype!r}, expected one of {', '.join(parts.DTYPES)}; "
+                "use another folder, or delete that one"
+            )
+        if asked not in (None, dtype):
+            logger.warning(
+                "the embedding cache %s stores %s and goes on doing so; for %s, delete that folder: its states are "
+                "encoded again",
+                self.folder,
+                dtype,
+                asked,
+            )
+        return str(dtype)
 
     def refresh(self) -> int:
         """Take in the parts that other processes have written since; returns the number of new rows."""
@@ -142,37 +149,14 @@ class EmbeddingCache:
             return self.n_rows - before
 
     def _open_part(self, keys_path: Path) -> None:
-        vectors_path = keys_path.with_suffix(".npy")
-        try:
-            raw = keys_path.read_bytes()
-            sums = _read_sums(vectors_path)
-            keys = raw.decode("utf-8").splitlines()
-            with open(vectors_path, "rb") as handle:
-                version = np.lib.format.read_magic(handle)
-                read_header = (
-                    np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                )
-                shape, fortran, dtype = read_header(handle)
-                if shape != (len(keys), self.width) or fortran or dtype != np.float32:
-                    raise ValueError(f"holds {shape} {dtype}, expected ({len(keys)}, {self.width}) float32")
-                if sums is not None and zlib.crc32(raw) != sums.get("keys"):
-                    raise ValueError(f"{keys_path.name} is not what was written")
-                offset = handle.tell()
-                mapped = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
-            vectors = np.frombuffer(mapped, dtype=np.float32, count=len(keys) * self.width, offset=offset)
-        except _UNREADABLE as error:
-            raise EmbeddingError(
-                f"{vectors_path} cannot be used ({error}); delete it and {keys_path.name}: missing states are encoded "
-                "again"
-            ) from error
-        unchecked = None if sums is None else vectors_path
-        self._append(keys, vectors.reshape(len(keys), self.width), mapped, unchecked)
+        keys, vectors, mapped, unchecked = parts.read(keys_path, self.width)
+        self._append(keys, vectors, mapped, unchecked)
 
     def _append(
         self, keys: Sequence[str], vectors: np.ndarray, mapped: mmap.mmap | None, unchecked: Path | None = None
     ) -> None:
         first = self.n_rows
-        self._parts.append(_Part(first, len(keys), vectors, mapped, unchecked))
+        self._parts.append(Part(first, len(keys), vectors, mapped, unchecked))
         for position, key in enumerate(keys):
             self._row_of.setdefault(key, first + position)
 
@@ -225,7 +209,7 @@ class EmbeddingCache:
                 return 0
             order = sorted(fresh.values())
             new_keys = [keys[i] for i in order]
-            block = vectors if len(order) == len(keys) else vectors[order]
+            block = parts.stored_as(vectors if len(order) == len(keys) else vectors[order], self.dtype)
             block.flags.writeable = False
             self._append(new_keys, block, None)
             self._pending_keys += new_keys
@@ -240,7 +224,7 @@ class EmbeddingCache:
             if not self._pending_keys:
                 return
             rows = np.concatenate(self._pending)
-            name = self.write_part(self._pending_keys, rows)
+            name = parts.write(self.folder, self._pending_keys, rows)
             self._known_names.add(name)
             # From here on the rows are read from the file; their numbers stay.
             kept = [part for part in self._parts if part.map is not None]
@@ -250,42 +234,33 @@ class EmbeddingCache:
             self._parts = self._with_written_rows(kept, in_memory, self.folder / f"{name}.npy")
 
     def write_part(self, keys: Sequence[str], rows: np.ndarray) -> str:
-        """Write (len(keys), width) float32 vectors as a part and return its name; `refresh` takes it in."""
-        name = f"part-{time.time_ns():020d}-{os.getpid()}-{secrets.token_hex(3)}"
-
-        def write_vectors(path: Path) -> None:
-            with open(path, "wb") as handle:
-                np.save(handle, rows, allow_pickle=False)
-
-        text = "".join(f"{key}\n" for key in keys)
-        write_atomic(self.folder / f"{name}.npy", write_vectors)
-        write_atomic(self.folder / f"{name}.sums", lambda path: _write_sums(path, rows, text))
-        write_atomic(self.folder / f"{name}.keys", lambda path: path.write_text(text, encoding="utf-8"))
-        return name
+        """Write (len(keys), width) vectors as a part, in the cache's dtype; returns its name. `refresh` takes it in."""
+        return parts.write(self.folder, keys, parts.stored_as(rows, self.dtype))
 
     def all_keys(self) -> list[str]:
         """All keys that have a vector, in the order they became known."""
         return list(self._row_of)
 
-    def _with_written_rows(self, kept: list[_Part], written: list[_Part], path: Path) -> list[_Part]:
+    def _with_written_rows(self, kept: list[Part], written: list[Part], path: Path) -> list[Part]:
         with open(path, "rb") as handle:
             mapped = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
         n = sum(part.n_rows for part in written)
-        offset = len(mapped) - n * self.width * 4
-        vectors = np.frombuffer(mapped, dtype=np.float32, offset=offset).reshape(n, self.width)
-        parts = list(kept)
+        dtype = np.result_type(*(part.vectors.dtype for part in written))  # what np.concatenate made of them
+        offset = len(mapped) - n * self.width * dtype.itemsize
+        vectors = np.frombuffer(mapped, dtype=dtype, offset=offset).reshape(n, self.width)
+        joined = list(kept)
         done = 0
-        merged: _Part | None = None
+        merged: Part | None = None
         for part in written:  # neighbours become one part again
             view = vectors[done : done + part.n_rows]
             if merged is not None and merged.first_row + merged.n_rows == part.first_row:
                 merged.n_rows += part.n_rows
                 merged.vectors = vectors[done + part.n_rows - merged.n_rows : done + part.n_rows]
             else:
-                merged = _Part(part.first_row, part.n_rows, view, mapped)
-                parts.append(merged)
+                merged = Part(part.first_row, part.n_rows, view, mapped)
+                joined.append(merged)
             done += part.n_rows
-        return sorted(parts, key=lambda part: part.first_row)
+        return sorted(joined, key=lambda part: part.first_row)
 
     def rows_of(self, keys: Sequence[str]) -> np.ndarray:
         """(n,) int64 row numbers of keys.
@@ -316,14 +291,14 @@ class EmbeddingCache:
         if out is None:
             out = np.empty((len(rows), self.width), dtype=np.float32)
         with self._lock:
-            if len(self._parts) == 1:
-                _check_vectors(self._parts[0])
+            if len(self._parts) == 1 and self._parts[0].vectors.dtype == np.float32:
+                parts.check(self._parts[0])
                 np.take(self._parts[0].vectors, rows, axis=0, out=out, mode="clip")
             elif len(rows):
                 starts = np.array([part.first_row for part in self._parts])
                 of_row = np.searchsorted(starts, rows, side="right") - 1
                 for number in np.unique(of_row):
-                    _check_vectors(self._parts[number])
+                    parts.check(self._parts[number])
                     here = np.flatnonzero(of_row == number)
                     out[here] = self._parts[number].vectors[rows[here] - starts[number]]
             self._release_pages(len(rows))
@@ -374,33 +349,3 @@ class EmbeddingCache:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
-
-
-def _write_sums(path: Path, rows: np.ndarray, keys: str) -> None:
-    """CRC-32 of a part's vectors and of its keys, as JSON."""
-    sums = {"vectors": zlib.crc32(np.ascontiguousarray(rows).data), "keys": zlib.crc32(keys.encode())}
-    path.write_text(json_text(sums), encoding="utf-8")
-
-
-def _read_sums(vectors_path: Path) -> dict[str, int] | None:
-    """What `_write_sums` wrote beside a part; None for a part of an older version. Raises ValueError for damage."""
-    try:
-        return dict(parse_json(vectors_path.with_suffix(".sums").read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return None
-    except TypeError as error:
-        raise ValueError(f"its checksums are damaged: {error}") from error
-
-
-def _check_vectors(part: _Part) -> None:
-    """Compare a part's vectors with their checksum, once. Raises EmbeddingError."""
-    if part.unchecked is None:
-        return
-    path = part.unchecked
-    sums = _read_sums(path)
-    if sums is None or zlib.crc32(part.vectors.data) != sums.get("vectors"):
-        raise EmbeddingError(
-            f"{path} is damaged: its vectors are not those that were written; delete it and {path.stem}.keys: missing "
-            "states are encoded again"
-        )
-    part.unchecked = None

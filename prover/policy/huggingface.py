@@ -428,9 +428,10 @@ def load_huggingface_policy(
 ) -> HuggingFacePolicy:
     """See `prover.policy.load_policy`."""
     parse_pooling(pooling)
-    limits = {"max_prompt_tokens": max_prompt_tokens, "max_encoding_tokens": max_encoding_tokens}
-    if given := {name: value for name, value in limits.items() if value is not None}:
-        decoding = replace(decoding or DecodingConfig(), **given)
+    if max_prompt_tokens is not None:
+        decoding = replace(decoding or DecodingConfig(), max_prompt_tokens=max_prompt_tokens)
+    if max_encoding_tokens is not None:
+        decoding = replace(decoding or DecodingConfig(), max_encoding_tokens=max_encoding_tokens)
     folder = resolve(path)
     if threads is not None:
         torch.set_num_threads(threads)

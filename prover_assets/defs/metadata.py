@@ -108,6 +108,7 @@ def embedding_metadata(done: "Embedded") -> dict[str, Any]:
         **{f"{label}_states": count for label, count in done.labels.items()},
         "width": done.width,
         "pooling": done.pooling,
+        "cache_dtype": done.cache_dtype,
         "encoder": done.encoder_fingerprint,
         "done": unchanged or f"{done.encoded} states encoded, {done.cached} were in the cache",
         "preview": inline_table(["theorem", "state", "label", "norm"], done.preview),

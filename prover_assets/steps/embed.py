@@ -31,6 +31,8 @@ class EmbeddingSettings:
 
     batch_size: int = setting(32, unit="states", ge=1, le=4096)
     """States encoded at once."""
+    cache_dtype: str = setting("float32", choices=("float32", "float16"))
+    """How a new embedding cache stores vectors; float16 halves it. A cache that is there keeps its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class Embedded:
     policy_id: str
     pooling: str
     folder: str
+    cache_dtype: str
+    """How the cache stores vectors."""
     labels: dict[str, int]
     """Distinct states by merged label."""
     states_digest: str
@@ -60,11 +64,13 @@ class Embedded:
     """(theorem, state, label, norm of its vector) of the first states of each label."""
 
 
-def open_cache(data: DataFolder, model: "FingerprintedPolicy") -> "EmbeddingCache":
-    """The embedding cache of a policy's encoder."""
+def open_cache(data: DataFolder, model: "FingerprintedPolicy", dtype: str | None = None) -> "EmbeddingCache":
+    """The embedding cache of a policy's encoder. dtype: as `EmbeddingCache`; None: as the cache is."""
     from ebm.embeddings import EmbeddingCache
 
-    return EmbeddingCache(data.embeddings, model.encoder_fingerprint, model.encoding_width, pooling=model.pooling)
+    return EmbeddingCache(
+        data.embeddings, model.encoder_fingerprint, model.encoding_width, pooling=model.pooling, dtype=dtype
+    )
 
 
 def labelled_states(iterations: Sequence[IterationFolder]) -> "pl.DataFrame":
@@ -89,11 +95,13 @@ def embed_states(
     *,
     batch_size: int,
     update: Update,
+    cache_dtype: str | None = None,
     cluster: "RayConfig | None" = None,
 ) -> Embedded:
     """Encode what the cache lacks of the labelled states (training reads no others), and look at every vector.
 
-    cluster: the Ray cluster that encodes; None: this process.
+    cache_dtype: how a new cache stores vectors; None: float32. cluster: the Ray cluster that encodes; None: this
+    process.
     """
     import numpy as np
     import polars as pl
@@ -104,7 +112,7 @@ def embed_states(
     model = policy.load()
     counters = as_policy(model).counters
     before = counters.encodings_truncated if counters is not None else 0
-    with open_cache(data, model) as cache:
+    with open_cache(data, model, cache_dtype) as cache:
         counts = _encode(cache, data, policy, texts, batch_size, update, cluster)
         zero = non_finite = 0
         norms = 0.0
@@ -120,7 +128,7 @@ def embed_states(
             for label in ("positive", "negative")
         }
         vectors_of = {label: cache.gather(rows["state_key"].to_list()) for label, rows in sampled.items()}
-        folder = str(cache.folder)
+        folder, dtype = str(cache.folder), cache.dtype
     preview = [
         (name, text, label, float(np.linalg.norm(vector)))
         for label, rows in sampled.items()
@@ -141,6 +149,7 @@ def embed_states(
         policy_id=model.policy_id,
         pooling=model.pooling,
         folder=folder,
+        cache_dtype=dtype,
         labels={label: states.filter(pl.col("label") == label).height for label in ("positive", "negative", "unknown")},
         states_digest=digest_of(sorted(texts)),
         plane=principal_plane(vectors_of),

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ebm.cache_upkeep import compact
 from ebm.embeddings import EmbeddingCache, EmbeddingError
 from ebm.model import EncoderBackend
 
@@ -247,3 +248,68 @@ def test_resident_memory_stays_bounded(tmp_path):
         cache.gather(order[start : start + 512])
         most = max(most, resident())
     assert most - before < 400 * 2**20
+
+
+def test_float16_takes_half_and_reads_the_same_from_memory_and_file(tmp_path: Path) -> None:
+    vectors = vectors_of(40)
+    keys = [f"k{i}" for i in range(40)]
+    with EmbeddingCache(tmp_path, FINGERPRINT, 8, dtype="float16") as cache:
+        cache.add(keys[:25], vectors[:25])
+        from_memory = cache.gather(keys[:25])
+        cache.flush()
+        cache.add(keys[25:], vectors[25:])
+    again = EmbeddingCache(tmp_path, FINGERPRINT, 8)  # who does not ask follows
+    assert again.dtype == "float16"
+    assert again.gather(keys).dtype == np.float32
+    np.testing.assert_array_equal(again.gather(keys), vectors.astype(np.float16).astype(np.float32))
+    np.testing.assert_array_equal(again.gather(keys[:25]), from_memory)
+    assert sum(path.stat().st_size - 128 for path in again.folder.glob("*.npy")) == 40 * 8 * 2
+
+
+def test_one_part_of_float16_is_gathered_into_the_given_array(tmp_path: Path) -> None:
+    with EmbeddingCache(tmp_path, FINGERPRINT, 8, dtype="float16") as cache:
+        cache.add(["a", "b"], vectors_of(2))
+    out = np.empty((1, 8), dtype=np.float32)
+    assert EmbeddingCache(tmp_path, FINGERPRINT, 8).gather(["b"], out=out) is out
+    np.testing.assert_array_equal(out, vectors_of(2)[1:].astype(np.float16))
+
+
+@pytest.mark.parametrize("unfit", [70_000.0, 1e-9], ids=["too large", "all of it too small"])
+def test_vectors_that_do_not_fit_float16_stay_as_they_are(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, unfit: float
+) -> None:
+    vectors = vectors_of(3)
+    vectors[1] = unfit
+    with EmbeddingCache(tmp_path, FINGERPRINT, 8, dtype="float16") as cache:
+        cache.add(["a"], vectors[:1])
+        cache.add(["b", "c"], vectors[1:])
+        in_memory = cache.gather(list("abc"))
+    assert "1 of 2 vectors do not fit float16" in caplog.text
+    again = EmbeddingCache(tmp_path, FINGERPRINT, 8)
+    np.testing.assert_array_equal(again.gather(["b", "c"]), vectors[1:])
+    np.testing.assert_array_equal(again.gather(list("abc")), in_memory)
+    assert compact(again.folder) == (1, 0)
+    again.add(["d"], vectors_of(1, seed=3))
+    again.flush()
+    compact(again.folder)
+    np.testing.assert_array_equal(EmbeddingCache(tmp_path, FINGERPRINT, 8).gather(list("abc")), in_memory)
+
+
+def test_a_cache_keeps_its_dtype_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with EmbeddingCache(tmp_path, FINGERPRINT, 8) as cache:
+        cache.add(["a"], vectors_of(1))
+    with EmbeddingCache(tmp_path, FINGERPRINT, 8, dtype="float16") as cache:
+        assert cache.dtype == "float32"
+        assert "stores float32 and goes on doing so" in caplog.text
+        cache.add(["b"], vectors_of(1, seed=1))
+    np.testing.assert_array_equal(EmbeddingCache(tmp_path, FINGERPRINT, 8).gather(["b"]), vectors_of(1, seed=1))
+    with pytest.raises(ValueError, match="dtype 'float8'"):
+        EmbeddingCache(tmp_path / "other", FINGERPRINT, 8, dtype="float8")
+
+
+def test_an_unknown_dtype_in_the_description_is_refused(tmp_path: Path) -> None:
+    folder = EmbeddingCache(tmp_path, FINGERPRINT, 8).folder
+    meta = json.loads((folder / "meta.json").read_text())
+    (folder / "meta.json").write_text(json.dumps({**meta, "dtype": "float64"}))
+    with pytest.raises(EmbeddingError, match="has dtype 'float64'"):
+        EmbeddingCache(tmp_path, FINGERPRINT, 8)

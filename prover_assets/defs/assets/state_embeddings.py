@@ -48,12 +48,14 @@ def state_embeddings(
     """
     with step(context, data, mlflow, config, policy=policy) as work:
         model = work.policy_of(policy).resource
+        settings = settings_from(config, EmbeddingSettings)
         with work.reporter.stage("embed states") as update:
             done = embed_states(
                 iterations_until(work.data, work.iteration),
                 work.data,
                 model,
-                batch_size=settings_from(config, EmbeddingSettings).batch_size,
+                batch_size=settings.batch_size,
+                cache_dtype=settings.cache_dtype,
                 update=update,
                 cluster=lean.cluster,
             )
