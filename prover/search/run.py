@@ -87,6 +87,11 @@ def search_to_files(
     began = time.perf_counter()
     counters = as_policy(policy).counters
     counted_before = counters.copy() if counters is not None else None
+
+    def counted() -> dict[str, int]:
+        """What this call has counted so far."""
+        return {} if counters is None or counted_before is None else counters.since(counted_before).to_dict()
+
     theorems = list(theorems)
     names = [theorem.name for theorem in theorems]
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
@@ -108,7 +113,7 @@ def search_to_files(
         order=names,
         statements={theorem.name: (theorem.header, theorem.statement) for theorem in theorems},
         metadata={"config": config.to_dict(), "iteration": iteration, "mode": guidance.mode},
-        counted=(lambda: counters.since(counted_before).to_dict()) if counters is not None else None,
+        counted=counted if counters is not None else None,
         resume=resume,
         expected_bytes=expected,
     ) as writer:
