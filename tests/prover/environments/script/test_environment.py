@@ -117,7 +117,7 @@ def test_incomplete_tactics_do_not_reach_for_the_next_line(lean: LeanScript, sta
 
 def test_what_runs_out_beside_what_does_not_parse_costs_no_neighbour_its_outcome(lean: LeanScript, state) -> None:
     # Of a theorem that does not parse to its end, Lean keeps the errors of elaboration to itself, unless asked.
-    row = ("try " * 600 + "skip", "constructor", "exact ⟨h.2, h.1⟩", "exact ,", "skip")
+    row = ("repeat skip", "constructor", "exact ⟨h.2, h.1⟩", "exact ,", "skip")
     (outcomes,) = lean.step([StepRequest(state("(p q : Prop) (h : p ∧ q) : q ∧ p"), row)])
     assert [type(outcome) for outcome in outcomes] == [TimedOut, Progress, Complete, Rejected, Progress]
 
