@@ -1,5 +1,6 @@
 """Trajectory files in, checkpoint out."""
 
+import dataclasses
 import json
 import math
 
@@ -54,6 +55,7 @@ def test_train_from_files(tmp_path, files, policy):
     config = read_config(tmp_path / "ebm")
     assert config["encoder"] == {
         "fingerprint": "f" * 64,
+        "source": None,
         "width": 64,
         "pooling": "mean/1",
         "policy_id": "fake:ffffffff",
@@ -243,8 +245,9 @@ def test_width_mismatches_are_said_before_anything_is_encoded(tmp_path, files, p
 
 
 def test_no_positives(tmp_path, policy, new_records, write):
-    write(tmp_path / "a.parquet", [record for record in new_records() if record.label == "negative"])
-    with pytest.raises(TrainingDataError, match="0 of 40 states are positive"):
+    rows = [dataclasses.replace(record, label="negative", remaining_depth=-1) for record in new_records()]
+    write(tmp_path / "a.parquet", rows)
+    with pytest.raises(TrainingDataError, match=f"0 of {len(rows)} states are positive"):
         train_from_files(tmp_path / "a.parquet", policy, tmp_path / "ebm", settings())
     assert policy.encoded == []
     assert not (tmp_path / "ebm").exists()
