@@ -18,7 +18,8 @@ def nodes(n: int = 300) -> pa.Table:
     rows = [
         {
             "theorem_name": f"t{i // 20}", "state_id": 2**62 + i, "state_pp": f"h : p{i} ∧ q\n⊢ p{i}",
-            "tactic_applied": "" if i % 20 == 0 else f"exact h.{i}", "parent_state_id": None if i % 20 == 0 else 2**62 + i - i % 20,
+            "tactic_applied": "" if i % 20 == 0 else f"exact h.{i}",
+            "parent_state_id": None if i % 20 == 0 else 2**62 + i - i % 20,
             "label": ("positive", "negative", "unknown")[i % 3], "depth_from_root": i % 20, "remaining_depth": -1,
             "llm_log_prob": -0.37 * i, "ebm_score": None, "is_proof_complete": False, "timestamp_ms": 1_790_000_000_000,
             "iteration": 0, "search_id": "s", "state_key": f"k{i}", "n_goals": 1, "expanded": i % 20 == 0,
