@@ -223,11 +223,14 @@ class Store:
         except BaseException as error:
             # What interrupts, Dagster's own interruption as well, is no Exception.
             status = "FAILED" if isinstance(error, Exception) else "KILLED"
+            troubles: dict[str, str] = {}  # run id by what stopped it from being closed: often the same for both
             for run_id in (child, run.parent_id):
                 try:
                     self.close(run_id, status)
                 except TrackingError as trouble:  # must not hide what the asset itself raised
-                    logger.warning("MLflow's run %s stays open until the next start: %s", run_id, trouble)
+                    troubles[str(trouble)] = run_id
+            for words, run_id in troubles.items():
+                logger.warning("MLflow's run %s stays open until the next start: %s", run_id, words)
             raise
         self.close(child, "FAILED" if run.failed else "FINISHED")
         mark_superseded(self.client, self.experiment_id, run.parent_id, asset, child)

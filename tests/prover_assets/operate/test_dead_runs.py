@@ -19,6 +19,7 @@ from prover_assets.operate.run_iteration import WHAT_IS_HELD
 from prover_assets.store.layout import DataFolder
 from prover_assets.tracking.database import TrackingError, require_known_version
 from prover_assets.tracking.mlflow import Store
+from prover_assets.tracking.tags import DAGSTER_RUN_TAG
 
 ELSEWHERE = Path("/nonexistent/lock")
 
@@ -54,15 +55,15 @@ def test_the_lock_decides_where_it_can_be_seen(tmp_path: Path) -> None:
     assert is_abandoned({PROCESS_TAG: str(2**22 + 7)}, ELSEWHERE)
 
 
-def open_run(project, tags: dict[str, str], *, mlflow_of: str = "") -> str:
-    """A Dagster run that is in progress, with an open MLflow run; returns its id."""
-    run = project.instance.create_run_for_job(project.job, tags={"dagster/partition": "iter_000", **tags})
+def open_run(project, tags: dict[str, str], *, key: str = "iter_000", mlflow_of: str = "") -> str:
+    """A Dagster run of the iteration `key` in progress, with the iteration's MLflow run open; returns its id."""
+    run = project.instance.create_run_for_job(project.job, tags={"dagster/partition": key, **tags})
     project.instance.report_engine_event("started", run)
     project.instance.handle_run_event(
         run.run_id,
         dg.DagsterEvent(dg.DagsterEventType.PIPELINE_START.value, run.job_name),
     )
-    store(project).parent(mlflow_of or run.run_id, "iter_000")
+    store(project).parent(mlflow_of or run.run_id, key)
     return run.run_id
 
 
@@ -75,7 +76,7 @@ def statuses(project) -> dict[str, str]:
     """MLflow's status by Dagster run."""
     found = store(project)
     runs = found.client.search_runs([found.experiment_id])
-    return {run.data.tags["dagster.run_id"]: run.info.status for run in runs}
+    return {run.data.tags[DAGSTER_RUN_TAG]: run.info.status for run in runs if DAGSTER_RUN_TAG in run.data.tags}
 
 
 def test_a_dead_run_with_our_own_process_id_is_closed(project) -> None:
@@ -83,7 +84,7 @@ def test_a_dead_run_with_our_own_process_id_is_closed(project) -> None:
     with data.held(WHAT_IS_HELD):
         lock = data.lock_file(WHAT_IS_HELD)
         dead = open_run(project, tags_of_this(lock))
-        of_the_ui = open_run(project, {})
+        of_the_ui = open_run(project, {}, key="iter_001")
         closing.close_abandoned(project.instance, data, lock)
     assert project.instance.get_run_by_id(dead).status == dg.DagsterRunStatus.FAILURE
     assert project.instance.get_run_by_id(of_the_ui).status == dg.DagsterRunStatus.STARTED
@@ -112,9 +113,9 @@ def test_a_kill_between_the_two_reports_leaves_nothing_open(project, monkeypatch
 def test_each_start_closes_mlflow_runs_whose_dagster_run_has_ended(project) -> None:
     """As a version before this one left them, or a kill just after the failure was reported."""
     data = DataFolder(project.data)
-    ended, going_on = open_run(project, {}), open_run(project, {})
+    ended, going_on = open_run(project, {}), open_run(project, {}, key="iter_001")
     project.instance.report_run_failed(project.instance.get_run_by_id(ended))
-    open_run(project, {}, mlflow_of="a run of another Dagster")
+    open_run(project, {}, key="iter_002", mlflow_of="a run of another Dagster")
     assert closing.close_left_open(project.instance, data) == [ended]
     found = statuses(project)
     assert (found[ended], found[going_on]) == ("FAILED", "RUNNING")
@@ -190,6 +191,14 @@ def test_trouble_with_mlflow_does_not_hide_why_the_step_failed(
     said = capsys.readouterr().err
     assert "error: baseline_trajectories failed: the policy is out of ideas" in said
     assert "Traceback" not in said
+
+
+@pytest.fixture(scope="module")
+def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tracking database of this MLflow, with one experiment."""
+    folder = tmp_path_factory.mktemp("tracking")
+    Store(f"sqlite:///{folder / 'mlflow.db'}", "unused", folder / "artifacts")
+    return folder / "mlflow.db"
 
 
 def test_a_tracking_database_of_a_newer_mlflow_is_said_so(tmp_path: Path, mlflow_template: Path) -> None:

@@ -1,5 +1,6 @@
 """`make run` on a disk that fills up, or that cannot be written: one sentence each."""
 
+import logging
 import shutil
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def test_a_full_disk_is_said_in_a_sentence(
     make_run, disk: Path, policy, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], when: str
 ) -> None:
     make_run.project.track = True
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # what a command line of another test has left there
     if when == "start":
         fill(disk)
     else:

@@ -126,7 +126,7 @@ def test_a_guided_search_of_another_policy_theorems_or_budget_is_made_again(made
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("iter_000/trajectories.parquet", "should be a Parquet file, .*; materialize trajectories of iter_000 again"),
+        ("iter_000/trajectories.parquet", "too few for a Parquet file: .*; materialize trajectories of iter_000 again"),
         ("iter_001/champion.json", "should hold a JSON object, .*; materialize iteration_report of iter_000 again"),
     ],
 )
