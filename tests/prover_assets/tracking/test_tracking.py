@@ -178,10 +178,11 @@ def test_the_key_of_a_model_server_is_no_setting(monkeypatch, secret):
 
 
 def test_the_asset_page_leads_to_the_run(finished):
-    child = next(run for run in runs_of(finished) if run.data.tags.get("prover.asset") == "trajectories")
     url = finished.metadata("trajectories", "iter_000")["mlflow_run"]
     assert url.startswith("http://127.0.0.1:")
-    assert child.info.run_id in url
+    led_to = store_of(finished).client.get_run(url.rpartition("/")[2])
+    assert led_to.data.tags["prover.asset"] == "trajectories"
+    assert led_to.data.tags[PARTITION_TAG] == "iter_000"
 
 
 def test_the_runs_of_a_backfill_share_a_parent_for_each_iteration(new_project):
