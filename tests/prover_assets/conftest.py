@@ -401,8 +401,8 @@ def secret() -> str:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, templates: Templates, secret: str):
-    """A tracked project whose first two iterations are done, in one Dagster run each. Leave it as you found it."""
+def two_iterations(templates: Templates, secret: str) -> Path:
+    """The template of a tracked project whose first two iterations are done, in one Dagster run each."""
     from prover_assets.defs.jobs import ITERATION_ASSETS
 
     def make(folder: Path) -> None:
@@ -412,7 +412,20 @@ def finished(tmp_path_factory: pytest.TempPathFactory, templates: Templates, sec
             patch.setenv("PROVER_API_KEY", secret)
             assert project.run(*ITERATION_ASSETS, partition="iter_001").success
 
-    with templates.copies(templates.made("two_iterations", make), tmp_path_factory.mktemp("project")) as copy:
+    return templates.made("two_iterations", make)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, templates: Templates, two_iterations: Path):
+    """A tracked project of two iterations, for all tests that only read it."""
+    with templates.copies(two_iterations, tmp_path_factory.mktemp("project")) as copy:
+        yield copy(track=True)
+
+
+@pytest.fixture
+def finished_copy(tmp_path: Path, templates: Templates, two_iterations: Path):
+    """A tracked project of two iterations, for one test, which may change it."""
+    with templates.copies(two_iterations, tmp_path) as copy:
         yield copy(track=True)
 
 

@@ -202,20 +202,17 @@ def test_claims_that_do_not_certify_are_counted_and_are_no_proofs(new_project):
     assert project.metadata("trajectories", "iter_000")["uncertified"] > 0
 
 
-def test_a_checkpoint_that_failed_its_checks_is_refused_by_later_runs(finished):
-    iteration = data_of(finished).iteration("iter_001")
+def test_a_checkpoint_that_failed_its_checks_is_refused_by_later_runs(finished_copy):
+    iteration = data_of(finished_copy).iteration("iter_001")
     good = read_json(iteration.verdict)
-    write_json(iteration.verdict, {**good, "passed": False, "failures": ["energy_gap: the energy gap is -0.2"]})
-    try:
-        result = finished.run("guided_trajectories", partition="iter_001", raises=False)
-        assert not result.success
-        assert "energy gap is -0.2" in step_error(result)
-        iteration.verdict.unlink()
-        result = finished.run("guided_trajectories", partition="iter_001", raises=False)
-        assert "no verdict" in step_error(result)
-    finally:
-        write_json(iteration.verdict, good)
     assert read_verdict(iteration.verdict).passed
+    write_json(iteration.verdict, {**good, "passed": False, "failures": ["energy_gap: the energy gap is -0.2"]})
+    result = finished_copy.run("guided_trajectories", partition="iter_001", raises=False)
+    assert not result.success
+    assert "energy gap is -0.2" in step_error(result)
+    iteration.verdict.unlink()
+    result = finished_copy.run("guided_trajectories", partition="iter_001", raises=False)
+    assert "no verdict" in step_error(result)
 
 
 def test_two_runs_of_one_iteration_do_not_write_the_same_files(project):
@@ -227,10 +224,10 @@ def test_two_runs_of_one_iteration_do_not_write_the_same_files(project):
     assert not data_of(project).iteration("iter_000").trajectories.nodes.exists()
 
 
-def test_running_an_old_iteration_again_leaves_the_newest_decision_alone(finished):
-    champion = data_of(finished).root / "champion.json"
+def test_running_an_old_iteration_again_leaves_the_newest_decision_alone(finished_copy):
+    champion = data_of(finished_copy).root / "champion.json"
     before = champion.read_text(encoding="utf-8")
-    assert finished.run("iteration_report", partition="iter_000").success
+    assert finished_copy.run("iteration_report", partition="iter_000").success
     assert champion.read_text(encoding="utf-8") == before
 
 
