@@ -20,7 +20,6 @@ from prover.evaluation.bootstrap import PairedDifference, paired_difference
 from prover.evaluation.statistics import Expansions, area_under_solve_curve, solved_by_budget
 from prover.policy.base import TacticGenerator
 from prover.search import MixingCalibration, SearchConfig, SearchMemo, SearchProgress, ValueScorer, search
-from prover.search.engine import Searcher
 from prover.search.modes import (
     CALIBRATED,
     CALIBRATED_ORDERS,
@@ -31,6 +30,7 @@ from prover.search.modes import (
     REMAINING_NATS,
     REMAINING_STEPS,
 )
+from prover.search.searcher import Searcher
 from prover.theorems import Theorem
 
 DEFAULT_BETA = 0.5

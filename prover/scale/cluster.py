@@ -2,12 +2,12 @@
 
 import os
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import astuple, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from prover.environments.base import ProofEnvironment
 from prover.policy.base import TacticGenerator
@@ -22,16 +22,15 @@ from prover.scale.connect import (
     require_nodes,
     shared_token,
 )
-from prover.scale.messages import PolicyFacts, Reduce, WorkerFacts
+from prover.scale.messages import PolicyFacts, WorkerFacts
 from prover.scale.pool import SearchPool
 from prover.scale.remote import RemoteEnvironment, RemotePolicy, RemoteScorer
 from prover.scale.specs import EnvironmentSpec, PolicySpec, ScorerSpec
 from prover.scale.workers import MemoKeeper, PolicyWorker, RemoteMemo, SearchWorker
 from prover.search.config import SearchConfig
-from prover.search.engine import SearchProgress, SearchReport
-from prover.search.guidance import MixingCalibration, ValueScorer
-from prover.search.memo import MemoCounts, SearchMemo
+from prover.search.memo import MemoCounts
 from prover.search.place import SearchPlace
+from prover.search.searcher import SearchOptions, SearchReport, check_options
 from prover.theorems import Theorem
 
 _REQUESTS_PER_POLICY = 256
@@ -128,35 +127,25 @@ class RayCluster:
         environment: ProofEnvironment,
         policy: TacticGenerator,
         config: SearchConfig,
-        *,
-        scorer: ValueScorer | None = None,
-        calibration: MixingCalibration | None = None,
-        memo: SearchMemo | None = None,
-        on_result: Callable[[Any], None] | None = None,
-        on_progress: Callable[[SearchProgress], None] | None = None,
-        stop: Callable[[], bool] | None = None,
-        keep_results: bool = True,
-        reduce: Reduce | None = None,
+        **options: Unpack[SearchOptions],
     ) -> SearchReport:
         """As `prover.search.search`, on the actors. The results are the same, but for the order in which they come.
 
-        environment, policy: the cluster's own. scorer: one that `scorer` made. memo: the cluster's own is used.
-        reduce: what the actors make of each result; `on_result` gets that instead, and no results are kept.
+        environment, policy: the cluster's own. Of the options, `scorer` is one that `RayCluster.scorer` made; `memo` is
+        not used, as the cluster has its own; `reduce` runs on the actors, and then no results are kept.
         Raises ScaleError when Ray is lost or no actor is left, and whatever the search raises on an actor.
         """
+        check_options(options)
+        scorer, calibration = options.get("scorer"), options.get("calibration")
         if scorer is not None and not isinstance(scorer, RemoteScorer):
             raise ScaleError(f"a {type(scorer).__name__} cannot travel to Ray's actors; make it with RayCluster.scorer")
         pool = SearchPool(self._ray, self._actors, self.config, partial(answers, self._head))
         report = pool.run(
             list(theorems),
             config,
-            scorer=None if scorer is None else scorer.spec,
-            calibration=calibration if calibration is not None or scorer is None else scorer.calibration,
-            reduce=reduce,
-            on_result=on_result,
-            on_progress=on_progress,
-            stop=stop or (lambda: False),
-            keep_results=keep_results and reduce is None,
+            None if scorer is None else scorer.spec,
+            calibration if calibration is not None or scorer is None else scorer.calibration,
+            options,
         )
         self.messages += pool.messages
         return report

@@ -7,8 +7,8 @@ from typing import Any
 from prover.scale.specs import ScorerSpec
 from prover.search.best_first import TheoremResult
 from prover.search.config import SearchConfig
-from prover.search.engine import SearchProgress
 from prover.search.guidance import MixingCalibration
+from prover.search.searcher import SearchProgress
 from prover.theorems import Theorem
 
 Reduce = Callable[[TheoremResult], Any]

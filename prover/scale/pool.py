@@ -12,12 +12,12 @@ from typing import Any
 
 from prover.environments.base import Crashed
 from prover.scale.config import RayConfig, ScaleError
-from prover.scale.messages import Found, Reduce, SearchJob, Taken
+from prover.scale.messages import Found, SearchJob, Taken
 from prover.scale.specs import ScorerSpec
 from prover.search.best_first import TheoremResult, TheoremSearch
 from prover.search.config import SearchConfig
-from prover.search.engine import SearchProgress, SearchReport
 from prover.search.guidance import Guidance, MixingCalibration
+from prover.search.searcher import SearchOptions, SearchProgress, SearchReport
 from prover.theorems import Theorem
 
 _POLL_S = 0.5
@@ -70,16 +70,14 @@ class SearchPool:
         self,
         theorems: list[Theorem],
         config: SearchConfig,
-        *,
         scorer: ScorerSpec | None,
         calibration: MixingCalibration | None,
-        reduce: Reduce | None,
-        on_result: Callable[[Any], None] | None,
-        on_progress: Callable[[SearchProgress], None] | None,
-        stop: Callable[[], bool],
-        keep_results: bool,
+        options: SearchOptions,
     ) -> SearchReport:
-        """As `RayCluster.search`."""
+        """As `RayCluster.search`; scorer and calibration are taken from the arguments, not from the options."""
+        reduce, on_result = options.get("reduce"), options.get("on_result")
+        on_progress, stop = options.get("on_progress"), options.get("stop")
+        keep_results = options.get("keep_results", True) and reduce is None
         guidance = Guidance.resolve(config, has_scorer=scorer is not None, calibration=calibration)
         tally = _Tally(len(theorems), config)
         template = SearchJob(0, (), config, calibration, scorer if guidance.needs_scores else None, reduce)
@@ -100,7 +98,7 @@ class SearchPool:
 
         try:
             while len(arrived) < len(theorems):
-                if stop():
+                if stop is not None and stop():
                     interrupted = True
                     break
                 self._assign(template)

@@ -19,9 +19,10 @@ from prover.policy.prompts import prompt_key
 from prover.scale.messages import Found, PolicyFacts, SearchJob, Taken, WorkerFacts
 from prover.scale.specs import EnvironmentSpec, PolicySpec, ScorerSpec
 from prover.search.best_first import TheoremResult
-from prover.search.engine import SearchProgress, search
+from prover.search.engine import search
 from prover.search.guidance import MixingCalibration, ValueScorer, as_scorer
 from prover.search.memo import MemoCounts, SearchMemo
+from prover.search.searcher import SearchProgress
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,10 +11,11 @@ from prover.search.modes import MODES
 
 if TYPE_CHECKING:
     from prover.search.best_first import Ended, TheoremResult, TheoremSearch
-    from prover.search.engine import SearchProgress, SearchReport, search
+    from prover.search.engine import search
     from prover.search.guidance import Guidance, MixingCalibration, ScoreError, ValueScorer
     from prover.search.memo import MemoError, SearchMemo
     from prover.search.run import search_to_files
+    from prover.search.searcher import Searcher, SearchOptions, SearchProgress, SearchReport
 
 __all__ = [
     "MODES",
@@ -26,8 +27,10 @@ __all__ = [
     "SearchConfig",
     "SearchConfigError",
     "SearchMemo",
+    "SearchOptions",
     "SearchProgress",
     "SearchReport",
+    "Searcher",
     "TheoremResult",
     "TheoremSearch",
     "ValueScorer",
@@ -37,9 +40,10 @@ __all__ = [
 
 _MODULE_OF = {
     **dict.fromkeys(("Ended", "TheoremResult", "TheoremSearch"), "best_first"),
-    **dict.fromkeys(("SearchProgress", "SearchReport", "search"), "engine"),
     **dict.fromkeys(("Guidance", "MixingCalibration", "ScoreError", "ValueScorer"), "guidance"),
     **dict.fromkeys(("MemoError", "SearchMemo"), "memo"),
+    **dict.fromkeys(("SearchOptions", "SearchProgress", "SearchReport", "Searcher"), "searcher"),
+    "search": "engine",
     "search_to_files": "run",
 }
 

@@ -89,6 +89,12 @@ class Meter:
     lean_ms: float = 0.0
     own_ms: float = 0.0
 
+    def charge(self, *, model_s: float = 0.0, lean_s: float = 0.0, own_s: float = 0.0) -> None:
+        """Add seconds in the models, in Lean, and in the search itself."""
+        self.model_ms += 1000 * model_s
+        self.lean_ms += 1000 * lean_s
+        self.own_ms += 1000 * own_s
+
     @property
     def seconds(self) -> float:
         """Seconds charged so far."""

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from prover.environments.base import ProofEnvironment
-from prover.search.engine import Searcher, search
+from prover.search.engine import search
 from prover.search.guidance import ValueScorer
 from prover.search.memo import MemoCounts, SearchMemo
+from prover.search.searcher import Searcher
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,11 @@ from prover.policy.base import TacticGenerator
 from prover.policy.complete import as_policy
 from prover.search.best_first import Ended, TheoremResult
 from prover.search.config import SearchConfig
-from prover.search.engine import Searcher, SearchProgress, search
+from prover.search.engine import search
 from prover.search.guidance import Guidance, MixingCalibration, ValueScorer, as_scorer, own_calibration
 from prover.search.memo import SearchMemo
 from prover.search.rows import SearchIdentity, rows_of
+from prover.search.searcher import Searcher, SearchProgress
 from prover.theorems import Theorem
 from prover.trajectory.labels import count_rules, label_search
 from prover.trajectory.reader import read_summaries

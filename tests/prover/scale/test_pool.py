@@ -12,7 +12,7 @@ from prover.scale.pool import SearchPool
 from prover.scale.workers import SearchWorker
 from prover.search import SearchConfig, SearchProgress, search
 from prover.search.best_first import Ended, TheoremResult
-from prover.search.engine import SearchReport
+from prover.search.searcher import SearchOptions, SearchReport
 
 CONFIG = SearchConfig(max_expansions=12, n_candidates=5, wave_size=3, mode="policy-mean")
 
@@ -28,16 +28,8 @@ def worker() -> SearchWorker:
 
 
 def run(actors: list[ThreadActor], n: int = 30, config: RayConfig | None = None, **options: Any) -> SearchReport:
-    defaults: dict[str, Any] = {
-        "scorer": None,
-        "calibration": None,
-        "reduce": None,
-        "on_result": None,
-        "on_progress": None,
-        "stop": lambda: False,
-        "keep_results": True,
-    }
-    return SearchPool(ThreadRay(), actors, config or RayConfig()).run(theorems(n), CONFIG, **{**defaults, **options})
+    pool = SearchPool(ThreadRay(), actors, config or RayConfig())
+    return pool.run(theorems(n), CONFIG, None, None, SearchOptions(**options))
 
 
 def told(result: TheoremResult) -> tuple[Any, ...]:

@@ -161,3 +161,8 @@ def test_beta_zero_is_policy_mean_without_asking_for_energies():
 def test_modes_that_need_what_is_not_there_say_so(mode: str):
     with pytest.raises(SearchConfigError, match=mode):
         search(theorems(1), HashWorld(), HashPolicy(), SearchConfig(mode=mode))
+
+
+def test_an_unknown_keyword_is_refused_by_name():
+    with pytest.raises(TypeError, match="no keyword 'scorrer'; expected scorer, calibration"):
+        search(theorems(1), HashWorld(), HashPolicy(), SearchConfig(), scorrer=HashScorer())  # type: ignore[call-arg]
