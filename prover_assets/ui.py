@@ -1,4 +1,4 @@
-"""`make ui`: Dagster's webserver and daemon and MLflow's UI, on 127.0.0.1, until Ctrl-C."""
+"""`make ui`: Dagster's webserver and daemon, MLflow's UI and the reports, on 127.0.0.1, until Ctrl-C."""
 
 import argparse
 import os
@@ -18,6 +18,7 @@ from prover_assets.tracking.database import TrackingError
 from prover_assets.tracking.relocation import relocate
 
 HOST = "127.0.0.1"
+DEFAULT_PORTS = {"Dagster": 3000, "MLflow": 5000, "Reports": 3080}
 READY_WITHIN_S = 300
 
 
@@ -32,7 +33,8 @@ def free_port(wanted: int) -> int:
                 continue
             return port
     raise OSError(
-        f"no free port between {wanted} and {wanted + 99} on {HOST}; name one with --dagster-port, --mlflow-port"
+        f"no free port between {wanted} and {wanted + 99} on {HOST}; name one with --dagster-port, --mlflow-port or "
+        "--report-port"
     )
 
 
@@ -41,7 +43,7 @@ def dagster_home() -> Path:
     return Path(os.environ.get("DAGSTER_HOME") or ROOT / "dagster_home").resolve()
 
 
-def commands(data: DataFolder, dagster_port: int, mlflow_port: int) -> dict[str, list[str]]:
+def commands(data: DataFolder, dagster_port: int, mlflow_port: int, report_port: int) -> dict[str, list[str]]:
     """What is started, by name."""
     artifacts = (data.mlflow / "artifacts").resolve()
     return {
@@ -54,6 +56,7 @@ def commands(data: DataFolder, dagster_port: int, mlflow_port: int) -> dict[str,
             *("--backend-store-uri", os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{data.mlflow / 'mlflow.db'}"),
             *("--default-artifact-root", artifacts.as_uri()),
         ],
+        "Reports": [sys.executable, "-m", "prover_assets.operate.report_server", "--port", str(report_port)],
     }
 
 
@@ -87,16 +90,18 @@ def _stop(processes: Mapping[str, subprocess.Popen[bytes]]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Start both, say where they are, and stay until Ctrl-C or until one of them ends."""
+    """Start all of them, say where they are, and stay until Ctrl-C or until one of them ends."""
     parser = argparse.ArgumentParser(prog="make ui", description=__doc__)
-    parser.add_argument("--dagster-port", type=int, default=3000, help="port of Dagster (the next free one if taken)")
-    parser.add_argument("--mlflow-port", type=int, default=5000, help="port of MLflow (the next free one if taken)")
+    for name, port in DEFAULT_PORTS.items():
+        text = f"port of {name} (the next free one if taken)"
+        parser.add_argument(f"--{name.lower().rstrip('s')}-port", type=int, default=port, help=text)
     options = parser.parse_args(arguments)
     data = DataFolder.default()
     try:
         data.prepare()
         relocate(data.mlflow)
-        ports = {"Dagster": free_port(options.dagster_port), "MLflow": free_port(options.mlflow_port)}
+        wanted = {name: getattr(options, f"{name.lower().rstrip('s')}_port") for name in DEFAULT_PORTS}
+        ports = {name: free_port(port) for name, port in wanted.items()}
     except (DataFolderError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -115,6 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "PROVER_DATA": str(data.root),
         "PROVER_MLFLOW_UI": urls["MLflow"],
         "PROVER_DAGSTER_UI": urls["Dagster"],
+        "PROVER_REPORT_UI": urls["Reports"],
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
 
@@ -128,12 +134,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log_path = data.root / "logs"
     log_path.mkdir(exist_ok=True)
     try:
-        for name, command in commands(data, ports["Dagster"], ports["MLflow"]).items():
+        for name, command in commands(data, ports["Dagster"], ports["MLflow"], ports["Reports"]).items():
             with open(log_path / f"{name.lower()}.log", "ab") as log:
                 processes[name] = subprocess.Popen(
                     command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
                 )
-        print(f"starting Dagster and MLflow (logs in {log_path}) ...", flush=True)
+        print(f"starting Dagster, MLflow and the reports (logs in {log_path}) ...", flush=True)
         until = time.monotonic() + READY_WITHIN_S
         waiting = dict(urls)
         while waiting:
@@ -151,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 )
                 return 1
             time.sleep(0.3)
-        print(f"charts   {charts}  (all iterations, one line per number)\nCtrl-C stops both.", flush=True)
+        print(f"charts   {charts}  (all iterations, one line per number)\nCtrl-C stops them.", flush=True)
         while all(process.poll() is None for process in processes.values()):
             time.sleep(0.5)
         ended = [name for name, process in processes.items() if process.poll() is not None]

@@ -14,6 +14,7 @@ from prover_assets.tracking.mlflow import Store, TrackedRun, resolved_uri
 BACKFILL_TAG = "dagster/backfill"
 DEFAULT_UI = "http://127.0.0.1:5000"
 DEFAULT_DAGSTER_UI = "http://127.0.0.1:3000"
+DEFAULT_REPORT_UI = "http://127.0.0.1:3080"
 
 
 def mlflow_ui(configured: str = "") -> str:
@@ -24,6 +25,11 @@ def mlflow_ui(configured: str = "") -> str:
 def dagster_ui() -> str:
     """Address of Dagster's UI: $PROVER_DAGSTER_UI, which `make ui` sets, else its default."""
     return os.environ.get("PROVER_DAGSTER_UI") or DEFAULT_DAGSTER_UI
+
+
+def report_link(iteration: str) -> str:
+    """Address of an iteration's report while `make ui` serves it: under $PROVER_REPORT_UI, else under its default."""
+    return f"{os.environ.get('PROVER_REPORT_UI') or DEFAULT_REPORT_UI}/{iteration}/"
 
 
 class MlflowResource(dg.ConfigurableResource):

@@ -4,8 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def iteration_note(report: Mapping[str, Any], dagster_link: str, report_link: str) -> str:
-    """What an iteration was, how it ended, its solve curve as a table, and where to read more."""
+def iteration_note(report: Mapping[str, Any], links: Mapping[str, str]) -> str:
+    """What an iteration was, how it ended, its solve curve as a table, and where to read more.
+
+    links: address of each, by what it is called.
+    """
     comparison, promotion = report["comparison"], report["promotion"]
     budgets = [str(budget) for budget in comparison["budgets"]]
     modes = dict(comparison["modes"])
@@ -31,7 +34,7 @@ def iteration_note(report: Mapping[str, Any], dagster_link: str, report_link: st
         "",
         f"Theorem by theorem: guided alone proves {paired['only_second']}, the policy alone {paired['only_first']}.",
         "",
-        f"[Report]({report_link}) · [Run in Dagster]({dagster_link})",
+        " · ".join(f"[{name}]({address})" for name, address in links.items()),
     ]
     return "\n".join(lines)
 

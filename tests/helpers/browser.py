@@ -78,6 +78,30 @@ class Page:
     def wait_text(self, *words: str) -> None:
         self.until(f"text {words}", lambda: all(word in self.text() for word in words))
 
+    def look(self, width: int, *, dark: bool = False, height: int = 900, media: str = "") -> None:
+        """Show the page `width` pixels wide, in the dark if asked for. media: "print" for how it looks on paper."""
+        command = self.driver.execute_cdp_cmd
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        command("Emulation.setDeviceMetricsOverride", metrics)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        command("Emulation.setEmulatedMedia", {"media": media, "features": [scheme]})
+
+    def errors(self) -> list[str]:
+        """What the console has complained about since the last call."""
+        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+
+    def press(self, key: str, *, shift: bool = False) -> None:
+        """Press a key, e.g. `Keys.TAB`, on whatever has the focus."""
+        from selenium.webdriver import ActionChains, Keys
+
+        keys = ActionChains(self.driver)
+        if shift:
+            keys.key_down(Keys.SHIFT)
+        keys.send_keys(key)
+        if shift:
+            keys.key_up(Keys.SHIFT)
+        keys.perform()
+
     def elements(self, css: str, text: str = "") -> list[Any]:
         from selenium.webdriver.common.by import By
 
@@ -120,6 +144,7 @@ def browsing(pictures: Path | None = None) -> Iterator[Page]:
     for flag in FLAGS:
         options.add_argument(flag)
     options.binary_location = which("chromium") or ""
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     with tempfile.TemporaryDirectory(prefix="browser-", ignore_cleanup_errors=True) as profile:
         options.add_argument(f"--user-data-dir={profile}")
         driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(which("chromedriver")))

@@ -53,6 +53,7 @@ TOUR: dict[str, dict[str, Any]] = {
 class Server:
     dagster: str
     mlflow: str
+    reports: str
     data: Path
     settings: Mapping[str, Mapping[str, Any]]
     """Of the assets, by name."""
@@ -232,7 +233,10 @@ def serving(folder: Path, settings: Mapping[str, Mapping[str, Any]] = SMALL) -> 
     log = folder / "ui.log"
     with open(log, "wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "prover_assets.ui", "--dagster-port", "3300", "--mlflow-port", "5500"],
+            [
+                *(sys.executable, "-m", "prover_assets.ui"),
+                *("--dagster-port", "3300", "--mlflow-port", "5500", "--report-port", "3380"),
+            ],
             cwd=ROOT,
             env=environment,
             stdout=output,
@@ -251,7 +255,9 @@ def _addresses(process: subprocess.Popen[bytes], log: Path) -> dict[str, str]:
     while time.monotonic() < until:
         text = log.read_text()
         if "Ctrl-C" in text:
-            return {name.lower(): url for name, url in re.findall(r"^(Dagster|MLflow) +(http://\S+)", text, re.M)}
+            return {
+                name.lower(): url for name, url in re.findall(r"^(Dagster|MLflow|Reports) +(http://\S+)", text, re.M)
+            }
         assert process.poll() is None, text
         time.sleep(0.3)
     raise AssertionError(f"the servers did not come up: {log.read_text()}")

@@ -15,7 +15,7 @@ from prover_assets.defs.opening import open_iteration
 from prover_assets.defs.partitions import iteration_partitions
 from prover_assets.defs.resources import DataResource, LeanResource, PolicyResource
 from prover_assets.defs.step import GROUP, OWNERS, Step, step
-from prover_assets.defs.tracking import MlflowResource
+from prover_assets.defs.tracking import MlflowResource, report_link
 from prover_assets.operate.versions import step_version
 from prover_assets.report import plots
 from prover_assets.report.facts import markdown_table
@@ -111,7 +111,12 @@ def iteration_report(
         numbers = _numbers(compared)
         work.run.summary({**numbers, "promoted": float(decision.promoted)})
         work.run.tags({"prover.promoted": str(decision.promoted), "prover.reason": decision.reason}, on_parent=True)
-        work.run.note(iteration_note(report, work.dagster_link, work.run.page_link("index.html")), on_parent=True)
+        links = {
+            "Report": report_link(work.iteration.key),
+            "the same, kept here": work.run.page_link("index.html"),
+            "Run in Dagster": work.dagster_link,
+        }
+        work.run.note(iteration_note(report, links), on_parent=True)
         work.run.progress(progress_points(work.data, work.iteration, report))
         if work.run.client is not None:
             describe_version(work.run.client, mlflow.registered_model, evidence, work.iteration.key, decision)
@@ -192,6 +197,7 @@ def _metadata(
     if len(report["heads"]) > 1:
         seeds = f"{seeds}\n\n{REUSED}"
     return {
+        "report": dg.MetadataValue.url(report_link(report["iteration"])),
         "promotion": ("promoted: " if report["promotion"]["promoted"] else "not promoted: ") + reason,
         "solved": dg.MetadataValue.md(f"{solved}\n\n{lines}"),
         **{name: figure(picture, name.replace("_", " ")) for name, picture in pictures.items()},
@@ -202,6 +208,6 @@ def _metadata(
         ),
         "head_seeds": dg.MetadataValue.md(seeds),
         "label_noise": dg.MetadataValue.md(markdown_table(*noise_table(report["label_noise"]))),
-        "report": dg.MetadataValue.path(str(page)),
+        "report_file": dg.MetadataValue.path(str(page)),
         **{name: value for name, value in numbers.items() if value is not None and not math.isnan(value)},
     }

@@ -98,7 +98,9 @@ def test_a_report_that_is_late_is_warned_of_and_then_fails():
 
 
 def test_the_servers_answer_this_machine_alone(tmp_path):
-    for command in commands(DataFolder(tmp_path), 3000, 5000).values():
+    started = commands(DataFolder(tmp_path), 3000, 5000, 3080)
+    assert "--host" not in started.pop("Reports")  # it knows no other
+    for command in started.values():
         assert command[command.index("--host") + 1] == "127.0.0.1"
 
 
