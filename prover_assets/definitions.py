@@ -11,6 +11,7 @@ from prover_assets.defs.assets.policy_checkpoint import policy_checkpoint
 from prover_assets.defs.assets.state_embeddings import state_embeddings
 from prover_assets.defs.assets.theorems import theorems
 from prover_assets.defs.assets.trajectories import trajectories
+from prover_assets.defs.automation import automate_iterations
 from prover_assets.defs.executors import iteration_executor
 from prover_assets.defs.jobs import (
     baseline_job,
@@ -49,7 +50,7 @@ def definitions_with(
         assets=ASSETS,
         jobs=[first_iteration_job, iteration_job, policy_iteration_job, everything_job, baseline_job],
         schedules=[nightly_iteration],
-        sensors=[chain_iterations, close_failed_mlflow_runs, close_cancelled_mlflow_runs],
+        sensors=[chain_iterations, automate_iterations, close_failed_mlflow_runs, close_cancelled_mlflow_runs],
         resources={
             "data": data or DataResource(),
             "lean": lean or LeanResource(),

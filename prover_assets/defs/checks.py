@@ -1,11 +1,13 @@
 """Checks of assets: the result of each, with its numbers, from what a step found."""
 
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
 
+from prover_assets.defs.partitions import iteration_partitions
 from prover_assets.steps.compare import GUIDED, POLICY, Compared
 from prover_assets.steps.embed import Embedded
 from prover_assets.steps.labels import Noise
@@ -34,6 +36,16 @@ def check(
     )
 
 
+def iteration_check(name: str, asset: str, description: str, *, blocking: bool = False) -> dg.AssetCheckSpec:
+    """A check of an asset with iterations: each iteration keeps its own verdict."""
+    with warnings.catch_warnings():
+        # Partitions of checks are new in Dagster, which says so of each of them at every start.
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        return dg.AssetCheckSpec(
+            name, asset=asset, description=description, blocking=blocking, partitions_def=iteration_partitions
+        )
+
+
 def shown(value: Any) -> Any:
     """A number as a page should show it: six significant digits are enough to read, and to draw."""
     return float(f"{value:.6g}") if isinstance(value, float) else value
@@ -46,23 +58,20 @@ STEADY = "lean_steady"
 SEARCH_BLOCKING = frozenset({CERTIFIED})
 
 
-def search_check_specs(asset: str) -> list[dg.AssetCheckSpec]:
-    """The checks of an asset that searches."""
-    return [
-        dg.AssetCheckSpec(
-            CERTIFIED,
-            asset=asset,
-            blocking=True,
-            description="Every theorem counted as proved has a proof that a fresh Lean process certified.",
-        ),
-        dg.AssetCheckSpec(
-            CLAIMS, asset=asset, description="No script that stepping called complete was turned down by certification."
-        ),
-        dg.AssetCheckSpec(PARSED, asset=asset, description="Lean accepts every statement, and none was refused."),
-        dg.AssetCheckSpec(
-            STEADY, asset=asset, description="Lean crashed or timed out on no more than 5% of the theorems."
-        ),
-    ]
+def search_check_specs(asset: str, *, partitioned: bool) -> list[dg.AssetCheckSpec]:
+    """The checks of an asset that searches. partitioned: it has iterations."""
+    said = {
+        CERTIFIED: "Every theorem counted as proved has a proof that a fresh Lean process certified.",
+        CLAIMS: "No script that stepping called complete was turned down by certification.",
+        PARSED: "Lean accepts every statement, and none was refused.",
+        STEADY: "Lean crashed or timed out on no more than 5% of the theorems.",
+    }
+    make = iteration_check if partitioned else _unpartitioned_check
+    return [make(name, asset, text, blocking=name in SEARCH_BLOCKING) for name, text in said.items()]
+
+
+def _unpartitioned_check(name: str, asset: str, description: str, *, blocking: bool = False) -> dg.AssetCheckSpec:
+    return dg.AssetCheckSpec(name, asset=asset, description=description, blocking=blocking)
 
 
 def search_checks(

@@ -1,9 +1,8 @@
 """Sensors: chaining iterations back to back (off until switched on), and closing MLflow runs that were left open."""
 
-import os
-
 import dagster as dg
 
+from prover_assets.defs.automation import chain_limit
 from prover_assets.defs.jobs import (
     ITERATION_ASSETS,
     TUNING_ASSET,
@@ -18,14 +17,6 @@ from prover_assets.defs.schedules import request
 from prover_assets.defs.tracking import MlflowResource
 from prover_assets.operate.next import next_iteration, runs_in_progress
 from prover_assets.store.iterations import iteration_number
-
-
-def chain_limit() -> int:
-    """Iterations that the chaining sensor stops at (count): PROVER_CHAIN_LIMIT, 10 by default."""
-    text = os.environ.get("PROVER_CHAIN_LIMIT", "10")
-    if not text.isdecimal():
-        raise ValueError(f"PROVER_CHAIN_LIMIT should be a whole number of iterations; it is {text!r}")
-    return int(text)
 
 
 @dg.run_status_sensor(

@@ -23,7 +23,7 @@ from prover_assets.store.policy import baseline_files, newest_policy
     tags={"cost": "minutes"},
     pool=LEAN_POOL,
     code_version=step_version("baseline_trajectories"),
-    check_specs=search_check_specs("baseline_trajectories"),
+    check_specs=search_check_specs("baseline_trajectories", partitioned=False),
 )
 def baseline_trajectories(
     context: dg.AssetExecutionContext,

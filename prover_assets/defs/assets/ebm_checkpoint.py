@@ -9,7 +9,8 @@ import dagster as dg
 from ebm.calibration_config import CalibrationConfig
 from ebm.head_config import EnergyHeadConfig
 from ebm.training.config import EBMTrainingConfig
-from prover_assets.defs.checks import FINITE, GAP, HEALTH, TRAINING_BLOCKING, training_checks
+from prover_assets.defs.automation import next_when_open
+from prover_assets.defs.checks import FINITE, GAP, HEALTH, TRAINING_BLOCKING, iteration_check, training_checks
 from prover_assets.defs.configs import TrainingConfig
 from prover_assets.defs.launchpad import settings_from, values_from
 from prover_assets.defs.metadata import (
@@ -44,15 +45,16 @@ from prover_assets.tracking.registry import Validation, register_version
     tags={"cost": "minutes"},
     pool=GPU_POOL,
     code_version=step_version("ebm_checkpoint"),
+    automation_condition=next_when_open(),
     check_specs=[
-        dg.AssetCheckSpec(FINITE, asset="ebm_checkpoint", blocking=True, description="The last loss is a number."),
-        dg.AssetCheckSpec(
+        iteration_check(FINITE, asset="ebm_checkpoint", blocking=True, description="The last loss is a number."),
+        iteration_check(
             GAP,
             asset="ebm_checkpoint",
             blocking=True,
             description="Negatives have a higher mean ENERGY than positives (lower is better).",
         ),
-        dg.AssetCheckSpec(HEALTH, asset="ebm_checkpoint", description="Training ended without health warnings."),
+        iteration_check(HEALTH, asset="ebm_checkpoint", description="Training ended without health warnings."),
     ],
 )
 def ebm_checkpoint(

@@ -4,6 +4,7 @@ import dagster as dg
 
 from prover.search.modes import CALIBRATED, RANDOM_ENERGY
 from prover_assets.defs.assets.searches import describe_search, search_data_version
+from prover_assets.defs.automation import next_when_open
 from prover_assets.defs.checks import SEARCH_BLOCKING, search_check_specs, search_checks
 from prover_assets.defs.configs import GuidedConfig
 from prover_assets.defs.launchpad import settings_from
@@ -27,7 +28,8 @@ from prover_assets.steps.search import require_baseline, search_guided
     tags={"cost": "minutes"},
     pool=LEAN_POOL,
     code_version=step_version("guided_trajectories"),
-    check_specs=search_check_specs("guided_trajectories"),
+    automation_condition=next_when_open(),
+    check_specs=search_check_specs("guided_trajectories", partitioned=True),
 )
 def guided_trajectories(
     context: dg.AssetExecutionContext,

@@ -7,7 +7,8 @@ from typing import Any
 
 import dagster as dg
 
-from prover_assets.defs.checks import ABOVE_NOISE, HOLDS, NOT_WORSE, champion_check, comparison_checks
+from prover_assets.defs.automation import next_when_open
+from prover_assets.defs.checks import ABOVE_NOISE, HOLDS, NOT_WORSE, champion_check, comparison_checks, iteration_check
 from prover_assets.defs.configs import ReportConfig
 from prover_assets.defs.launchpad import settings_from
 from prover_assets.defs.metadata import figure
@@ -53,19 +54,20 @@ MAIN_FIGURES = ("solve_curve", "rank1", "energies", "calibration", "tree_guided"
     kinds={"matplotlib", "html"},
     tags={"cost": "seconds"},
     code_version=step_version("iteration_report"),
+    automation_condition=next_when_open(),
     freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(days=3), warn_window=timedelta(days=2)),
     check_specs=[
-        dg.AssetCheckSpec(
+        iteration_check(
             NOT_WORSE,
             asset="iteration_report",
             description="Guided search proves no fewer held-out theorems than the policy alone, beyond chance.",
         ),
-        dg.AssetCheckSpec(
+        iteration_check(
             ABOVE_NOISE,
             asset="iteration_report",
             description="The area gained is more than a random energy in the same formula gains.",
         ),
-        dg.AssetCheckSpec(
+        iteration_check(
             HOLDS,
             asset="iteration_report",
             description="The solve rate is not below the champion's by more than its 95% interval.",
@@ -111,12 +113,7 @@ def iteration_report(
         numbers = _numbers(compared)
         work.run.summary({**numbers, "promoted": float(decision.promoted)})
         work.run.tags({"prover.promoted": str(decision.promoted), "prover.reason": decision.reason}, on_parent=True)
-        links = {
-            "Report": report_link(work.iteration.key),
-            "the same, kept here": work.run.page_link("index.html"),
-            "Run in Dagster": work.dagster_link,
-        }
-        work.run.note(iteration_note(report, links), on_parent=True)
+        work.run.note(iteration_note(report, _links(work)), on_parent=True)
         work.run.progress(progress_points(work.data, work.iteration, report))
         if work.run.client is not None:
             describe_version(work.run.client, mlflow.registered_model, evidence, work.iteration.key, decision)
@@ -126,6 +123,15 @@ def iteration_report(
             metadata=_metadata(report, pictures, numbers, decision.reason, page),
             checks=[*comparison_checks(compared), champion_check(work.data, compared, old)],
         )
+
+
+def _links(work: Step) -> dict[str, str]:
+    """Where to read more, for the iteration's page in MLflow: address by name."""
+    return {
+        "Report": report_link(work.iteration.key),
+        "the same, kept here": work.run.page_link("index.html"),
+        "Run in Dagster": work.dagster_link,
+    }
 
 
 def _content(work: Step, compared: Compared, evidence: Evidence) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from prover.policy.finetune_config import FineTuneConfig
-from prover_assets.defs.checks import SEPARATION, UNSEEN, tuning_checks
+from prover_assets.defs.checks import SEPARATION, UNSEEN, iteration_check, tuning_checks
 from prover_assets.defs.configs import PolicyTuningConfig
 from prover_assets.defs.launchpad import settings_from
 from prover_assets.defs.metadata import figure, tuning_numbers, tuning_pictures, tuning_tables
@@ -28,13 +28,13 @@ from prover_assets.store.files import digest_of
     pool=GPU_POOL,
     code_version=step_version("policy_checkpoint"),
     check_specs=[
-        dg.AssetCheckSpec(
+        iteration_check(
             SEPARATION,
             asset="policy_checkpoint",
             description="Tuning left more than half of what tells positive from negative states in the hidden vectors: "
             "of the distance of their means, and of what a linear probe has above chance.",
         ),
-        dg.AssetCheckSpec(
+        iteration_check(
             UNSEEN,
             asset="policy_checkpoint",
             description="The proofs of theorems that were kept back became likelier: what was learnt is not by heart.",

@@ -2,7 +2,8 @@
 
 import dagster as dg
 
-from prover_assets.defs.checks import SOUND, vector_checks
+from prover_assets.defs.automation import next_when_open
+from prover_assets.defs.checks import SOUND, iteration_check, vector_checks
 from prover_assets.defs.configs import EmbeddingsConfig
 from prover_assets.defs.launchpad import settings_from
 from prover_assets.defs.metadata import embedding_metadata, embedding_numbers, figure
@@ -26,8 +27,9 @@ from prover_assets.store.files import digest_of
     tags={"cost": "seconds"},
     pool=GPU_POOL,
     code_version=step_version("state_embeddings"),
+    automation_condition=next_when_open(),
     check_specs=[
-        dg.AssetCheckSpec(
+        iteration_check(
             SOUND, asset="state_embeddings", blocking=True, description="No vector is zero or has a NaN or infinity."
         )
     ],

@@ -4,11 +4,13 @@ import dagster as dg
 
 from prover.search.config import SearchConfig
 from prover_assets.defs.assets.searches import describe_search, search_data_version
+from prover_assets.defs.automation import next_when_open
 from prover_assets.defs.checks import (
     DRIFT,
     LABELS,
     NOISE,
     SEARCH_BLOCKING,
+    iteration_check,
     label_checks,
     search_check_specs,
     search_checks,
@@ -43,20 +45,21 @@ from prover_assets.steps.search import WindowSettings, search_training
     tags={"cost": "minutes"},
     pool=LEAN_POOL,
     code_version=step_version("trajectories"),
+    automation_condition=next_when_open(),
     check_specs=[
-        *search_check_specs("trajectories"),
-        dg.AssetCheckSpec(
+        *search_check_specs("trajectories", partitioned=True),
+        iteration_check(
             LABELS,
             asset="trajectories",
             blocking=True,
             description="There are positive and negative states to learn from.",
         ),
-        dg.AssetCheckSpec(
+        iteration_check(
             NOISE,
             asset="trajectories",
             description="A decision procedure calls no more than 90% of the negatives provable (propositional states).",
         ),
-        dg.AssetCheckSpec(
+        iteration_check(
             DRIFT,
             asset="trajectories",
             description="The mean length of states is within 50% of the iteration before.",

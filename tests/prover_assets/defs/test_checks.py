@@ -129,3 +129,15 @@ def test_a_solve_rate_below_the_champions_interval_is_warned_of(finished_copy):
     found = evaluations(finished_copy.run("iteration_report", partition="iter_001"))["not_below_champion"]
     assert not found.passed
     assert numbers(found)["champion_low"] == 1.01
+
+
+def test_each_iteration_keeps_its_own_verdict(finished):
+    keys = [key for key in finished.job.asset_layer.asset_graph.asset_check_keys if key.asset_key == TRAJECTORIES]
+    assert len(keys) == 7
+    for key in keys:
+        found = finished.instance.event_log_storage.get_asset_check_partition_info([key])
+        assert {info.partition_key for info in found} == {"iter_000", "iter_001"}
+        assert len({info.latest_planned_run_id for info in found}) == 2
+
+
+TRAJECTORIES = dg.AssetKey("trajectories")
