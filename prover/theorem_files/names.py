@@ -15,6 +15,7 @@ NAME = rf"(?:{PLAIN}|{QUOTED})(?:\.(?:{PLAIN}|{QUOTED}))*"
 """Regular expression of an identifier, dotted or not."""
 
 _NAME = re.compile(NAME)
+_PLAIN_ASCII = re.compile(r"[A-Za-z][A-Za-z0-9_']*(?:\.[A-Za-z][A-Za-z0-9_']*)*")
 _PARTS = re.compile(rf"{PLAIN}|{QUOTED}")
 
 
@@ -62,6 +63,8 @@ def unquoted(name: str) -> str:
 
 def check_name(name: str) -> None:
     """Raise TheoremTextError unless `name` can be declared in Lean, is printable and short enough for a file name."""
+    if _PLAIN_ASCII.fullmatch(name) and len(name) <= MAX_NAME_BYTES and name not in KEYWORDS:
+        return  # as most are; all that follows is about the others
     if not name:
         raise TheoremTextError("is empty; expected a Lean name such as `and_comm`")
     if not is_name(name):

@@ -19,10 +19,12 @@ _LINE_WITH_COMMAND = re.compile(
 )
 _PAIRS = {"(": ")", "[": "]", "{": "}", "⟨": "⟩", "⦃": "⦄"}
 _CLOSING = frozenset(_PAIRS.values())
+_FLAT = r"""[^()\[\]{}⟨⟩⦃⦄"'«]*"""
+# Brackets that hold no others are taken in one piece: most binders are such.
 # What a statement's shape depends on; all other text is passed over. Every alternative starts with a plain character
 # (what may not stand before it is looked at after it): only then does `re` skip other text fast.
 _LANDMARK = re.compile(
-    r"""\(|\)|\[|\]|\{|\}|⟨|⟩|⦃|⦄|:=|:
+    rf"""\({_FLAT}\)|\[{_FLAT}\]|\{{{_FLAT}\}}|\(|\)|\[|\]|\{{|\}}|⟨|⟩|⦃|⦄|:=|:
       | "(?:\\.|[^"\\])*" | '(?<![\w']')(?:\\.|[^'\\])' | «[^»\n]*»
       | l(?<![\w.]l)(?:etI|et_fun|et)(?![\w'.]) | h(?<![\w.]h)(?:aveI|ave)(?![\w'.])""",
     re.VERBOSE | re.DOTALL,
@@ -215,7 +217,11 @@ def _landmarks(text: str) -> tuple[bool, int]:
     waiting = 0
     for match in _LANDMARK.finditer(text):
         piece = match.group()
-        if piece in _PAIRS:
+        if piece[-1] in _CLOSING and len(piece) > 1:
+            if not expected:
+                outside.append(text[outside_from : match.start()])
+                outside_from = match.end()
+        elif piece in _PAIRS:
             if not expected:
                 outside.append(text[outside_from : match.start()])
             expected.append(_PAIRS[piece])
