@@ -262,6 +262,7 @@ def load_theorems(
 
     Says how a layout of other people's was read, and what `--skip-invalid` left out.
     """
+    from prover.theorem_files.layouts import FROM_STATES
     from prover.theorem_files.problems import describe
     from prover.theorems import TheoremSet
 
@@ -274,10 +275,7 @@ def load_theorems(
     if layout is None and chosen.layout != "own":
         _err.print(f"{source}: read as `{chosen.layout}`; --format NAME overrules the guess (docs/formats.md)")
     if chosen.from_states:
-        _err.print(
-            f"{source}: the statements are made from printed proof states, which Lean may not read back; a theorem "
-            "that Lean does not accept is named, and is not searched"
-        )
+        _err.print(f"{source}: {FROM_STATES}")
     if chosen.skipped:
         _err.print(f"{len(chosen.skipped)} entries were left out:\n{describe(chosen.skipped)}", markup=False)
     return list(chosen)
@@ -503,6 +501,7 @@ def summary(
 @app.command()
 def certify(
     file: Annotated[Path, typer.Argument(help="Trajectory file, or JSON / JSONL of theorems with a `proof` each.")],
+    layout: Format = None,
     checker: Annotated[
         Path | None, typer.Option(help="Program for a second opinion, run on each proof's lean4export text.")
     ] = None,
@@ -518,7 +517,7 @@ def certify(
     from prover.certificates import Opinions, opinions_on
     from prover.proofs import failures, read_claims
 
-    claims = read_claims(file)
+    claims = read_claims(file, layout)
     with open_lean(lean, lean_project, lean_workers) as environment:
         certificates = environment.certify(claims)
         asked = recheck or checker is not None

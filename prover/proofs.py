@@ -17,18 +17,20 @@ class ProofFileError(ValueError):
     """A file of proofs that cannot be used; the message names the file, the line and the field of every fault."""
 
 
-def read_claims(source: str | Path) -> list[ProofClaim]:
+def read_claims(source: str | Path, layout: str | None = None) -> list[ProofClaim]:
     """The proofs in a file, in its order.
 
     A trajectory file (`X.parquet`, with its `X.summary.parquet`): the proofs that the search found. JSON or JSON Lines:
     a theorem file (see `TheoremSet.load`) whose entries also have `proof` or `tactics`, a list of tactics or one text.
+    layout: of a theorem file, overrules the guess (see `TheoremSet.load`).
+
     Raises `ProofFileError`, and what `read_entries` and `read_summaries` raise.
     """
     path = Path(source)
     if path.suffix in (".json", ".jsonl"):
         if not path.is_file():
             raise ProofFileError(f"no file {str(path)!r}")
-        return _claims(path)
+        return _claims(path, layout)
     from prover.trajectory import read_summaries
 
     rows = read_summaries(path)
@@ -41,10 +43,10 @@ def read_claims(source: str | Path) -> list[ProofClaim]:
     ]
 
 
-def _claims(path: Path) -> list[ProofClaim]:
+def _claims(path: Path, layout: str | None) -> list[ProofClaim]:
     claims: list[ProofClaim] = []
     problems: list[Problem] = []
-    for line, entry, theorem in read_entries(path):
+    for line, entry, theorem in read_entries(path, layout):
         field, proof = _proof(entry)
         tactics = [proof] if isinstance(proof, str) else proof
         if isinstance(tactics, list) and tactics and all(isinstance(tactic, str) and tactic for tactic in tactics):

@@ -9,6 +9,7 @@ from typing import Any
 
 CHECKS: dict[str, str] = {
     "unreadable": "the entry is no theorem of ours; the reader says why",
+    "from-states": "the whole file: statements are made from printed proof states, which Lean may not read back",
     "two-sorries": "more than one `sorry`: an answer is to be filled in, besides the proof",
     "duplicate": "the same statement as another one, up to the names of its variables and hypotheses",
     "unused-variable": "a variable that occurs nowhere else in the statement",
@@ -51,7 +52,6 @@ class LintReport:
     @property
     def counts(self) -> dict[str, int]:
         """Check -> findings, in the order of `CHECKS`; checks that found nothing are left out."""
-        """How many findings there are of each kind."""
         found = Counter(finding.check for finding in self.findings)
         return {check: found[check] for check in CHECKS if found[check]}
 

@@ -8,7 +8,8 @@ from prover.environments.base import ProofEnvironment
 from prover.lint.findings import Finding, LintReport
 from prover.lint.lean_checks import available, check_by_lean
 from prover.lint.text_checks import count_sorries, lint_text
-from prover.theorems import Theorem, TheoremFileError, TheoremSet, read_entries
+from prover.theorem_files.layouts import FROM_STATES, layout_named
+from prover.theorems import Reading, Theorem, TheoremFileError, TheoremSet
 
 DEFAULT_TACTICS = ("simp", "decide", "omega", "trivial")
 """The cheap tactics. Those that a Lean does not have are left out, and the report lists the rest."""
@@ -39,8 +40,9 @@ def lint_theorems(
     lines: list[int | None] = []
     findings: list[Finding] = []
     if path.is_file():
+        reading = Reading(path, layout_named(layout) if layout else None, skip_invalid=False)
         try:
-            for line, entry, theorem in read_entries(path, layout):
+            for line, entry, theorem in reading:
                 if split is not None and theorem.split != split:
                     continue
                 theorems.append(theorem)
@@ -53,9 +55,13 @@ def lint_theorems(
                 field = f"{problem.field}: " if problem.field else ""
                 check = "two-sorries" if "sorr" in problem.message else "unreadable"
                 findings.append(Finding("", check, f"{field}{problem.message}", problem.line))
+        from_states = layout_named(reading.layout_name).from_state
     else:
-        theorems = list(TheoremSet.load(source, split=split, layout=layout))
+        loaded = TheoremSet.load(source, split=split, layout=layout)
+        theorems, from_states = list(loaded), loaded.from_states
         lines = [None] * len(theorems)
+    if from_states:
+        findings.append(Finding("", "from-states", FROM_STATES))
     return lint(str(source), theorems, lines, findings, environment=environment, tactics=tactics)
 
 

@@ -60,6 +60,12 @@ class Layout:
     from_state: bool = False
 
 
+FROM_STATES = (
+    "the statements are made from printed proof states, which Lean may not read back; a theorem that Lean does not accept "
+    "is named, and is not searched"
+)
+
+
 class FormatError(ValueError):
     """No layout has this name."""
 
@@ -84,6 +90,8 @@ LAYOUTS = (
            ("formal_statement",)),
     Layout("minif2f-udaca", "miniF2F, UDACA", ("id", "formal_statement", "nl_statement"), ("formal_statement",)),
     Layout("minif2f", "miniF2F or ProofNet, DeepSeek and Tonic", ("name", "formal_statement", "goal"),
+           ("formal_statement",)),
+    Layout("minif2f-v2", "miniF2F-v2 (v2s and v2c)", ("name", "formal_statement", "informal_statement", "header"),
            ("formal_statement",)),
     Layout("minif2f-aimo", "miniF2F, AI-MO", ("name", "formal_statement", "informal_prefix"), ("formal_statement",)),
     LEAN,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from prover.theorem_files.layouts import FROM_STATES
 from prover_assets.report import plots
 from prover_assets.report.facts import clip, markdown_table
 from prover_assets.report.plots import Picture
@@ -77,12 +78,17 @@ def theorem_previews(sets: Mapping[str, Iterable["Theorem"]]) -> dict[str, dg.Me
     }
 
 
-def left_out(sets: Mapping[str, "TheoremSet"]) -> dict[str, dg.MetadataValue]:
-    """What `skip_invalid` left out of each set: how many entries, and what is wrong with the first; else nothing."""
+def how_read(sets: Mapping[str, "TheoremSet"]) -> dict[str, dg.MetadataValue]:
+    """Of each set: that its statements are made from printed states, and what `skip_invalid` left out; else nothing."""
     from prover.theorem_files.problems import describe
 
-    return {
-        f"{split}_left_out": dg.MetadataValue.text(f"{len(theorems.skipped)} entries:\n{describe(theorems.skipped)}")
+    from_states = {
+        f"{split}_from_states": dg.MetadataValue.text(FROM_STATES)
+        for split, theorems in sets.items()
+        if theorems.from_states
+    }
+    return from_states | {
+        f"{split}_left_out": dg.MetadataValue.text(f"{len(theorems.skipped)} left out:\n{describe(theorems.skipped)}")
         for split, theorems in sets.items()
         if theorems.skipped
     }

@@ -5,7 +5,7 @@ import dagster as dg
 from prover_assets.defs.checks import check
 from prover_assets.defs.configs import TheoremsConfig
 from prover_assets.defs.launchpad import settings_from
-from prover_assets.defs.metadata import left_out, theorem_previews
+from prover_assets.defs.metadata import how_read, theorem_previews
 from prover_assets.defs.partitions import ITERATION
 from prover_assets.defs.resources import DataResource
 from prover_assets.defs.step import GROUP, OWNERS, step
@@ -62,7 +62,7 @@ def theorems(
             metadata={
                 **{f"{split}_theorems": count for split, count in counts.items()},
                 **theorem_previews(written.sets),
-                **left_out(written.sets),
+                **how_read(written.sets),
                 "lint": dg.MetadataValue.json(lint),
                 "dagster/row_count": len(statements),
                 "dagster/column_schema": dg.TableSchema(

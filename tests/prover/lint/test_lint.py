@@ -143,3 +143,11 @@ def test_a_whitelist_is_of_one_lean_and_one_statement(tmp_path: Path, lean: Proo
 def test_the_negation_of_a_signature() -> None:
     assert negation("(p : Prop) (h : p) : p ∧ p") == ": ¬ (∀ (p : Prop) (h : p), p ∧ p)"
     assert negation(": 1 = 2") == ": ¬ (1 = 2)"
+
+
+def test_statements_made_from_states_are_announced_once() -> None:
+    sample = Path(__file__).parents[2] / "data/theorem_layouts/lean-github.jsonl"
+    report, _ = lint_theorems(sample)
+    assert report.counts["from-states"] == 1
+    own, _ = lint_theorems("textbook")
+    assert "from-states" not in own.counts

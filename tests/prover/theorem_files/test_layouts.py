@@ -24,6 +24,7 @@ EXPECTED = {
         Theorem("sym_one", ONE, HEADER, "valid"),
         Theorem("sym_two", "(n : Nat) (h : n = 2) : 2 = n", HEADER, "test"),
     ],
+    "minif2f-v2": [Theorem("sym_one", ONE, HEADER)],
     "minif2f-aimo": [Theorem("sym_one", ONE, HEADER)],
     "minif2f-udaca": [Theorem("sym_one", ONE, HEADER, "test")],
     "proofnet": [
