@@ -639,12 +639,13 @@ def _exit_code(error: Exception) -> int | None:
     from prover.proofs import ProofFileError
     from prover.scale.config import ScaleError
     from prover.search import MemoError, ScoreError, SearchConfigError
+    from prover.theorem_files.layouts import FormatError
     from prover.theorems import TheoremFileError
     from prover.trajectory import OutputError, TrajectoryError, WriteFailed
 
     if isinstance(error, LeanUnavailable | MemoError | PolicyError | ScaleError | ScoreError | WriteFailed):
         return TROUBLE
-    bad_input = SearchConfigError | OutputError | TrajectoryError | ProofFileError | TheoremFileError
+    bad_input = SearchConfigError | OutputError | TrajectoryError | ProofFileError | TheoremFileError | FormatError
     if isinstance(error, bad_input | TemplateFileError):
         return BAD_INPUT
     return None

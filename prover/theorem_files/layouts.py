@@ -61,8 +61,8 @@ class Layout:
 
 
 FROM_STATES = (
-    "the statements are made from printed proof states, which Lean may not read back; a theorem that Lean does not accept "
-    "is named, and is not searched"
+    "the statements are made from printed proof states, which Lean may not read back; a theorem that Lean does not "
+    "accept is named, and is not searched"
 )
 
 
