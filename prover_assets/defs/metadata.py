@@ -82,7 +82,7 @@ def how_read(sets: Mapping[str, "TheoremSet"]) -> dict[str, dg.MetadataValue]:
     """Of each set: that its statements are made from printed states, and what `skip_invalid` left out; else nothing."""
     from prover.theorem_files.problems import describe
 
-    from_states = {
+    from_states: dict[str, dg.MetadataValue] = {
         f"{split}_from_states": dg.MetadataValue.text(FROM_STATES)
         for split, theorems in sets.items()
         if theorems.from_states
