@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from prover.settings import nearest
 from prover.theorem_files.layouts import FIELDS, LEAN, MAX_NUMBER, Layout, guess_layout, layout_named, theorems_of
 from prover.theorem_files.lean_files import theorems_in
 from prover.theorem_files.names import TheoremTextError, check_name
@@ -171,10 +172,8 @@ def _resolve(source: str | Path) -> tuple[Path, str | None]:
             return BUILTIN_FOLDER / f"{candidate}.jsonl", in_name
         if Path(candidate).exists():
             return Path(candidate), in_name
-    near = difflib.get_close_matches(base or text, BUILTIN_NAMES, n=1, cutoff=0.5)
-    hint = f"; did you mean `{near[0]}`?" if near else ""
     raise FileNotFoundError(
-        f"no theorem file {text!r}, and no built-in set of that name; built in are {', '.join(BUILTIN_NAMES)}{hint}"
+        f"no theorem file {text!r}, and no built-in set of that name; {nearest(base or text, BUILTIN_NAMES)}"
     )
 
 

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from prover.cli_options import Format
+from prover.files import write_atomic
 
 if TYPE_CHECKING:
     from prover.lint.findings import LintReport
@@ -62,8 +63,8 @@ def lint_command(
                 known = write_whitelist(whitelist, environment, verdicts)
                 _err.print(f"{whitelist}: {known} statements under {environment.name}")
         if output is not None:
-            output.parent.mkdir(parents=True, exist_ok=True)
-            output.write_text(json.dumps(report.to_dict(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+            text = json.dumps(report.to_dict(), ensure_ascii=False, indent=1) + "\n"
+            write_atomic(output, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     except WhitelistError as error:
         raise UsageProblem(str(error)) from error
     except (FileNotFoundError, FormatError) as error:

@@ -75,7 +75,6 @@ class LintReport:
 
     def to_dict(self) -> dict[str, Any]:
         """What `--json` prints."""
-        """Plain values for JSON."""
         return {
             "source": self.source,
             "theorems": self.theorems,

@@ -7,7 +7,6 @@ environment's, so that a verdict is never taken from another Lean, prelude or pr
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -23,6 +22,7 @@ from prover.environments.base import (
     StepRequest,
     explains,
 )
+from prover.files import write_atomic
 from prover.theorems import Theorem
 
 SCHEMA = "whitelist/1"
@@ -68,13 +68,8 @@ def write_whitelist(path: Path, environment: ProofEnvironment, verdicts: Mapping
     document: dict[str, Any] = read_whitelist(path) if path.exists() else {"schema": SCHEMA, "leans": {}}
     entry = document["leans"].setdefault(environment.fingerprint, {"name": environment.name, "statements": {}})
     entry["statements"].update({statement_hash(theorem): reason for theorem, reason in verdicts.items()})
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        temporary.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
+    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     return len(entry["statements"])
 
 

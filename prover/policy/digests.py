@@ -8,10 +8,11 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 import time
 from functools import lru_cache
 from pathlib import Path
+
+from prover.files import write_atomic
 
 VERIFY_VARIABLE = "PROVER_VERIFY_WEIGHTS"
 REMEMBERED_BYTES = 16 * 2**20
@@ -71,10 +72,6 @@ def _read(path: Path) -> str:
 def _write(note: Path, content: dict[str, object]) -> None:
     """Write a note, or do without it: a cache folder that cannot be written costs time only."""
     try:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=note.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file)
-        os.replace(name, note)
+        write_atomic(note, lambda temporary: temporary.write_text(json.dumps(content), encoding="utf-8"))
     except OSError:
         return

@@ -4,7 +4,6 @@ A template's name is part of every fingerprint. A change in wording is a new ver
 the old one are then not found, instead of being mixed with new ones.
 """
 
-import difflib
 import hashlib
 import re
 from functools import lru_cache
@@ -15,6 +14,7 @@ from prover.policy.context import in_context
 from prover.policy.goals import drop_first_line, main_goal
 from prover.policy.naming import Naming, name_state
 from prover.policy.template_file import CONTEXT_VARIABLES, STATE_VARIABLES, SUFFIX, FileTemplate, read_template
+from prover.settings import nearest
 from prover.states import normalise
 
 TEMPLATES_FOLDER = Path(__file__).parent / "templates"
@@ -174,12 +174,8 @@ def get_template(name: str) -> PromptTemplate:
         return _templates()[name]
     if name.endswith(SUFFIX):
         return read_template(Path(name).expanduser())
-    known = template_names()
-    near = difflib.get_close_matches(name, known, 1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
     raise ValueError(
-        f"unknown prompt template {name!r}; {hint}known: {', '.join(known)}, or a file of your own that ends in "
-        f"{SUFFIX}"
+        f"unknown prompt template {name!r}; {nearest(name, template_names())} A file of your own must end in {SUFFIX}"
     )
 
 

@@ -11,10 +11,9 @@ conditions, loops and a few filters, no calls of Python beyond some methods of t
 loops and the length of its prompt are bounded.
 """
 
-import difflib
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from prover.policy.context import in_context
 from prover.policy.goals import conclusion_of, drop_first_line, goal_as_example, hypotheses_of, main_goal
+from prover.settings import nearest
 from prover.states import goals_of, normalise
 
 SUFFIX = ".jinja"
@@ -336,10 +336,8 @@ def _read_head(text: str, where: str) -> TemplateHead:
     return TemplateHead(**settings)
 
 
-def _unknown(what: str, given: str, known: Any) -> str:
-    near = difflib.get_close_matches(given, list(known), 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
-    return f"unknown {what} {given!r}; {hint}"
+def _unknown(what: str, given: str, known: Collection[str]) -> str:
+    return f"unknown {what} {given!r}; {nearest(given, known)}"
 
 
 def _check(tree: nodes.Template, where: str) -> None:

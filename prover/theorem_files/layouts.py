@@ -4,11 +4,11 @@ docs/formats.md has the table. A file's layout is guessed from the fields of its
 the guess. Names differ from set to set, so all layouts share one list of fields; a layout says which of them win.
 """
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from prover.settings import nearest
 from prover.theorem_files.commands import open_namespace
 from prover.theorem_files.lexer import check_visible
 from prover.theorem_files.names import TheoremTextError, check_name, is_name, unquoted
@@ -104,9 +104,7 @@ def layout_named(name: str) -> Layout:
     """The layout that `--format` names. Raises FormatError with the nearest names."""
     if name in _BY_NAME:
         return _BY_NAME[name]
-    near = difflib.get_close_matches(name, _BY_NAME, n=1, cutoff=0.4)
-    hint = f"; did you mean `{near[0]}`?" if near else ""
-    raise FormatError(f"format {name!r} is not known; expected one of {', '.join(_BY_NAME)}{hint}")
+    raise FormatError(f"format {name!r} is not known; {nearest(name, _BY_NAME, cutoff=0.4)}")
 
 
 def guess_layout(entry: Any) -> Layout:

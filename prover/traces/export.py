@@ -17,6 +17,7 @@ from typing import Any
 
 import polars as pl
 
+from prover.files import write_atomic
 from prover.states import state_key
 from prover.traces.model import goals
 from prover.trajectory.labels import merge_labels
@@ -31,12 +32,11 @@ class ExportReport:
 
     layout: str
     output: str
-    lines: int = 0
-    theorems: int = 0
+    lines: int
+    theorems: int
 
     def to_dict(self) -> dict[str, Any]:
         """What `--json` prints."""
-        """Plain values for JSON."""
         return asdict(self)
 
 
@@ -72,26 +72,34 @@ def export_trajectories(paths: Paths, output: str | Path, layout: str) -> Export
             "sft": sft_lines,
         }
         lines = (line for proof in proofs for line in makers[layout](proof))
-    report = ExportReport(layout, str(target))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(target.name + ".tmp")
+    count = 0
     theorems: set[str] = set()
-    as_list = target.suffix == ".json"
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            for line in lines:
-                if as_list:
-                    file.write("[\n" if report.lines == 0 else ",\n")
-                file.write(json.dumps(line, ensure_ascii=False) + ("" if as_list else "\n"))
-                report.lines += 1
-                theorems.add(_theorem_of(line))
-            if as_list:
-                file.write("\n]\n" if report.lines else "[]\n")
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-    report.theorems = len(theorems)
-    return report
+
+    def counted() -> Iterator[str]:
+        nonlocal count
+        for line in lines:
+            count += 1
+            theorems.add(_theorem_of(line))
+            yield json.dumps(line, ensure_ascii=False)
+
+    write = _write_list if target.suffix == ".json" else _write_lines
+    write_atomic(target, lambda temporary: write(temporary, counted()))
+    return ExportReport(layout, str(target), count, len(theorems))
+
+
+def _write_lines(file: Path, entries: Iterator[str]) -> None:
+    with file.open("w", encoding="utf-8") as out:
+        out.writelines(f"{entry}\n" for entry in entries)
+
+
+def _write_list(file: Path, entries: Iterator[str]) -> None:
+    """One JSON list, an entry per line, without holding all of them."""
+    before = "["
+    with file.open("w", encoding="utf-8") as out:
+        for entry in entries:
+            out.write(f"{before}\n{entry}")
+            before = ","
+        out.write("[]\n" if before == "[" else "\n]\n")
 
 
 def _theorem_of(line: dict[str, Any]) -> str:

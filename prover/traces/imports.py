@@ -54,7 +54,6 @@ class ImportReport:
 
     def to_dict(self) -> dict[str, Any]:
         """What `--json` prints."""
-        """Plain values for JSON."""
         return asdict(self)
 
 

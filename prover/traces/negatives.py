@@ -65,7 +65,6 @@ class NegativesReport:
 
     def to_dict(self) -> dict[str, Any]:
         """What `--json` prints."""
-        """Plain values for JSON."""
         return asdict(self)
 
 

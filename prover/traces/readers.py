@@ -24,7 +24,6 @@ def text_field(entry: Mapping[str, Any], field: str, where: str = "") -> str:
 
 def object_field(value: object, field: str) -> Mapping[str, Any]:
     """The value of a field that must be an object. Raises TraceError."""
-    """`value`, which has to be an object; `TraceError` names the field if it is not."""
     if not isinstance(value, dict):
         raise TraceError(field, f"is {value!r:.60}; expected an object")
     return value
@@ -32,7 +31,6 @@ def object_field(value: object, field: str) -> Mapping[str, Any]:
 
 def list_field(entry: Mapping[str, Any], field: str, where: str = "") -> list[Any]:
     """A field that must hold a list. Raises TraceError."""
-    """The list in a field; `TraceError` names the field if there is none."""
     value = entry.get(field)
     if not isinstance(value, list):
         found = "is missing" if value is None else f"is {value!r:.60}"
@@ -42,7 +40,6 @@ def list_field(entry: Mapping[str, Any], field: str, where: str = "") -> list[An
 
 def read_state(text: str, field: str) -> str:
     """A foreign state, cleaned (see `state_text`). Raises TraceError with the field."""
-    """A state's text as Lean prints it; `TraceError` names the field if it cannot be read."""
     try:
         return state_text(text)
     except TraceError as error:
@@ -60,7 +57,6 @@ def read_step(entry: Mapping[str, Any], where: str) -> Step:
 
 def read_tactic(text: str, field: str) -> str:
     """A tactic without blanks around it. Raises TraceError for an empty one."""
-    """A tactic's text; `TraceError` names the field if it is empty."""
     tactic = text.replace("\r\n", "\n").strip()
     if not tactic:
         raise TraceError(field, "is empty; expected a tactic")

@@ -5,7 +5,6 @@ fit together; every run looks at those of all its steps before its first one doe
 the steps that have nothing to do, looks for unknown keys itself, in all of them.
 """
 
-import difflib
 import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from prover.settings import nearest
 from prover_assets.defs.configs import BY_ASSET
 from prover_assets.defs.resources import DataResource, LeanResource, PolicyResource
 from prover_assets.defs.tracking import MlflowResource
@@ -56,9 +56,7 @@ def _strangers(where: str, given: Any, known: Collection[str]) -> Iterator[str]:
         return
     for key in given:
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"the nearest that there is: {near[0]!r}" if near else f"there are {', '.join(known)}"
-            yield f"unknown key {key!r} in {where}: {hint}"
+            yield f"unknown key {key!r} in {where} ({nearest(str(key), known)})"
 
 
 def require_valid(run_config: Mapping[str, Any]) -> None:

@@ -110,7 +110,7 @@ def test_servers_that_answer_are_seen(tmp_path: Path, monkeypatch: pytest.Monkey
     [
         ("deepseek-prover-v2", "ok", ["by vllm", "weights /models/ds", "context 4096 tokens", "deepseek-prover-v2/1"]),
         ("mine", "warn", ["no prompt template is known"]),
-        ("deepseek-prover-v3", "fail", ["does not serve 'deepseek-prover-v3'", "did you mean #deepseek-prover-v2?"]),
+        ("deepseek-prover-v3", "fail", ["does not serve 'deepseek-prover-v3'", "did you mean 'deepseek-prover-v2'?"]),
     ],
 )
 def test_a_server_is_asked_what_it_is(name: str, status: str, words: list[str], tmp_path: Path) -> None:

@@ -416,9 +416,9 @@ def test_a_hundred_thousand_theorems_load_in_seconds(tmp_path: Path) -> None:
 
 
 def test_unknown_sources(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="did you mean `textbook`"):
+    with pytest.raises(FileNotFoundError, match="did you mean 'textbook'"):
         TheoremSet.load("textbok")
-    with pytest.raises(FileNotFoundError, match="built in are propositional"):
+    with pytest.raises(FileNotFoundError, match="built-in set of that name; valid: "):
         TheoremSet.load(tmp_path / "missing.jsonl")
 
 

@@ -1,20 +1,20 @@
 """What is asked of a server before a search: is it there, which model is it, how does it answer."""
 
-import difflib
 import hashlib
 import json
 import logging
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from prover.files import write_atomic
 from prover.policy.server.config import ServerConfig
 from prover.policy.server.connection import Connection
 from prover.policy.server.errors import RequestRefusedError, ServerPolicyError, ServerUnavailableError
 from prover.policy.server.patience import Patience
+from prover.settings import nearest
 
 logger = logging.getLogger(__name__)
 
@@ -77,10 +77,8 @@ def read_facts(connection: Connection) -> ServerFacts:
         facts.notes.append("it lists no models")
         return facts
     if config.model not in models:
-        near = difflib.get_close_matches(config.model, models, 1)
-        hint = f"; did you mean #{near[0]}?" if near else ""
         raise ServerPolicyError(
-            f"{config.url} does not serve {config.model!r}; it lists: {', '.join(sorted(models)[:10])}{hint}"
+            f"{config.url} does not serve {config.model!r} (the part after `#`); {nearest(config.model, models)}"
         )
     _read_model(facts, models[config.model])
     if facts.owner == "llamacpp":
@@ -193,9 +191,8 @@ class ProbeBook:
     def _write(self, known: dict[str, list[dict[str, Any]]]) -> None:
         if self.path is None or not self.path.parent.is_dir():
             return
-        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}")
+        text = json.dumps(known)
         try:
-            temporary.write_text(json.dumps(known), encoding="utf-8")
-            temporary.replace(self.path)
+            write_atomic(self.path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
         except OSError as error:
             logger.warning("%s cannot be written (%s): this server is not remembered.", self.path, error)

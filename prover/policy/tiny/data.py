@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from prover.files import write_atomic
 from prover.logic.canonical import canonical_statement
 from prover.logic.formulas import FALSE, Sequent, parse_statement, print_state
 from prover.logic.generate import EASY, GeneratorConfig, easy_proofs, shipped_forms
@@ -111,17 +112,18 @@ def load_pairs(
     return [TrainingPair(*row) for row in rows]
 
 
+def _write_rows(file: Path, rows: Iterable[Any]) -> None:
+    with file.open("w", encoding="utf-8") as out:
+        for row in rows:
+            out.write(json.dumps(list(astuple(row)), ensure_ascii=False) + "\n")
+
+
 def cached_rows(cache: Path, name: str, what: str, make: Callable[[], Iterable[Any]]) -> list[list[Any]]:
     """The fields of the dataclass instances that `make` gives, kept as JSONL in a file of `cache` that `what` names."""
     file = cache / f"{name}-{hashlib.sha256(what.encode()).hexdigest()[:16]}.jsonl"
     if not file.is_file():
         log.info("making %s", file)
-        cache.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix(".tmp")
-        with temporary.open("w", encoding="utf-8") as out:
-            for row in make():
-                out.write(json.dumps(list(astuple(row)), ensure_ascii=False) + "\n")
-        temporary.rename(file)
+        write_atomic(file, lambda temporary: _write_rows(temporary, make()))
     with file.open(encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
 

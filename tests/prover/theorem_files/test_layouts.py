@@ -87,7 +87,7 @@ def test_a_format_that_is_asked_for_overrules_the_guess() -> None:
     assert TheoremSet.load(sample, layout="lean-workbook").layout == "lean-workbook"
     with pytest.raises(TheoremFileError, match="occurs before"):
         TheoremSet.load(sample, layout="own")
-    with pytest.raises(ValueError, match="did you mean `numina`"):
+    with pytest.raises(ValueError, match="did you mean 'numina'"):
         TheoremSet.load(sample, layout="nummina")
 
 

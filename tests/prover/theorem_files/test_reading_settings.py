@@ -48,7 +48,7 @@ def test_a_format_is_for_files_and_not_for_the_shipped_sets(tmp_path: Path) -> N
     file = write(tmp_path / "x.jsonl", LABELLED)
     assert load_set(str(file), ReadingSettings(format="numina")).names == ("c",)
     assert len(load_set("propositional:test", ReadingSettings(format="numina"))) > 0
-    with pytest.raises(ValueError, match="did you mean `numina`"):
+    with pytest.raises(ValueError, match="did you mean 'numina'"):
         load_set(str(file), ReadingSettings(format="numia"))
 
 
