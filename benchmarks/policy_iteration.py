@@ -22,11 +22,11 @@ from rich.table import Table
 
 from ebm.calibration import fit_scales
 from ebm.embeddings import EmbeddingCache
-from ebm.evaluation import ModeResult, compare_modes, mode_result
 from ebm.inference import EBMScorer
 from ebm.model import EnergyHeadConfig
 from ebm.training import EBMTrainingConfig, train_from_files
 from prover.environments import open_environment
+from prover.evaluation.comparison import ModeResult, compare_modes, mode_result
 from prover.policy import load_policy
 from prover.policy.finetune import FineTuneConfig, FineTuneResult, fine_tune_from_files
 from prover.policy.separation import Separation

@@ -20,7 +20,8 @@ from prover.search.modes import CALIBRATED, POLICY_MEAN
 
 if TYPE_CHECKING:
     from ebm.calibration import Calibration
-    from ebm.evaluation import Evaluation, ModeResult
+    from ebm.evaluation import Evaluation
+    from prover.evaluation.comparison import ModeResult
     from prover.search import SearchProgress
 
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -86,9 +87,10 @@ def evaluate(
 ) -> None:
     """Search the same theorems in several orders with the same budget, and compare."""
     from ebm.champion import resolve_checkpoint
-    from ebm.evaluation import EvaluationError, evaluate_modes, evaluate_seconds
+    from ebm.evaluation import evaluate_modes, evaluate_seconds
     from ebm.inference import EBMScorer
     from prover.cli import UsageProblem, data_folder, load_models, load_theorems, open_lean, open_memo
+    from prover.evaluation.comparison import EvaluationError
 
     try:
         counts = [int(part) for part in budgets.split(",")]

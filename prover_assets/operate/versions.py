@@ -96,7 +96,6 @@ EXEMPT: Mapping[str, Mapping[str, str]] = {
         "ebm.embeddings": "the policy alone is judged, without an energy",
         "ebm.inference": "the policy alone is judged, without an energy",
         "ebm.model": "the policy alone is judged, without an energy",
-        "ebm.ranking": "the policy alone is judged, without an energy",
         "prover.logic": "measures label noise, which no tuning reads",
         "prover.lint": "the theorems are judged by the asset theorems",
         "prover.theorems": "the theorems come from the asset theorems",

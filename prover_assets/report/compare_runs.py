@@ -45,7 +45,7 @@ def find_side(data: DataFolder, run: str) -> Side:
 
 def pair(first: Side, second: Side) -> dict[str, Any]:
     """The guided searches of two iterations, theorem by theorem. Raises CompareError where they are not comparable."""
-    from ebm.evaluation import EvaluationError, compare_runs
+    from prover.evaluation.comparison import EvaluationError, compare_runs
 
     budgets = sorted(set(first.report["comparison"]["budgets"]) & set(second.report["comparison"]["budgets"]))
     if len(budgets) < 2:

@@ -18,7 +18,8 @@ from prover_assets.store.policy import PolicyInUse, baseline_files
 if TYPE_CHECKING:
     import polars as pl
 
-    from ebm.evaluation import Comparison, Ranking
+    from ebm.evaluation import Ranking
+    from prover.evaluation.comparison import Comparison
 
 POLICY, GUIDED, RANDOM = "policy", "guided", "random"
 
@@ -94,8 +95,9 @@ def compare(
     """
     import polars as pl
 
-    from ebm.evaluation import compare_runs, rank_states
+    from ebm.evaluation import rank_states
     from ebm.inference import load_scorer
+    from prover.evaluation.comparison import compare_runs
     from prover.trajectory import read_trajectories
     from prover.trajectory.labels import merge_labels
 

@@ -25,7 +25,7 @@ from prover_assets.store.policy import PolicyInUse, PolicyRecord, policy_of, wri
 if TYPE_CHECKING:
     import polars as pl
 
-    from ebm.evaluation import Comparison
+    from prover.evaluation.comparison import Comparison
     from prover.policy.finetune import FineTuneResult, ProvedStep
 
 BEFORE, AFTER = "before", "after"
@@ -169,7 +169,7 @@ def judge(
     Both searches are of the policy alone in its strongest order, with the budget of the config and whatever else the
     iteration's own search was set to; they share the memo. collapsed: what the separation probe found.
     """
-    from ebm.evaluation import compare_runs
+    from prover.evaluation.comparison import compare_runs
     from prover.search import SearchConfig, search_to_files
 
     manifest = require_complete(iteration.trajectories, f"trajectories of {iteration.key}")

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from search_fakes import HashScorer, ScriptedPolicy, ScriptedWorld, theorems
 
-from ebm.evaluation import EvaluationError, evaluate_modes
+from ebm.evaluation import evaluate_modes
+from prover.evaluation.comparison import EvaluationError
 from prover.search import MixingCalibration, SearchConfig, SearchConfigError
 
 TABLE = {("root", "go"): "next"}
