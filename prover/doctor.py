@@ -58,11 +58,6 @@ class Subject:
         return self.lean or ("embedded" if self.lean_project is None else "project")
 
 
-def run_checks(subject: Subject | None = None) -> list[Check]:
-    """All checks, in the order in which they are printed."""
-    return list(iter_checks(subject or Subject()))
-
-
 def iter_checks(subject: Subject) -> Iterator[Check]:
     """The checks as they are done; some take seconds."""
     checks: list[Callable[[Subject], Check | None]] = [

@@ -23,7 +23,6 @@ from prover.logic.formulas import Formula, Sequent, Var, print_statement
 from prover.logic.g4ip import Decider, StepLimitError
 from prover.logic.proofs import ScriptLimitError, find_script
 from prover.logic.sampling import GeneratorConfig, Sampler, tidy
-from prover.logic.truth import is_tautology
 from prover.theorems import Theorem
 
 THEOREM_SETS = Path(__file__).resolve().parent.parent / "theorem_sets"
@@ -190,18 +189,6 @@ def easy_proofs(
     stream = sequents(config, seed, shipped_forms() if exclude is None else exclude)
     for i, (sequent, script, _) in zip(range(n), stream, strict=False):
         yield Theorem(f"easy_{seed}_{i:06d}", print_statement(sequent), difficulty=len(script)), script
-
-
-def false_propositional(seed: int, n: int) -> list[Theorem]:
-    """`n` statements that look like the shipped ones and that a truth table refutes: nothing may ever prove them."""
-    sampler = Sampler(random.Random(seed), DEMO)
-    found: dict[str, Theorem] = {}
-    while len(found) < n:
-        sequent = tidy(sampler.sequent())
-        if len(sequent.variables) >= 2 and not is_tautology(sequent):
-            name = f"false_{seed}_{len(found):04d}"
-            found.setdefault(canonical_form(sequent), Theorem(name, print_statement(sequent)))
-    return list(found.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,11 +47,6 @@ class Node:
     claimed: bool = False
     """No goals remain, said the stepping. With `complete` false, certification said no."""
 
-    @property
-    def terminal(self) -> bool:
-        """Whether no goals remain, certified or not: it is never expanded."""
-        return self.complete or self.claimed
-
 
 @dataclass(frozen=True, slots=True)
 class Attempt:

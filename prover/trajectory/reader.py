@@ -1,7 +1,7 @@
 """Reads trajectory files: our own, and files made elsewhere that have only the twelve interchange columns."""
 
 import glob
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
@@ -14,7 +14,6 @@ from prover.trajectory.rows_check import Problem, check_rows, exact_ids
 from prover.trajectory.schema import (
     ATTEMPT_SCHEMA,
     INTERCHANGE_COLUMNS,
-    KINDS,
     LABELS,
     NODE_SCHEMA,
     SUMMARY_SCHEMA,
@@ -176,8 +175,3 @@ def _to_polars(table: pa.Table) -> pl.DataFrame:
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
     return frame
-
-
-def companions(output: str | Path) -> Sequence[Path]:
-    """The files of one search that exist: nodes, attempts, summary."""
-    return [path for kind in KINDS if (path := sibling_path(Path(output), kind)).exists()]

@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -12,17 +13,18 @@ import typer
 from stand_in_server import StandIn
 from typer.testing import CliRunner
 
-from prover.doctor import Check, Subject, _model, register, run_checks
+from prover.doctor import Check, Subject, _model, iter_checks, register
 
 
-def by_name(checks: list[Check]) -> dict[str, Check]:
-    assert len({check.name for check in checks}) == len(checks)
-    return {check.name: check for check in checks}
+def by_name(checks: Iterator[Check]) -> dict[str, Check]:
+    made = list(checks)
+    assert len({check.name for check in made}) == len(made)
+    return {check.name: check for check in made}
 
 
 @pytest.fixture(scope="module")
 def defaults(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Check]:
-    return by_name(run_checks(Subject(data=tmp_path_factory.mktemp("data"))))
+    return by_name(iter_checks(Subject(data=tmp_path_factory.mktemp("data"))))
 
 
 def test_the_default_installation_is_fine(defaults: dict[str, Check]) -> None:
@@ -44,7 +46,7 @@ def test_what_is_wrong_is_named_with_what_to_do(tmp_path: Path, monkeypatch: pyt
         '{"name": "t", "source": "import Mathlib\\n\\ntheorem t : True := by sorry"}\n', encoding="utf-8"
     )
     (tmp_path / "model").mkdir()
-    checks = by_name(run_checks(Subject(llm_path=str(tmp_path / "model"), theorems=theorems, data=tmp_path)))
+    checks = by_name(iter_checks(Subject(llm_path=str(tmp_path / "model"), theorems=theorems, data=tmp_path)))
     assert checks["Theorems"].status == "fail"
     assert "--lean-project" in checks["Theorems"].remedy
     assert checks["Model"].status == "fail"
@@ -53,7 +55,7 @@ def test_what_is_wrong_is_named_with_what_to_do(tmp_path: Path, monkeypatch: pyt
     assert "http://127.0.0.1:1" in checks["MLflow"].detail
     assert checks["Dagster"].status == "fail"
     assert all(check.remedy for check in checks.values() if check.status != "ok")
-    project = by_name(run_checks(Subject(lean_project=tmp_path, data=tmp_path)))
+    project = by_name(iter_checks(Subject(lean_project=tmp_path, data=tmp_path)))
     assert project["Lean"].status == "fail"
     assert project["Toolchain"].status == "fail"
     assert project["Lake project"].status == "fail"
@@ -72,7 +74,7 @@ def test_a_lake_project_and_its_versions(tmp_path: Path, monkeypatch: pytest.Mon
     entry = {"name": "t", "statement": ": True", "header": standin_lean.HEADER}
     theorems.write_text(json.dumps(entry) + "\n", encoding="utf-8")
     (theorems.parent / "README.md").write_text("Made with toolchain v4.24.0.\n", encoding="utf-8")
-    checks = by_name(run_checks(Subject(lean_project=project, theorems=theorems, data=tmp_path)))
+    checks = by_name(iter_checks(Subject(lean_project=project, theorems=theorems, data=tmp_path)))
     assert (checks["Lean"].status, checks["Toolchain"].status) == ("ok", "ok"), checks["Lean"]
     assert "4.35.0" in checks["Toolchain"].detail
     assert checks["Lake project"].status == "warn"
@@ -80,7 +82,7 @@ def test_a_lake_project_and_its_versions(tmp_path: Path, monkeypatch: pytest.Mon
     assert "v4.24.0" in checks["Lake project"].detail
     (theorems.parent / "lean-toolchain").write_text("leanprover/lean4:v4.35.0\n", encoding="utf-8")
     assert (
-        by_name(run_checks(Subject(lean_project=project, theorems=theorems, data=tmp_path)))["Lake project"].status
+        by_name(iter_checks(Subject(lean_project=project, theorems=theorems, data=tmp_path)))["Lake project"].status
         == "ok"
     )
 
@@ -98,7 +100,7 @@ def test_servers_that_answer_are_seen(tmp_path: Path, monkeypatch: pytest.Monkey
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
         monkeypatch.setenv("PROVER_DAGSTER_UI", f"http://127.0.0.1:{server.server_port}")
-        checks = by_name(run_checks(Subject(data=tmp_path)))
+        checks = by_name(iter_checks(Subject(data=tmp_path)))
         server.shutdown()
     assert checks["MLflow"].status == "ok"
     assert "answers" in checks["MLflow"].detail
