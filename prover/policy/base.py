@@ -66,6 +66,7 @@ class PolicyCounters:
 
     def warnings(self, share: float = 0.01) -> list[str]:
         """One sentence per kind of loss that is above `share` of what was asked for."""
+        doubtful = self.candidates_unreadable > 0.1 * self.candidates_read
         kinds = [
             (
                 self.prompts_shortened,
@@ -87,7 +88,8 @@ class PolicyCounters:
             (
                 self.candidates_unreadable,
                 self.candidates_read,
-                "of the completions were no tactic: does the prompt template suit the model?",
+                "of the completions were left out: no tactic, or one that names what the state does not have"
+                + ("; does the prompt template suit the model?" if doubtful else ""),
             ),
         ]
         return [

@@ -106,5 +106,8 @@ def test_each_kind_of_loss_has_its_sentence() -> None:
     sentences = counters.warnings()
     assert [sentence.split(" ", 1)[0] for sentence in sentences] == ["2", "3", "4", "400"]
     assert "5 in all" in sentences[0]
+    assert "template" in sentences[3]
+    few = PolicyCounters(candidates_read=800, candidates_unreadable=16)
+    assert "template" not in few.warnings()[0], "the model itself knows its template"
     assert not counters.warnings(share=0.5)
     assert not PolicyCounters().warnings()
