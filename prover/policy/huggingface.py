@@ -269,7 +269,10 @@ class HuggingFacePolicy:
         if not texts:
             return []
         encoded: list[list[int]] = self._loaded.tokenizer(
-            texts, add_special_tokens=self.template.add_special_tokens, return_attention_mask=False
+            texts,
+            add_special_tokens=self.template.add_special_tokens,
+            return_attention_mask=False,
+            verbose=False,  # what is too long is shortened and counted here
         )["input_ids"]
         for ids in encoded:
             if ids and max(ids) >= self._loaded.n_embeddings:
