@@ -97,6 +97,11 @@ def Imp(a: Formula, b: Formula) -> Formula:
     return Formula("imp", a, b)
 
 
+def Iff(a: Formula, b: Formula) -> Formula:
+    """a ↔ b"""
+    return Formula("iff", a, b)
+
+
 def rename(formula: Formula, names: dict[str, str]) -> Formula:
     """The formula with its variables renamed. A variable that is not in `names` keeps its name."""
     if formula.op == "var":
