@@ -19,11 +19,11 @@ from prover_assets.defs.launchpad import launchpad
 from prover_assets.steps.compare import ComparisonSettings
 from prover_assets.steps.embed import EmbeddingSettings
 from prover_assets.steps.head_seeds import GuidedSettings
+from prover_assets.steps.judge_policy import TuningSettings
 from prover_assets.steps.promote import PromotionSettings
 from prover_assets.steps.search import HeldOutSearch, WindowSettings
 from prover_assets.steps.theorem_sets import TheoremSettings
 from prover_assets.steps.train import HistorySettings
-from prover_assets.steps.tune_policy import TuningSettings
 
 OWNERS: Mapping[str, tuple[type[Any], ...]] = {
     "theorems": (TheoremSettings,),

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from prover.theorems import Theorem, TheoremSet
     from prover_assets.steps.embed import Embedded
+    from prover_assets.steps.judge_policy import Judged
     from prover_assets.steps.train import Trained
-    from prover_assets.steps.tune_policy import Judged, Tuned
+    from prover_assets.steps.tune_policy import Tuned
 
 DAGSTER_TYPES = {"String": "string", "Boolean": "bool", "Float64": "float", "Float32": "float"}
 
@@ -136,6 +137,8 @@ def tuning_numbers(tuned: "Tuned", judged: "Judged") -> dict[str, float]:
         "slower": paired.slower,
         "tied": paired.tied,
         "sign_test_p": paired.p_value,
+        "chance_of_wrong_adoption": judged.decision.chance_wrong,
+        "gave_up_earlier_adoption": float(judged.gave_up is not None),
         "expansions_ratio": paired.ratio,
         "accepted_share_before": accepted["before"],
         "accepted_share_after": accepted["after"],

@@ -39,8 +39,16 @@ def summary_sentences(report: Mapping[str, Any]) -> str:
         f"The area under the solve curve changes by {gain:+.3f} (from {first['area']:.3f} to {second['area']:.3f}; "
         f"sign test over theorems p = {p_value:.3g}){by_chance}. "
         f"The energy model {report['ebm_id']} is {'promoted' if promotion['promoted'] else 'not promoted'}: "
-        f"{promotion['reason'].rstrip('.')}."
+        f"{promotion['reason'].rstrip('.')}.{_chance_sentence(promotion)}"
     )
+
+
+def _chance_sentence(promotion: Mapping[str, Any]) -> str:
+    """How likely a promotion was a mistake, where validation says so."""
+    chance = promotion.get("chance_wrong")
+    if chance is None or not promotion["promoted"]:
+        return ""
+    return f" The chance that this promotion is wrong is {chance:.1%}, by the validation theorems."
 
 
 def reports_so_far(iteration: IterationFolder, report: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -1,13 +1,15 @@
 """The energy model of an iteration: training on the trajectories so far, calibration on validation theorems."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from ebm.calibration_config import CalibrationConfig
 from ebm.training.config import EBMTrainingConfig
+from prover.evaluation.gate import measure
 from prover.settings import setting
 from prover_assets.protocols import LeanSource, PolicySource, Update
 from prover_assets.steps.embed import open_cache
@@ -21,7 +23,11 @@ from prover_assets.store.policy import fitting
 if TYPE_CHECKING:
     import polars as pl
 
+    from prover.evaluation.statistics import Expansions
     from prover.policy.base import FingerprintedPolicy
+    from prover.search import SearchConfig
+    from prover.search.place import SearchPlace
+    from prover.theorems import Theorem
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +167,14 @@ def calibrate_head(
         update(done, most, f"{name}: {state.proved} proved")
 
     with lean.searching(policy, data.root) as place:
+        search = SearchConfig.from_dict(settings)
         found = calibrate(
             place.open_scorer(iteration.checkpoint, data.root),
             merge_labels(read_trajectories([folder.trajectories.nodes for folder in _of_policy(history, manifest)])),
             theorems,
             place.environment,
             place.policy,
-            SearchConfig.from_dict(settings),
+            search,
             memo=place.memo,
             searcher=place.searcher,
             betas=config.betas,
@@ -178,8 +185,11 @@ def calibrate_head(
         conditions = digest_of(
             [digest_of_theorems(theorems), settings, place.policy.fingerprint, place.environment.fingerprint, LOWEST]
         )
+        of_champion = _search_with_champion(search, data, iteration, theorems, place, progress)
     facts = found.evidence()
     write_calibration(iteration.checkpoint, found.mixing, facts)
+    alone = found.mixes[0].expansions
+    gain_over = partial(_gain, lowest=found.lowest_budget, highest=max(found.max_expansions, found.lowest_budget + 1))
     evidence = Evidence(
         ebm_id=checkpoint_id(iteration.checkpoint),
         beta=found.mixing.beta,
@@ -187,8 +197,43 @@ def calibrate_head(
         policy_area=found.areas[0],
         conditions=conditions,
         order=found.mixing.order,
+        gain=gain_over(alone, found.chosen.expansions),
+        over_champion=None if of_champion is None else gain_over(of_champion, found.chosen.expansions),
+        champion_gain=None if of_champion is None else gain_over(alone, of_champion),
     )
     return evidence, facts
+
+
+def _gain(first: "Expansions", second: "Expansions", *, lowest: int, highest: int) -> dict[str, Any]:
+    return measure(first, second, lowest=lowest, highest=highest).to_dict()
+
+
+def _search_with_champion(
+    config: "SearchConfig",
+    data: DataFolder,
+    iteration: IterationFolder,
+    theorems: Sequence["Theorem"],
+    place: "SearchPlace",
+    progress: Callable[[str, Any], None],
+) -> "Expansions | None":
+    """Expansions to proof with the champion that the iteration searched with, at its own weight; None without one.
+
+    The champion is measured beside the new model, on the same theorems: so it is compared fairly, and found out if it
+    was promoted by luck.
+    """
+    champion = fitting(data, starting_champion(iteration), place.policy.encoder_fingerprint or None)
+    if champion.checkpoint is None:
+        return None
+    report = place.searcher(
+        theorems,
+        place.environment,
+        place.policy,
+        config,
+        scorer=place.open_scorer(data.root / champion.checkpoint, data.root),
+        memo=place.memo,
+        on_progress=partial(progress, "champion"),
+    )
+    return {result.theorem.name: result.expansions_to_proof for result in report.results}
 
 
 def _of_policy(history: Sequence[IterationFolder], manifest: Manifest) -> list[IterationFolder]:

@@ -1,61 +1,27 @@
-"""The policy's half of an iteration: tuning it on certified proofs, and letting validation theorems judge it."""
+"""The policy's half of an iteration: tuning it on certified proofs, and what follows from validation's judgement."""
 
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from prover.evaluation.budgets import budgets_up_to
 from prover.policy.finetune_config import FineTuneConfig
-from prover.search.modes import POLICY_MEAN
-from prover.settings import checked, setting
-from prover_assets.protocols import LeanSource, PolicySource, Update
-from prover_assets.steps.promote import PolicyDecision, decide_policy
-from prover_assets.steps.search import note
-from prover_assets.steps.theorem_sets import load_written
+from prover_assets.protocols import PolicySource, Update
+from prover_assets.steps.judge_policy import Judged
 from prover_assets.steps.train import require_same_policy
 from prover_assets.store.files import write_json
 from prover_assets.store.layout import DataFolder, IterationFolder
-from prover_assets.store.manifest import require_complete
-from prover_assets.store.policy import PolicyInUse, PolicyRecord, policy_of, write_policy
+from prover_assets.store.policy import PolicyRecord, policy_of, write_policy
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from prover.evaluation.comparison import Comparison
     from prover.policy.finetune import FineTuneResult, ProvedStep
-
-BEFORE, AFTER = "before", "after"
-ACCEPTED = ("progress", "complete")
 
 
 class UntunablePolicyError(ValueError):
     """The policy cannot be tuned from here. The message says why and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class TuningSettings:
-    """What is tuned, and whether the next iterations search with the result."""
-
-    start: Literal["configured", "current"] = setting("configured", choices=("configured", "current"))
-    """configured: tune the policy as configured, on all proofs so far (errors do not add up). current: tune the one
-    that this iteration searched with, which an earlier one may have tuned."""
-    validation_expansions: int = setting(32, unit="expansions", ge=2, le=100_000)
-    """Budget per validation theorem, before and after."""
-    minimum_gain: float = setting(0.01, unit="share", ge=0, le=1)
-    """Adopt only if validation's area under the solve curve grows by this much."""
-    largest_p: float = setting(0.05, unit="probability", gt=0, le=1)
-    """Adopt only if the paired sign test gives at most this p."""
-    keep_separation: bool = True
-    """Whether a policy is turned down whose vectors lost half of what tells positive from negative."""
-    adopt: bool = True
-    """Whether a better policy is used by the next iterations, or is only reported."""
-
-    def __post_init__(self) -> None:
-        checked(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +35,6 @@ class Tuned:
     """(iteration, theorems with a certified proof, steps of their proofs)."""
     tactics: list[tuple[str, int]]
     """The commonest first words of the tactics learnt, with their counts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """What validation says: the policy alone, before and after tuning, on the same theorems with the same budget."""
-
-    comparison: "Comparison"
-    accepted: Mapping[str, float]
-    """Share of the tactics tried that Lean accepts, before and after."""
-    tried: Mapping[str, int]
-    decision: PolicyDecision
 
 
 def tune(
@@ -155,81 +110,13 @@ def _steps_of(rows: Mapping[str, "pl.DataFrame"]) -> tuple[list["ProvedStep"], l
     return list(found), counts
 
 
-def judge(
-    config: TuningSettings,
-    data: DataFolder,
-    iteration: IterationFolder,
-    lean: LeanSource,
-    policy: PolicySource,
-    collapsed: bool,
-    update: Update,
-) -> Judged:
-    """Search the validation theorems with the policy that the iteration has and with the tuned one, and decide.
-
-    Both searches are of the policy alone in its strongest order, with the budget of the config and whatever else the
-    iteration's own search was set to; they share the memo. collapsed: what the separation probe found.
-    """
-    from prover.evaluation.comparison import compare_runs
-    from prover.search import SearchConfig, search_to_files
-
-    manifest = require_complete(iteration.trajectories, f"trajectories of {iteration.key}")
-    theorems = list(load_written(data, "valid"))
-    budget = config.validation_expansions
-    settings = {**manifest.settings, "max_expansions": budget, "mode": POLICY_MEAN}
-    now = policy_of(data, iteration, policy).resource
-    accepted, tried = {}, {}
-    with tempfile.TemporaryDirectory(dir=data.root, prefix=".policy-validation-") as folder:
-        files = {name: Path(folder) / f"{name}.parquet" for name in (BEFORE, AFTER)}
-        for turn, (name, resource) in enumerate(((BEFORE, now), (AFTER, policy.at(iteration.tuned_policy)))):
-            policy.forget()  # two large models do not fit beside each other
-            with lean.searching(resource, data.root) as place:
-                search_to_files(
-                    theorems,
-                    files[name],
-                    place.environment,
-                    place.policy,
-                    SearchConfig.from_dict(settings),
-                    memo=place.memo,
-                    searcher=place.searcher,
-                    iteration=iteration.number,
-                    on_progress=lambda progress, turn=turn, name=name: update(  # type: ignore[misc]
-                        turn * progress.theorems + progress.done, 2 * progress.theorems, f"{name}: {note(progress)}"
-                    ),
-                )
-            accepted[name], tried[name] = _accepted(files[name])
-        budgets = budgets_up_to(budget)[:-1]
-        comparison = compare_runs(
-            files[BEFORE], files[AFTER], [*(budgets or [max(1, budget - 1)]), budget], names=(BEFORE, AFTER)
-        )
-    paired = comparison.paired
-    decision = decide_policy(
-        area=comparison.second.area,
-        old_area=comparison.first.area,
-        faster=paired.faster,
-        slower=paired.slower,
-        p_value=paired.p_value,
-        collapsed=collapsed and config.keep_separation,
-        minimum_gain=config.minimum_gain,
-        largest_p=config.largest_p,
-        adopt=config.adopt,
-    )
-    return Judged(comparison, accepted, tried, decision)
-
-
-def _accepted(nodes: Path) -> tuple[float, int]:
-    """(share of the tactics tried that Lean accepts, tactics tried) of a search."""
-    from prover.trajectory import read_attempts
-
-    outcomes = read_attempts(nodes)["outcome"]
-    return (float(outcomes.is_in(ACCEPTED).sum() / outcomes.len()) if outcomes.len() else 0.0), outcomes.len()
-
-
-def adopt(data: DataFolder, iteration: IterationFolder, decision: PolicyDecision, policy: PolicySource) -> PolicyRecord:
-    """Record the policy of the next iteration: the tuned one if it was adopted, else the one that this iteration has.
+def adopt(data: DataFolder, iteration: IterationFolder, judged: Judged, policy: PolicySource) -> PolicyRecord:
+    """Record the policy of the next iteration: the tuned one if it was adopted, else the one that validation prefers of
+    those before it.
 
     An adopted policy is moved to `policies/`, where nothing writes to it again.
     """
-    now = policy_of(data, iteration, policy)
+    decision = judged.decision
     if decision.adopted:
         model = policy.at(iteration.tuned_policy).load()
         target = data.policies / f"{iteration.key}-{model.fingerprint[:8]}"
@@ -246,24 +133,25 @@ def adopt(data: DataFolder, iteration: IterationFolder, decision: PolicyDecision
             tuned_by=iteration.key,
             decided_by=iteration.key,
             reason=decision.reason,
+            chance_wrong=decision.chance_wrong,
+            gave_up=judged.gave_up,
         )
     else:
-        record = _carried_on(now, iteration, decision, policy)
+        record = _carried_on(judged, iteration, policy)
     write_policy(iteration.following, record)
     return record
 
 
-def _carried_on(
-    now: PolicyInUse, iteration: IterationFolder, decision: PolicyDecision, policy: PolicySource
-) -> PolicyRecord:
-    tuned = now.record if now.tuned else None
+def _carried_on(judged: Judged, iteration: IterationFolder, policy: PolicySource) -> PolicyRecord:
+    tuned = judged.reference.record if judged.reference.tuned else None
     return PolicyRecord(
         policy=None if tuned is None else tuned.policy,
-        encoder_fingerprint=now.resource.load().encoder_fingerprint,
+        encoder_fingerprint=judged.reference.resource.load().encoder_fingerprint,
         configured=policy.identity(),
         tuned_by=None if tuned is None else tuned.tuned_by,
         decided_by=iteration.key,
-        reason=decision.reason,
+        reason=judged.decision.reason,
+        gave_up=judged.gave_up,
     )
 
 
@@ -276,6 +164,10 @@ def write_tuning(iteration: IterationFolder, tuned: Tuned, judged: Judged, recor
         "adopted": judged.decision.adopted,
         "reason": judged.decision.reason,
         "policy": record.policy,
+        "configured": record.configured,
+        "gate": judged.decision.gate,
+        "measured_again": judged.measured_again,
+        "gave_up": judged.gave_up,
         "tuning": result,
         "curve": [{"step": step, **metrics} for step, metrics in tuned.curve],
         "learnt_from": [

@@ -15,6 +15,7 @@ class Evidence:
     area, policy_area: area under the solve curve of the validation theorems, in [0, 1], in the order chosen and with
     the policy alone. beta: the best weight of a mix. order: the order chosen, by name. conditions: digest of the
     theorems, budget and policy, so that areas of different checkpoints are compared only where they mean the same.
+    The last three are `prover.evaluation.gate.Measured` as plain values, None in files of release 0.1.0.
     """
 
     ebm_id: str
@@ -23,6 +24,13 @@ class Evidence:
     policy_area: float
     conditions: str
     order: str = "mix"
+    gain: Mapping[str, Any] | None = None
+    """Of this checkpoint over the policy alone, paired by theorem."""
+    over_champion: Mapping[str, Any] | None = None
+    """Of this checkpoint over the champion that the iteration searched with. None where that one cannot be searched
+    with any more: it reads the vectors of another policy, or there is none."""
+    champion_gain: Mapping[str, Any] | None = None
+    """Of that champion over the policy alone, measured again on the present validation theorems."""
 
     @property
     def policy_alone(self) -> bool:
@@ -46,6 +54,10 @@ class ChampionRecord:
     """The iteration whose report decided it."""
     reason: str
     evidence: Evidence | None = None
+    chance_wrong: float | None = None
+    """Chance, as validation sees it, that this champion is no better than the policy alone."""
+    measured_again: tuple[Mapping[str, Any], ...] = ()
+    """Its gain over the policy alone in later rounds, as `Evidence.champion_gain` had it."""
 
     @property
     def data_version(self) -> str:
@@ -85,6 +97,8 @@ def read_champion_of(iteration: IterationFolder) -> ChampionRecord | None:
             decided_by=content["decided_by"],
             reason=content["reason"],
             evidence=Evidence(**evidence) if evidence is not None else None,
+            chance_wrong=content.get("chance_wrong"),
+            measured_again=tuple(content.get("measured_again") or ()),
         )
     except (KeyError, TypeError) as error:
         raise DamagedFile(iteration.champion, f"it is no record of a champion ({error!r})") from error

@@ -33,6 +33,10 @@ class PolicyRecord:
     decided_by: str
     """The iteration whose tuning decided that it is used."""
     reason: str
+    chance_wrong: float | None = None
+    """Chance, as validation sees it, that an adopted policy is no better than the one before it."""
+    gave_up: str | None = None
+    """Folder of the adopted policy that later rounds found to be worse than the one before it, and that is left."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ from prover_assets.report.tables import (
 )
 from prover_assets.report.write import pictures_of, write_page
 from prover_assets.steps.compare import GUIDED, POLICY, Compared, ComparisonSettings, compare
-from prover_assets.steps.promote import PromotionSettings, crown, decide
+from prover_assets.steps.promote import PromotionSettings, crown, decide, earlier_gains
 from prover_assets.steps.theorem_sets import SPLITS, lint_of, load_written
 from prover_assets.store.champion import Evidence, evidence_of, starting_champion
 from prover_assets.store.files import digest_of, write_json
@@ -96,13 +96,20 @@ def iteration_report(
             update(1, 1, "")
         old = starting_champion(work.iteration)
         evidence = evidence_of(work.iteration)
-        decision = decide(evidence, old, settings_from(config, PromotionSettings))
+        past = earlier_gains(work.data, work.iteration)
+        decision = decide(evidence, old, settings_from(config, PromotionSettings), past)
         champion = crown(work.data, work.iteration, decision, evidence, old)
         if decision.promoted and work.run.client is not None:
             promote_version(work.run.client, mlflow.registered_model, evidence.ebm_id)
         open_iteration(context, work.data, work.iteration.following.key)
         report = _content(work, compared, evidence)
-        report["promotion"] = {"promoted": decision.promoted, "reason": decision.reason, "champion": champion.ebm_id}
+        report["promotion"] = {
+            "promoted": decision.promoted,
+            "reason": decision.reason,
+            "champion": champion.ebm_id,
+            "chance_wrong": decision.chance_wrong,
+            "gate": decision.gate,
+        }
         pictures = pictures_of(work.iteration, compared, evidence.beta)
         page = write_page(work.iteration, report, pictures, compared)
         for name, picture in pictures.items():
@@ -111,6 +118,8 @@ def iteration_report(
             work.run.picture(pictures[name], name, on_parent=True)
         work.run.artifact(page, on_parent=True)
         numbers = _numbers(compared)
+        if decision.chance_wrong is not None:
+            numbers["chance_of_wrong_promotion"] = decision.chance_wrong
         work.run.summary({**numbers, "promoted": float(decision.promoted)})
         work.run.tags({"prover.promoted": str(decision.promoted), "prover.reason": decision.reason}, on_parent=True)
         work.run.note(iteration_note(report, _links(work)), on_parent=True)

@@ -14,7 +14,8 @@ from prover_assets.defs.step import GPU_POOL, GROUP, OWNERS, step
 from prover_assets.defs.tracking import MlflowResource
 from prover_assets.operate.versions import step_version
 from prover_assets.steps.history import iterations_until
-from prover_assets.steps.tune_policy import TuningSettings, adopt, judge, tune, write_tuning
+from prover_assets.steps.judge_policy import TuningSettings, judge
+from prover_assets.steps.tune_policy import adopt, tune, write_tuning
 from prover_assets.store.files import digest_of
 
 
@@ -66,7 +67,7 @@ def policy_checkpoint(
         result = tuned.result
         with work.reporter.stage("search validation, before and after") as update:
             judged = judge(wanted, work.data, work.iteration, lean, policy, bool(result.warnings), update)
-        record = adopt(work.data, work.iteration, judged.decision, policy)
+        record = adopt(work.data, work.iteration, judged, policy)
         open_iteration(context, work.data, work.iteration.following.key)
         found = write_tuning(work.iteration, tuned, judged, record)
 

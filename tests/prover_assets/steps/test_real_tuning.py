@@ -34,7 +34,7 @@ CONFIG = {
         "anchor_weight": 0.0,
         "validation_expansions": 8,
         "minimum_gain": 0.0,
-        "largest_p": 1.0,
+        "least_probability": 0.5,
     },
 }
 
