@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ebm.model.encoder import EncoderBackend
 from ebm.model.energy_head import EnergyHead, EnergyHeadConfig
+from ebm.model.ensemble import EnergyEnsemble
 from prover.files import file_digest, write_atomic, write_json_atomic
 from prover.json_digest import parse_json
 from prover.policy.complete import as_policy
@@ -156,7 +157,20 @@ def _shown(value: Any) -> str:
 
 
 def load_head(folder: str | Path, device: torch.device | str = "cpu") -> EnergyHead:
-    """The head of a checkpoint, in eval mode. Raises as `read_config`; CheckpointError for torn or foreign weights."""
+    """The head of a checkpoint, in eval mode. Raises as `load_energy`; CheckpointError for an ensemble of heads."""
+    head = load_energy(folder, device)
+    if isinstance(head, EnergyEnsemble):
+        raise CheckpointError(
+            f"{folder} holds {len(head.heads)} heads as one: search with it, or name one of its heads"
+        )
+    return head
+
+
+def load_energy(folder: str | Path, device: torch.device | str = "cpu") -> EnergyHead | EnergyEnsemble:
+    """The head of a checkpoint, or its ensemble of heads, in eval mode: (B, d_encoder) -> ENERGIES (B,).
+
+    Raises as `read_config`; CheckpointError for torn or foreign weights.
+    """
     folder = Path(folder)
     config = read_config(folder)
     path = folder / MODEL_FILE
@@ -168,15 +182,26 @@ def load_head(folder: str | Path, device: torch.device | str = "cpu") -> EnergyH
             f"replaced; train again, or resume with --resume-from {folder}"
         )
     try:
-        head = EnergyHead(EnergyHeadConfig.from_dict(config["head"]))
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{folder / CONFIG_FILE}: `head` does not describe an energy head: {error}") from error
-    load_weights(head, load_tensors(path), path)
-    return head.to(device).eval()
+        energy = _described(config)
+    except (KeyError, TypeError, ValueError) as error:
+        part = "ensemble" if "ensemble" in config else "head"
+        raise CheckpointError(
+            f"{folder / CONFIG_FILE}: `{part}` does not describe an energy {part}: {error}"
+        ) from error
+    load_weights(energy, load_tensors(path), path)
+    return energy.to(device).eval()
 
 
-def load_weights(head: EnergyHead, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Put tensors into a head. Raises `CheckpointError`, naming `path`, if they do not fit."""
+def _described(config: Mapping[str, Any]) -> EnergyHead | EnergyEnsemble:
+    """What config.json describes, with untrained weights."""
+    if "ensemble" not in config:
+        return EnergyHead(EnergyHeadConfig.from_dict(config["head"]))
+    heads = [EnergyHead(EnergyHeadConfig.from_dict(member["head"])) for member in config["ensemble"]["members"]]
+    return EnergyEnsemble(heads, [(0.0, 1.0)] * len(heads), float(config["ensemble"]["spread_bonus"]))
+
+
+def load_weights(head: EnergyHead | EnergyEnsemble, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Put tensors into a head or an ensemble. Raises `CheckpointError`, naming `path`, if they do not fit."""
     try:
         head.load_state_dict(dict(tensors))
     except RuntimeError as error:

@@ -33,11 +33,13 @@ _LINE_EVERY_S = 15.0
 def register(app: typer.Typer) -> None:
     """Add the commands to the `prover` command line (entry point group `prover.commands`)."""
     from ebm.cli_cache import app as cache
+    from ebm.cli_ensemble import ensemble
     from ebm.cli_eval import calibrate, evaluate
 
     app.add_typer(cache, name="cache")
     app.command("train-ebm")(train_ebm)
     app.command("calibrate")(calibrate)
+    app.command("ensemble")(ensemble)
     app.command("eval")(evaluate)
 
 

@@ -15,13 +15,14 @@ from ebm.checkpoint import (
     CheckpointError,
     EncoderDescription,
     checkpoint_id,
-    load_head,
+    load_energy,
     read_calibration,
     read_encoder,
 )
 from ebm.embeddings import EmbeddingCache
 from ebm.model.encoder import EncoderBackend
 from ebm.model.energy_head import EnergyHead
+from ebm.model.ensemble import EnergyEnsemble
 from ebm.training.features import WidthMismatchError
 from prover.policy.base import ENCODER_ADVICE, Repooling, TakesEncoder
 from prover.search.guidance import MixingCalibration, ScoreError
@@ -104,7 +105,7 @@ class EBMScorer:
 
     def __init__(
         self,
-        head: EnergyHead,
+        head: EnergyHead | EnergyEnsemble,
         encoder: Any,
         *,
         cache: EmbeddingCache | None = None,
@@ -153,7 +154,7 @@ class EBMScorer:
         """
         require_same_encoder(path, encoder)
         return cls(
-            load_head(path, device),
+            load_energy(path, device),
             encoder,
             cache=cache,
             calibration=read_calibration(path),

@@ -13,7 +13,7 @@ from prover.search.modes import MODES
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Prove": ("prove", "search", "show", "live"),
     "Look at results": ("summary", "compare", "eval", "export-proofs", "certify"),
-    "Train the energy model": ("train-ebm", "calibrate"),
+    "Train the energy model": ("train-ebm", "calibrate", "ensemble"),
     "Theorems and traces": ("lint-theorems", "import-traces", "generate-negatives", "export"),
     "This installation": ("doctor", "settings", "cache", "clean-iterations"),
 }

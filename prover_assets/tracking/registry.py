@@ -59,9 +59,9 @@ def register_version(
         import torch
         from mlflow.models import infer_signature
 
-        from ebm.checkpoint import load_head
+        from ebm.checkpoint import load_energy
 
-        head = load_head(checkpoint)
+        head = load_energy(checkpoint)
         example = torch.zeros(2, head.config.d_encoder)
         with torch.no_grad():
             signature = infer_signature(example.numpy(), head(example).numpy())
