@@ -1,49 +1,64 @@
 """The same again: `python benchmarks/reproduce.py [--theorems N]` or `make reproduce`; exit code 1 if anything differs.
 
-Searches the same theorems with the embedded Lean and the shipped policy three times, each from nothing: twice with one
-Lean process and once with two; then trains an energy model on each result. Compared: every column of nodes and attempts
-but for times, labels among them, the outcome of each theorem, and the bytes of the trained weights.
+Searches the same theorems with the embedded Lean and the shipped policy, each time from nothing: twice with one Lean
+process, once with two, and, where Ray is installed, once on two search actors of a Ray that is started here. Then
+trains an energy model on each result, and evaluates it on held-out theorems. Compared: every column of nodes and
+attempts but for times, labels among them, the outcome of each theorem, the bytes of the trained weights, and the
+evaluation's figures but for seconds.
 """
 
 import argparse
 import hashlib
+import json
 import os
 import subprocess
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 TIMES = ("timestamp_ms", "elapsed_ms", "wall_ms", "model_ms", "lean_ms", "own_ms")
-RUNS = {"once": 1, "again": 1, "two workers": 2}
-"""Name of a run -> Lean processes."""
+RUNS: dict[str, list[str]] = {
+    "once": ["--lean-workers", "1"],
+    "again": ["--lean-workers", "1"],
+    "two workers": ["--lean-workers", "2"],
+    "ray": ["--engine", "ray", "--ray-config", "ray.json"],
+}
+"""Name of a run -> options of its search."""
+ACTORS = {"search_actors": 2, "cpus_per_search_actor": 0.5}
 
 
-def make(folder: Path, workers: int, theorems: int) -> None:
-    """One run: a search, and an energy model trained on it. Raises CalledProcessError."""
+def prover(folder: Path, *arguments: str) -> str:
+    """Run a command of `prover` in a folder of its own; returns its standard output."""
     environment = {**os.environ, "PROVER_DATA": str(folder / "data"), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    prover = [sys.executable, "-c", "from prover.cli import main; main()"]
-    search = [
-        "search",
-        "--theorems",
-        "propositional",
-        "--split",
-        "valid",
-        "--limit",
-        str(theorems),
-        "--output",
-        "t.parquet",
-    ]
-    search += ["--budget", "24", "--candidates", "8", "--lean-workers", str(workers), "--no-ebm", "--no-memo"]
-    train = ["train-ebm", "--trajectories", "t.parquet", "--output", "ebm", "--steps", "60", "--seed", "3"]
-    for arguments in (search, train):
-        done = subprocess.run(
-            [*prover, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
-        )
-        if done.returncode != 0:
-            sys.exit(f"`prover {' '.join(arguments)}` ended with {done.returncode}:\n{done.stderr[-2000:]}")
+    command = [sys.executable, "-c", "from prover.cli import main; main()", *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"`prover {' '.join(arguments)}` ended with {done.returncode}:\n{done.stderr[-2000:]}")
+    return done.stdout
 
 
-def facts(folder: Path) -> dict[str, str]:
+def make(folder: Path, how: list[str], theorems: int) -> dict[str, Any]:
+    """One run: a search, an energy model trained on it, and its evaluation, whose figures are returned."""
+    (folder / "ray.json").write_text(json.dumps(ACTORS), encoding="utf-8")
+    some = ["--theorems", "propositional", "--split", "valid", "--limit", str(theorems)]
+    limits = ["--candidates", "8", "--no-memo"]
+    prover(folder, "search", *some, *limits, "--output", "t.parquet", "--budget", "24", "--no-ebm", *how)
+    prover(folder, "train-ebm", "--trajectories", "t.parquet", "--output", "ebm", "--steps", "60", "--seed", "3")
+    held_out = ["--theorems", "propositional", "--split", "test", "--limit", str(max(1, theorems // 2))]
+    figures = prover(folder, "eval", *held_out, *limits, "--ebm-path", "ebm", "--budgets", "4,16", "--json")
+    return dict(json.loads(figures.splitlines()[-1]))
+
+
+def untimed(value: Any) -> Any:
+    """JSON without what is a time or a place."""
+    if isinstance(value, dict):
+        return {key: untimed(item) for key, item in value.items() if not key.endswith(("seconds", "_s", "_ms", "path"))}
+    return [untimed(item) for item in value] if isinstance(value, list) else value
+
+
+def facts(folder: Path, figures: dict[str, Any]) -> dict[str, str]:
     """Digests of what a run made, without its times."""
     from prover.parquet import read_table
 
@@ -53,26 +68,31 @@ def facts(folder: Path) -> dict[str, str]:
         kept = table.select([name for name in table.column_names if name not in TIMES])
         found[kind.lstrip(".") or "nodes"] = hashlib.sha256(repr(kept.to_pylist()).encode()).hexdigest()
     found["weights"] = hashlib.sha256((folder / "ebm" / "model.safetensors").read_bytes()).hexdigest()
+    found["evaluation"] = hashlib.sha256(json.dumps(untimed(figures), sort_keys=True).encode()).hexdigest()
     return found
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--theorems", type=int, default=20)
+    parser.add_argument("--keep", type=Path, help="folder for what the runs make, to look at (default: none kept)")
     options = parser.parse_args()
+    runs = {name: how for name, how in RUNS.items() if name != "ray" or find_spec("ray")}
+    if "ray" not in runs:
+        print("Ray is not installed (extra [ray]): compared without it")
     made: dict[str, dict[str, str]] = {}
     with tempfile.TemporaryDirectory(prefix="reproduce-") as name:
-        for run, workers in RUNS.items():
-            folder = Path(name) / run.replace(" ", "-")
-            folder.mkdir()
-            make(folder, workers, options.theorems)
-            made[run] = facts(folder)
+        for run, how in runs.items():
+            folder = (options.keep or Path(name)) / run.replace(" ", "-")
+            folder.mkdir(parents=True)
+            made[run] = facts(folder, make(folder, how, options.theorems))
     first, *others = made.items()
     differing = 0
     for what, digest in first[1].items():
         different = [run for run, found in others if found[what] != digest]
         differing += len(different)
-        print(f"{what:9} {digest[:16]}  {'differs: ' + ', '.join(different) if different else 'the same three times'}")
+        verdict = f"differs: {', '.join(different)}" if different else f"the same in {', '.join(made)}"
+        print(f"{what:10} {digest[:16]}  {verdict}")
     return int(differing > 0)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from prover.files import write_json_atomic
 from prover.json_digest import parse_json
+from prover.storage import on_disk
 
 CHAMPION_FILE = "champion.json"
 CHAMPION = "champion"
@@ -97,14 +98,15 @@ def policy_of_checkpoint(path: str | Path, data_dir: str | Path) -> Path | None:
 
 
 def resolve_checkpoint(path: str | Path, data_dir: str | Path) -> Path:
-    """A checkpoint folder from a path, or from the word `champion`.
+    """A checkpoint folder from a path, a URL of a store (fetched to this machine), or from the word `champion`.
 
     Raises:
         ChampionError: nothing has been promoted, or the champion's folder is gone.
         FileNotFoundError: the path does not exist.
+        StorageError: the store cannot be used, or has nothing there.
     """
     if os.fspath(path) != CHAMPION:
-        folder = Path(path)
+        folder = on_disk(path)
         if not folder.is_dir():
             raise FileNotFoundError(f"no energy-model checkpoint at {folder}: give its folder, or `{CHAMPION}`")
         return folder

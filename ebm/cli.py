@@ -20,6 +20,8 @@ from ebm.training.config import EBMTrainingConfig
 from prover.cli_options import option
 from prover.cli_policy import ApiKeyEnv, Dtype, Encoder, LlmPath, MaxEncodingTokens, PolicyOptions, Template
 from prover.policy import DEFAULT_POOLING
+from prover.storage import on_disk, published
+from prover.storage.outputs import Output
 
 if TYPE_CHECKING:
     from ebm.training.from_files import DatasetSummary, TrainResult
@@ -47,7 +49,7 @@ def train_ebm(
     trajectories: Annotated[
         list[str], typer.Option(help="Trajectory files, comma-separated or with the option repeated.")
     ],
-    output: Annotated[Path, typer.Option(help="Folder of the checkpoint.")],
+    output: Annotated[str, typer.Option(help="Folder of the checkpoint, or s3://BUCKET/FOLDER.")],
     llm_path: LlmPath = None,
     encoder: Encoder = None,
     template: Template = None,
@@ -69,7 +71,7 @@ def train_ebm(
         ),
     ] = None,
     resume_from: Annotated[
-        Path | None,
+        str | None,
         typer.Option(help="Go on with the interrupted run in this folder: same trajectories, same settings."),
     ] = None,
     init_from: Annotated[
@@ -116,93 +118,110 @@ def train_ebm(
         "checkpoint_interval": checkpoint_interval,
     }
     files = [name.strip() for given in trajectories for name in given.split(",") if name.strip()]
-    with _as_usage_problems(OSError, ValueError):
-        if resume_from is not None and init_from is not None:
-            raise ValueError(
-                "--resume-from goes on with an interrupted run, --init-from begins a new one from a head's weights: "
-                "give one of them"
-            )
-        warm = None if init_from is None else resolve_checkpoint(init_from, data_folder())
-        settings = _settings(config, options, resume_from)
-        pooling = pooling or _pooling_of(resume_from, warm)
-        _probe(output, overwrite=overwrite or resume_from is not None)
+    with published(output, keep=True) as place:
+        resumed = _resumed(resume_from, output, place)
+        with _as_usage_problems(OSError, ValueError):
+            if resume_from is not None and init_from is not None:
+                raise ValueError(
+                    "--resume-from goes on with an interrupted run, --init-from begins a new one from a head's "
+                    "weights: give one of them"
+                )
+            warm = None if init_from is None else resolve_checkpoint(init_from, data_folder())
+            settings = _settings(config, options, resumed)
+            pooling = pooling or _pooling_of(resumed, warm)
+            _probe(place.path, overwrite=overwrite or resume_from is not None)
 
-    import torch
+        import torch
 
-    from ebm.checkpoint import CheckpointError, checkpoint_id
-    from ebm.embeddings import EmbeddingCache, EmbeddingError
-    from ebm.inference import EncoderMismatchError
-    from ebm.training import (
-        ResumeError,
-        TrainingDataError,
-        TrainingDivergedError,
-        WidthMismatchError,
-        train_from_files,
-    )
-    from ebm.training.from_files import TrainingData
-    from prover.policy import PolicyError
-    from prover.policy.weights import PolicyLoadError, checked_device
-
-    with _as_usage_problems(PolicyLoadError):
-        chosen_device = checked_device(device)
-    with _as_usage_problems(OSError, TrainingDataError):
-        data = TrainingData.load(files)  # before the policy: a large one takes minutes to load
-    chosen = PolicyOptions(
-        llm_path,
-        encoder,
-        template,
-        dtype,
-        chosen_device,
-        api_key_env,
-        pooling=pooling,
-        max_encoding_tokens=max_encoding_tokens,
-    )
-    with _as_usage_problems(OSError, ValueError, PolicyLoadError, PolicyError):
-        chosen.check_encoder("the energy model")
-        chosen = with_policy_of(chosen, init_from)
-        policy = chosen.open(start=False)  # a server is not asked: its encoder is all that is needed
-        torch.set_num_threads(threads or _threads_for(policy.encoding_width))
-        cache = EmbeddingCache(
-            data_folder() / "embeddings",
-            policy.encoder_fingerprint,
-            policy.encoding_width,
-            pooling=policy.pooling,
-            dtype=cache_dtype,
+        from ebm.checkpoint import CheckpointError, checkpoint_id
+        from ebm.embeddings import EmbeddingCache, EmbeddingError
+        from ebm.inference import EncoderMismatchError
+        from ebm.training import (
+            ResumeError,
+            TrainingDataError,
+            TrainingDivergedError,
+            WidthMismatchError,
+            train_from_files,
         )
-    try:
-        with (
-            _as_usage_problems(
-                OSError, WidthMismatchError, EncoderMismatchError, ResumeError, CheckpointError, EmbeddingError
-            ),
-            cache,
-            _TrainingView(settings.total_steps) as view,
-        ):
-            result = train_from_files(
-                data,
-                policy,
-                output,
-                settings,
-                cache=cache,
-                device=chosen_device,
-                resume_from=resume_from,
-                init_from=warm,
-                on_summary=view.summary,
-                on_encode=view.encode,
-                on_metrics=view.metrics,
+        from ebm.training.from_files import TrainingData
+        from prover.policy import PolicyError
+        from prover.policy.weights import PolicyLoadError, checked_device
+
+        with _as_usage_problems(PolicyLoadError):
+            chosen_device = checked_device(device)
+        with _as_usage_problems(OSError, TrainingDataError):
+            data = TrainingData.load(files)  # before the policy: a large one takes minutes to load
+        chosen = PolicyOptions(
+            llm_path,
+            encoder,
+            template,
+            dtype,
+            chosen_device,
+            api_key_env,
+            pooling=pooling,
+            max_encoding_tokens=max_encoding_tokens,
+        )
+        with _as_usage_problems(OSError, ValueError, PolicyLoadError, PolicyError):
+            chosen.check_encoder("the energy model")
+            chosen = with_policy_of(chosen, init_from)
+            policy = chosen.open(start=False)  # a server is not asked: its encoder is all that is needed
+            torch.set_num_threads(threads or _threads_for(policy.encoding_width))
+            cache = EmbeddingCache(
+                data_folder() / "embeddings",
+                policy.encoder_fingerprint,
+                policy.encoding_width,
+                pooling=policy.pooling,
+                dtype=cache_dtype,
             )
-    except TrainingDivergedError as error:
-        _err.print(str(error))
-        raise typer.Exit(TROUBLE) from error
-    _show(result, as_json)
-    if result.status == "interrupted":
-        again = shlex.join(["prover", *_resuming(sys.argv[1:], output)])
-        _err.print(f"Interrupted at step {result.step}, which is saved; go on with\n    {again}")
-        raise typer.Exit(INTERRUPTED)
-    if not as_json:
-        _out.print(f"{checkpoint_id(result.checkpoint)} is in {result.checkpoint}")
+        try:
+            with (
+                _as_usage_problems(
+                    OSError, WidthMismatchError, EncoderMismatchError, ResumeError, CheckpointError, EmbeddingError
+                ),
+                cache,
+                _TrainingView(settings.total_steps) as view,
+            ):
+
+                def on_metrics(step: int, metrics: "EBMMetrics") -> None:
+                    view.metrics(step, metrics)
+                    place.publish_if_due()
+
+                result = train_from_files(
+                    data,
+                    policy,
+                    place.path,
+                    settings,
+                    cache=cache,
+                    device=chosen_device,
+                    resume_from=resumed,
+                    init_from=warm,
+                    on_summary=view.summary,
+                    on_encode=view.encode,
+                    on_metrics=on_metrics,
+                )
+        except TrainingDivergedError as error:
+            _err.print(str(error))
+            raise typer.Exit(TROUBLE) from error
+        _show(result, as_json)
+        if result.status == "interrupted":
+            again = shlex.join(["prover", *_resuming(sys.argv[1:], output)])
+            _err.print(f"Interrupted at step {result.step}, which is saved; go on with\n    {again}")
+            raise typer.Exit(INTERRUPTED)
+        if not as_json:
+            where = result.checkpoint if place.mirror is None else output
+            _out.print(f"{checkpoint_id(result.checkpoint)} is in {where}")
 
 
-def _resuming(arguments: list[str], output: Path) -> list[str]:
+def _resumed(resume_from: str | None, output: str, place: Output) -> Path | None:
+    """The folder of the run that is gone on with: the output's own, or another one, fetched if it is on a store."""
+    if resume_from is None:
+        return None
+    if resume_from.rstrip("/") == output.rstrip("/"):
+        return place.path
+    return on_disk(resume_from)
+
+
+def _resuming(arguments: list[str], output: str) -> list[str]:
     """The command line that goes on with a run that these arguments began, or went on with."""
     kept: list[str] = []
     rest = iter(arguments)
@@ -211,7 +230,7 @@ def _resuming(arguments: list[str], output: Path) -> list[str]:
             next(rest, None)
         elif part != "--overwrite" and not part.startswith(("--resume-from=", "--init-from=")):
             kept.append(part)
-    return [*kept, "--resume-from", str(output)]
+    return [*kept, "--resume-from", output]
 
 
 def _threads_for(width: int) -> int:

@@ -17,6 +17,7 @@ from prover.cli_policy import ApiKeyEnv, Device, Dtype, Encoder, MaxEncodingToke
 from prover.evaluation.budgets import EVALUATION_BUDGET, budgets_up_to
 from prover.search.config import SearchConfig
 from prover.search.modes import CALIBRATED, POLICY_MEAN
+from prover.storage import is_url, published
 
 if TYPE_CHECKING:
     from ebm.calibration import Calibration
@@ -75,7 +76,9 @@ def evaluate(
     lean: Lean = None,
     lean_project: LeanProject = None,
     lean_workers: LeanWorkers = None,
-    output: Annotated[Path | None, typer.Option(help="Folder to keep the searches in. [default: none kept]")] = None,
+    output: Annotated[
+        str | None, typer.Option(help="Folder, or s3://BUCKET/FOLDER, to keep the searches in. [default: none kept]")
+    ] = None,
     no_memo: Annotated[
         bool, typer.Option("--no-memo", help="Share nothing between modes, so that their seconds compare.")
     ] = False,
@@ -112,7 +115,10 @@ def evaluate(
             ebm_path,
         )
         memo = None if no_memo else stack.enter_context(open_memo(None))
-        folder = output or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="prover-eval-")))
+        if output is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="prover-eval-")))
+        else:
+            folder = stack.enter_context(published(output)).path
         view = stack.enter_context(_ModesView())
         names = [part.strip() for part in modes.split(",") if part.strip()]
         config = SearchConfig.from_dict(given(n_candidates=candidates, seed=seed))
@@ -196,6 +202,9 @@ def calibrate(
     rows = merge_labels(read_trajectories(files))
     chosen = load_theorems(theorems, split, limit, layout=layout, skip_invalid=skip_invalid)
     with ExitStack() as stack:
+        checkpoint = ebm_path
+        if is_url(ebm_path):  # the calibration goes back there
+            checkpoint = str(stack.enter_context(published(ebm_path, keep=True)).path)
         environment = stack.enter_context(open_lean(lean, lean_project, lean_workers))
         policy, scorer = load_models(
             PolicyOptions(
@@ -207,7 +216,7 @@ def calibrate(
                 api_key_env,
                 max_encoding_tokens=max_encoding_tokens,
             ),
-            ebm_path,
+            checkpoint,
         )
         memo = stack.enter_context(open_memo(None))
         view = stack.enter_context(_ModesView())
@@ -225,7 +234,7 @@ def calibrate(
             )
         except CalibrationError as error:
             raise UsageProblem(str(error)) from error
-    write_calibration(resolve_checkpoint(ebm_path, data_folder()), found.mixing, found.evidence())
+        write_calibration(resolve_checkpoint(checkpoint, data_folder()), found.mixing, found.evidence())
     (_err if as_json else _out).print(calibration_table(found))
     if as_json:
         print(json.dumps(found.evidence()), flush=True)

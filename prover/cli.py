@@ -40,6 +40,7 @@ from prover.cli_policy import (
 )
 from prover.cli_progress import SearchProgressView
 from prover.search.config import SearchConfig
+from prover.storage import data_folder, on_disk, published
 
 TROUBLE, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -59,11 +60,6 @@ _out = Console(highlight=False)
 
 class UsageProblem(Exception):
     """Arguments or input that cannot be used; ends the command with exit code 2."""
-
-
-def data_folder() -> Path:
-    """./data, or what PROVER_DATA says."""
-    return Path(os.environ.get("PROVER_DATA") or "data")
 
 
 @app.callback()
@@ -89,7 +85,11 @@ def search(
         typer.Option(help="JSON, JSONL or Parquet file, or a built-in set, e.g. propositional or propositional:test."),
     ],
     output: Annotated[
-        Path, typer.Option(help="FILE.parquet; FILE.attempts.parquet and FILE.summary.parquet are made beside it.")
+        str,
+        typer.Option(
+            help="FILE.parquet, or s3://BUCKET/FILE.parquet; FILE.attempts.parquet and FILE.summary.parquet are made "
+            "beside it."
+        ),
     ],
     llm_path: LlmPath = None,
     encoder: Encoder = None,
@@ -148,7 +148,7 @@ def search(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
 ) -> None:
     """Search theorems for proofs that Lean certifies, and write trajectories."""
-    from prover.search import search_to_files
+    from prover.search import SearchProgress, search_to_files
     from prover.show.proved import print_proved
     from prover.trajectory.writer import probe_output
 
@@ -165,8 +165,9 @@ def search(
     kind = lean_kind(lean, lean_project)
     settings = SearchConfig.from_dict(fill_wave(values, kind))
     chosen = load_theorems(theorems, split, limit, layout=layout, skip_invalid=skip_invalid)
-    probe_output(output)
     with ExitStack() as stack:
+        place_of = stack.enter_context(published(output, keep=resume))
+        probe_output(place_of.path)
         models = PolicyOptions(
             llm_path,
             encoder,
@@ -196,19 +197,25 @@ def search(
             place = SearchPlace(environment, policy, scorer, None if no_memo else stack.enter_context(open_memo(memo)))
         stopping = stack.enter_context(_stop_on_signal())
         view = stack.enter_context(SearchProgressView())
+
+        def on_progress(progress: SearchProgress) -> None:
+            view(progress)
+            place_of.publish_if_due()
+
         figures = search_to_files(
             chosen,
-            output,
+            place_of.path,
             place.environment,
             place.policy,
             settings,
             scorer=place.scorer,
             memo=place.memo,
             resume=resume,
-            on_progress=view,
+            on_progress=on_progress,
             stop=lambda: stopping.asked,
             **({} if place.searcher is None else {"searcher": place.searcher}),
         )
+    figures["output"] = output
     if figures["note"]:
         _err.print(figures["note"])
     for sentence in figures["policy_warnings"]:
@@ -221,7 +228,7 @@ def search(
     if figures["invalid"]:
         _err.print(f"Lean did not accept {len(figures['invalid'])} statements: {', '.join(figures['invalid'][:10])}")
     _show(figures, as_json)
-    print_proved(_err if as_json else _out, output)
+    print_proved(_err if as_json else _out, place_of.path)
     if figures["interrupted"]:
         again = [*sys.argv, *([] if "--resume" in sys.argv else ["--resume"])]
         _err.print(
@@ -500,7 +507,7 @@ def summary(
 
 @app.command()
 def certify(
-    file: Annotated[Path, typer.Argument(help="Trajectory file, or JSON / JSONL of theorems with a `proof` each.")],
+    file: Annotated[str, typer.Argument(help="Trajectory file, or JSON / JSONL of theorems with a `proof` each.")],
     layout: Format = None,
     checker: Annotated[
         Path | None, typer.Option(help="Program for a second opinion, run on each proof's lean4export text.")
@@ -517,7 +524,7 @@ def certify(
     from prover.certificates import Opinions, opinions_on
     from prover.proofs import failures, read_claims
 
-    claims = read_claims(file, layout)
+    claims = read_claims(on_disk(file), layout)
     with open_lean(lean, lean_project, lean_workers) as environment:
         certificates = environment.certify(claims)
         asked = recheck or checker is not None
@@ -537,8 +544,8 @@ def certify(
 
 @app.command("export-proofs")
 def export(
-    file: Annotated[Path, typer.Argument(help="Trajectory file, or JSON / JSONL of theorems with a `proof` each.")],
-    output: Annotated[Path, typer.Option(help="Folder for the Lean files, one per theorem, and their certificates.")],
+    file: Annotated[str, typer.Argument(help="Trajectory file, or JSON / JSONL of theorems with a `proof` each.")],
+    output: Annotated[str, typer.Option(help="Folder for the Lean files, one per theorem, and their certificates.")],
     checker: Annotated[
         Path | None, typer.Option(help="Program for a second opinion. [default: Lean's kernel, from an empty start]")
     ] = None,
@@ -558,12 +565,12 @@ def export(
     from prover.certificates import export_folder
     from prover.proofs import read_claims
 
-    claims = read_claims(file)
-    with open_lean(lean, lean_project, lean_workers) as environment:
+    claims = read_claims(on_disk(file))
+    with published(output) as place, open_lean(lean, lean_project, lean_workers) as environment:
         certificates = environment.certify(claims)  # files may have been edited
         try:
             done = export_folder(
-                certificates, output, environment, checker=checker, recheck=not no_recheck, single_file=single_file
+                certificates, place.path, environment, checker=checker, recheck=not no_recheck, single_file=single_file
             )
         except OSError as error:
             raise UsageProblem(f"cannot write in {output}: {error.strerror or error}") from error
@@ -573,7 +580,7 @@ def export(
         _err.print(f"{certificates[index].claim.theorem.name}: no second opinion: {reason}", markup=False)
     figures = {
         "proofs": len(done.files),
-        "output": str(output),
+        "output": output,
         "files": [path.name for path in done.files],
         "certificates": [path.name for path in done.certificates],
         "second_opinions": len(done.opinions.given),
@@ -639,11 +646,14 @@ def _exit_code(error: Exception) -> int | None:
     from prover.proofs import ProofFileError
     from prover.scale.config import ScaleError
     from prover.search import MemoError, ScoreError, SearchConfigError
+    from prover.storage import StorageError
     from prover.theorem_files.layouts import FormatError
     from prover.theorems import TheoremFileError
     from prover.trajectory import OutputError, TrajectoryError, WriteFailed
 
-    if isinstance(error, LeanUnavailable | MemoError | PolicyError | ScaleError | ScoreError | WriteFailed):
+    if isinstance(
+        error, LeanUnavailable | MemoError | PolicyError | ScaleError | ScoreError | StorageError | WriteFailed
+    ):
         return TROUBLE
     bad_input = SearchConfigError | OutputError | TrajectoryError | ProofFileError | TheoremFileError | FormatError
     if isinstance(error, bad_input | TemplateFileError):

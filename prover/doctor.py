@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from prover.storage import data_root
+
 if TYPE_CHECKING:
     import typer
 
@@ -454,7 +456,7 @@ def register(app: "typer.Typer") -> None:
         as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     ) -> None:
         """Say what this installation will use, and what is in the way. Exit code 1 when a line fails."""
-        data = Path(os.environ.get("PROVER_DATA") or "data")
+        data = data_root()
         subject = Subject(lean, lean_project, llm_path or os.environ.get("PROVER_POLICY") or None, theorems, data)
         console = Console(highlight=False, soft_wrap=True)
         found: list[Check] = []

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from prover.settings import nearest
+from prover.storage import on_disk
 from prover.theorem_files.layouts import FIELDS, LEAN, MAX_NUMBER, Layout, guess_layout, layout_named, theorems_of
 from prover.theorem_files.lean_files import theorems_in
 from prover.theorem_files.names import TheoremTextError, check_name
@@ -164,6 +165,8 @@ def _resolve(source: str | Path) -> tuple[Path, str | None]:
     text = str(source)
     if is_remote(text):
         return local_copy(text)
+    if "://" in text:
+        return on_disk(text), None
     base, _, split = text.rpartition(":")
     for candidate, in_name in ((text, None), (base, split or None)):
         if not candidate:

@@ -24,15 +24,17 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
 ) -> None:
     """Print the comparison of a run's report; of several runs, also the last against the first, theorem by theorem."""
+    from prover_assets.operate.shared import fetch_for_reading
     from prover_assets.report.compare_runs import CompareError, differing_settings, find_side, pair
     from prover_assets.report.tables import paired_lines
     from prover_assets.store.layout import DataFolder
 
     data = DataFolder.default()
     try:
+        fetch_for_reading(data)
         sides = [find_side(data, run) for run in runs]
         paired = [pair(sides[0], other) for other in sides[1:]]
-    except (CompareError, ValueError) as error:
+    except (CompareError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(BAD_INPUT) from None
     for side in sides:
@@ -72,10 +74,12 @@ def clean_iterations(
     """Free disk space: remove what old iterations no longer need. Reports, training data, and champions and tuned
     policies that are in use stay."""
     from prover_assets.operate.housekeeping import carry_out, plan
+    from prover_assets.operate.shared import fetch_for_reading, shared
     from prover_assets.store.layout import DataFolder
 
     data = DataFolder.default()
     try:
+        fetch_for_reading(data)
         chosen = plan(data, keep=keep, trajectories=trajectories)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -86,7 +90,8 @@ def clean_iterations(
     if not yes:
         print(f"{total:9.1f} MB in {len(chosen)} files and folders would be removed; --yes removes them")
         return
-    carry_out(data, chosen)
+    with shared(data):
+        carry_out(data, chosen)
     print(f"{total:9.1f} MB removed")
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.error import URLError
 
+from prover_assets.operate.shared import fetch_for_reading
 from prover_assets.operate.versions import ROOT
 from prover_assets.store.layout import DataFolder, DataFolderError
 from prover_assets.tracking.database import TrackingError
@@ -99,6 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     data = DataFolder.default()
     try:
         data.prepare()
+        fetch_for_reading(data)
         relocate(data.mlflow)
         wanted = {name: getattr(options, f"{name.lower().rstrip('s')}_port") for name in DEFAULT_PORTS}
         ports = {name: free_port(port) for name, port in wanted.items()}

@@ -28,6 +28,7 @@ from ebm.training.starting import WarmStart, check_resumable
 from ebm.training.step import seeded
 from ebm.training.trainer import MetricsCallback, Status, TrainingResult, train
 from prover.files import file_digest
+from prover.storage import on_disk
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ class TrainingData:
             FileNotFoundError, TrajectorySchemaError: a file is missing or has another schema.
             TrainingDataError: nothing to learn from, e.g. no positive state.
         """
-        files = [Path(path) for path in ([trajectories] if isinstance(trajectories, str | Path) else trajectories)]
+        files = [on_disk(path) for path in ([trajectories] if isinstance(trajectories, str | Path) else trajectories)]
         index = ContrastiveIndex.from_states(load_states(files))
         if not len(index.anchors):
             raise no_examples_error(len(index), len(index.positives), len(index.negatives))

@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from prover.states import state_key
+from prover.storage import on_disk
 from prover.trajectory import TrajectoryError, read_trajectories
 from prover.trajectory.labels import merge_labels as merge_trajectory_labels
 
@@ -83,7 +84,7 @@ def load_states(paths: str | Path | Iterable[str | Path]) -> pl.DataFrame:
         FileNotFoundError: a file is missing.
         TrajectorySchemaError: a file is not Parquet, lacks a column, or has one of the wrong type (it is named).
     """
-    files = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    files = [on_disk(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
     if not files:
         raise TrainingDataError("no trajectory files were given")
     for file in files:

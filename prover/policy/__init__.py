@@ -16,6 +16,7 @@ from prover.policy.base import (
     TacticCandidate,
     TacticGenerator,
 )
+from prover.storage import data_root
 
 if TYPE_CHECKING:
     from prover.policy.huggingface import DecodingConfig, HuggingFacePolicy
@@ -160,7 +161,7 @@ def start_policy(policy: Any, probe_file: Path | None = None, *, choose_template
     from prover.policy.server import ServerPolicy
 
     if isinstance(policy, ServerPolicy):
-        where_probes = probe_file or Path(os.environ.get("PROVER_DATA") or "data") / PROBE_FILE
+        where_probes = probe_file or data_root() / PROBE_FILE
         policy.start(where_probes, choose_template=choose_template)
 
 

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from prover.parquet import UNREADABLE, ParquetDamaged, read_table
 from prover.states import count_goals, state_key
+from prover.storage import StorageError, on_disk
 from prover.trajectory.rows_check import Problem, check_rows, exact_ids
 from prover.trajectory.schema import (
     ATTEMPT_SCHEMA,
@@ -30,6 +31,8 @@ class TrajectoryError(ValueError):
 def find_files(paths: Paths) -> list[Path]:
     """Node files named by files, folders (searched downwards) and globs, each once, in the order given.
 
+    URLs of a store (`s3://...`) are fetched first; what is returned lies on this machine.
+
     In a folder the companions (`.attempts.parquet`, `.summary.parquet`), the parts of unfinished searches and tables of
     other things (the metrics of a checkpoint) are left out; name a `.parts` folder itself to read those. Raises
     `TrajectoryError` if something named holds no file.
@@ -39,13 +42,16 @@ def find_files(paths: Paths) -> list[Path]:
         raise TrajectoryError("no trajectory files were given; give .parquet files, folders or globs")
     found: dict[Path, None] = {}
     for given in paths:
-        path = Path(given)
+        try:
+            path = on_disk(given)
+        except StorageError as error:
+            raise TrajectoryError(str(error)) from error
         if path.is_file():
             some = [path]
         elif path.is_dir():
             some = [file for file in sorted(path.rglob("*.parquet")) if _is_node_file(file, path)]
         else:
-            some = [Path(name) for name in sorted(glob.glob(str(given), recursive=True))]
+            some = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
             some = [file for file in some if file.is_file() and _is_node_file(file, file.parent)]
         if not some:
             raise TrajectoryError(f"{given}: no trajectory file there; give a .parquet file, a folder or a glob")

@@ -27,11 +27,13 @@ if TYPE_CHECKING:
 class DataResource(dg.ConfigurableResource):
     """The folder that runs write to."""
 
-    root: str = Field(default="", description='Folder (path). "" is $PROVER_DATA, or ./data where that is unset.')
+    root: str = Field(
+        default="", description='Folder (path or URL, as s3://BUCKET/data). "" is $PROVER_DATA, or ./data.'
+    )
 
     def folder(self) -> DataFolder:
         """The folder, made and proven writable. Raises DataFolderError."""
-        folder = DataFolder(Path(self.root).resolve()) if self.root else DataFolder.default()
+        folder = DataFolder.at(self.root)
         folder.prepare()
         return folder
 

@@ -14,6 +14,7 @@ from prover_assets.defs.resources import DataResource, LeanResource, PolicyResou
 from prover_assets.defs.tracking import MlflowResource, dagster_ui, selected_assets
 from prover_assets.operate.preflight import SettingsError, require_valid
 from prover_assets.operate.progress import LOG_EVERY_S, Reporter, reporter_for
+from prover_assets.operate.shared import shared
 from prover_assets.protocols import Update
 from prover_assets.steps.search import require_baseline
 from prover_assets.store.iterations import in_order
@@ -125,7 +126,7 @@ def step(
         _require_partition(context)
         folder = data.folder()
         held = context.partition_key if context.has_partition_key else "baseline"
-        with folder.held(held), mlflow.child(context, folder) as run:
+        with shared(folder), folder.held(held), mlflow.child(context, folder) as run:
             run.params(settings.model_dump(mode="json"), parent_prefix=context.asset_key.to_user_string())
             for name, resource in borrowed.items():
                 run.params({name: resource.model_dump(mode="json")}, parent_prefix="")

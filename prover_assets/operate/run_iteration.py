@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prover.sqlite_faults import SqliteFault, fault_of
+from prover.storage.data import data_url
 from prover_assets.operate.closing import close_abandoned, close_left_open, close_mlflow
 from prover_assets.operate.preflight import SettingsError, config_of, require_known, require_valid
 from prover_assets.operate.presets import PRESETS, PresetError, load_run_config
 from prover_assets.operate.processes import tags_of_this
 from prover_assets.operate.progress import TerminalReporter, using
+from prover_assets.operate.shared import shared
 from prover_assets.report.tables import memo_line, paired_lines, terminal_table
 from prover_assets.store.files import read_json
 from prover_assets.store.layout import DataFolder, DataFolderError, IterationFolder
@@ -72,7 +74,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         require_known(run_config)
         require_valid(run_config)
         data.prepare()
-        moved_from = relocate(data.mlflow)
+        moved_from = "" if data_url(data.root) else relocate(data.mlflow)
     except (PresetError, SettingsError, DataFolderError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -83,7 +85,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     os.environ["DAGSTER_HOME"] = str(home)
     os.environ["PROVER_DATA"] = str(data.root)
     try:
-        with data.held(WHAT_IS_HELD), records_in_words(home):
+        with data.held(WHAT_IS_HELD), shared(data), records_in_words(home):
             for _ in range(options.iterations):
                 code = run_next(data, run_config, as_json=options.json, tune_policy=options.tune_policy)
                 if code:

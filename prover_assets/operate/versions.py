@@ -43,6 +43,7 @@ EXEMPT: Mapping[str, Mapping[str, str]] = {
         "prover.files": "writes files whole or not at all",
         "prover.scale": "where a search runs, not what it finds",
         "prover.parquet": "checks files for damage",
+        "prover.storage": "where files lie, not what is in them",
         "prover.settings": "declares and checks settings; their values are in the data version",
         "prover.sqlite_faults": "says what is wrong with a database",
         "prover_assets.protocols": "types alone",

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from prover.storage import data_root
 from prover_assets.store.iterations import in_order, iteration_key, iteration_number
 
 LEAST_FREE_BYTES = 200 * 1024 * 1024
@@ -144,8 +145,13 @@ class DataFolder:
 
     @classmethod
     def default(cls) -> "DataFolder":
-        """`PROVER_DATA`, or `data` in the working folder."""
-        return cls(Path(os.environ.get("PROVER_DATA") or "data").resolve())
+        """What `PROVER_DATA` names, or `data` in the working folder."""
+        return cls.at("")
+
+    @classmethod
+    def at(cls, given: str) -> "DataFolder":
+        """The folder at a path or URL; "" is the default. Of a URL (`s3://...`), the local copy's place."""
+        return cls(data_root(given or None).resolve())
 
     @property
     def memo(self) -> Path:

@@ -151,6 +151,8 @@ class Project:
     """Changes to the run configuration, by asset."""
     resources: dict[str, Any] = field(default_factory=dict)
     """Run configuration of resources."""
+    url: str = ""
+    """Where the data folder lies instead of `data`: `s3://...`."""
     real: bool = False
     """The installed Lean and the shipped policy instead of the maze."""
 
@@ -371,7 +373,7 @@ class MakeRun:
         from prover_assets.run import main
 
         project = self.project
-        self.patch.setenv("PROVER_DATA", str(project.data))
+        self.patch.setenv("PROVER_DATA", project.url or str(project.data))
         self.patch.setenv("DAGSTER_HOME", project.instance.root_directory)
         maze = definitions.definitions_with(
             lean=project.lean(),
