@@ -26,7 +26,7 @@ from rich.logging import RichHandler
 from rich.table import Table
 
 from prover.cli_help import OrderedGroup, modes_help, show_version
-from prover.cli_options import Format, SkipInvalid, given, option
+from prover.cli_options import Format, Lean, LeanProject, LeanWorkers, SkipInvalid, given, option
 from prover.cli_policy import (
     ApiKeyEnv,
     Device,
@@ -37,8 +37,10 @@ from prover.cli_policy import (
     MaxPromptTokens,
     PolicyOptions,
     Template,
+    Threads,
 )
 from prover.cli_progress import SearchProgressView
+from prover.scale.config import EngineSettings
 from prover.search.config import SearchConfig
 from prover.storage import data_folder, on_disk, published
 
@@ -116,17 +118,13 @@ def search(
     config: Annotated[
         Path | None, typer.Option(help="JSON file with search settings by name; options given here override the file.")
     ] = None,
-    lean: Annotated[
-        str | None, typer.Option(help="embedded | lean | project | repl. [default: embedded, or project]")
-    ] = None,
-    lean_project: Annotated[Path | None, typer.Option(help="Lake project in which Lean runs.")] = None,
-    lean_workers: Annotated[int | None, typer.Option(min=1, help="Lean processes at a time.")] = None,
+    lean: Lean = None,
+    lean_project: LeanProject = None,
+    lean_workers: LeanWorkers = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Keep Lean's own words for every rejected tactic (slower).")
     ] = False,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of the model on a CPU. [default: half of the cores]")
-    ] = None,
+    threads: Threads = None,
     memo: Annotated[
         Path | None, typer.Option(help="File of remembered answers. [default: memo.sqlite in the data folder]")
     ] = None,
@@ -135,9 +133,7 @@ def search(
         Path | None, typer.Option(help="Statements that Lean does not accept, from `lint-theorems --whitelist`.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Keep what an earlier run of this search finished.")] = False,
-    engine: Annotated[
-        str, typer.Option(help="local: this process. ray: search actors on a Ray cluster (extra [ray]).")
-    ] = "local",
+    engine: Annotated[str | None, option(EngineSettings, "engine")] = None,
     ray_address: Annotated[
         str | None,
         typer.Option(help="Ray cluster as HOST:PORT. Without it, and without $RAY_ADDRESS, Ray is started here."),
@@ -161,6 +157,7 @@ def search(
         seed=seed,
         time_limit_s=time_limit,
     )
+    engine = engine or "local"
     check_engine(engine, explain=explain, whitelist=whitelist)
     kind = lean_kind(lean, lean_project)
     settings = SearchConfig.from_dict(fill_wave(values, kind))
@@ -312,7 +309,7 @@ def load_models(options: PolicyOptions, ebm_path: str | None) -> tuple[Any, Any]
     from prover.policy.server import ServerPolicyError, ServerUnavailableError
     from prover.policy.weights import PolicyLoadError
 
-    if options.threads is None:
+    if not options.threads:
         options = replace(options, threads=max(1, (os.cpu_count() or 1) // 2))
     options = with_policy_of(options, ebm_path)
     if options.llm_path is None and options.where is not None:
@@ -515,9 +512,9 @@ def certify(
     recheck: Annotated[
         bool, typer.Option("--recheck", help="Second opinion of Lean's kernel alone, from an empty environment.")
     ] = False,
-    lean: Annotated[str | None, typer.Option(help="embedded | lean | project | repl.")] = None,
-    lean_project: Annotated[Path | None, typer.Option(help="Lake project in which Lean runs.")] = None,
-    lean_workers: Annotated[int | None, typer.Option(min=1, help="Lean processes at a time.")] = None,
+    lean: Lean = None,
+    lean_project: LeanProject = None,
+    lean_workers: LeanWorkers = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
 ) -> None:
     """Check proofs again: each whole, against its statement, in a fresh Lean. Exit code 1 if one does not hold."""
@@ -553,9 +550,9 @@ def export(
     single_file: Annotated[
         bool, typer.Option("--single-file", help="Put the prelude into every file, below the proof, not beside them.")
     ] = False,
-    lean: Annotated[str | None, typer.Option(help="embedded | lean | project | repl.")] = None,
-    lean_project: Annotated[Path | None, typer.Option(help="Lake project that the proofs are for.")] = None,
-    lean_workers: Annotated[int | None, typer.Option(min=1, help="Lean processes at a time.")] = None,
+    lean: Lean = None,
+    lean_project: LeanProject = None,
+    lean_workers: LeanWorkers = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
 ) -> None:
     """Write proofs as Lean files with certificates, each once it is certified again. Exit code 1 if one does not hold.

@@ -1,26 +1,30 @@
 """Command-line options for settings: type, bounds, default and help as the dataclass declares them."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from prover.environments.settings import LeanSettings
 from prover.settings import settings_of
 from prover.theorem_files.settings import ReadingSettings
 
 
-def option(owner: type[Any], name: str, *flags: str) -> Any:
+def option(owner: type[Any], name: str, *flags: str, default: str = "") -> Any:
     """An option for the setting `name` of a settings dataclass, for `Annotated[TYPE | None, option(...)] = None`.
 
     flags: names of the option, where it is not called as the setting is. The option's own default is None, so that a
-    file of settings is overridden only by what was given; the help shows the default of the setting.
+    file of settings is overridden only by what was given; the help shows the default of the setting, or `default` where
+    the command line has another one.
     """
     declared = settings_of(owner)[name]
     limits = declared.limits
     bounds: dict[str, Any] = {"min": limits.ge, "max": limits.le} if declared.type in (int, float) else {}
     choices = f" One of {', '.join(limits.choices)}." if limits.choices else ""
+    shown = default or ("" if declared.default == "" else declared.shown_default())
     return typer.Option(
         *flags,
-        help=f"{declared.described()}{choices} [default: {declared.shown_default()}]",
+        help=f"{declared.described()}{choices}" + (f" [default: {shown}]" if shown else ""),
         **{key: bound for key, bound in bounds.items() if bound is not None},
     )
 
@@ -32,3 +36,6 @@ def given(**values: Any) -> dict[str, Any]:
 
 Format = Annotated[str | None, option(ReadingSettings, "format", "--format")]
 SkipInvalid = Annotated[bool, option(ReadingSettings, "skip_invalid", "--skip-invalid")]
+Lean = Annotated[str | None, option(LeanSettings, "kind", "--lean", default="embedded, or project with --lean-project")]
+LeanProject = Annotated[Path | None, option(LeanSettings, "lean_project", "--lean-project")]
+LeanWorkers = Annotated[int | None, option(LeanSettings, "workers", "--lean-workers")]

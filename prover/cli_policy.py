@@ -4,7 +4,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from prover.cli_options import option
+from prover.policy.settings import PolicySettings
 
 if TYPE_CHECKING:
     from prover.policy.huggingface import HuggingFacePolicy
@@ -12,53 +13,26 @@ if TYPE_CHECKING:
 
 LlmPath = Annotated[
     str | None,
-    typer.Option(
-        help="Policy: a folder in Hugging Face format, a hub id, or a server as http://HOST:PORT/v1#MODEL. "
-        "Default: with --ebm-path, the tuned one that it was trained with; else $PROVER_POLICY, else the shipped one."
+    option(
+        PolicySettings,
+        "path",
+        "--llm-path",
+        default="with --ebm-path, the policy that it was trained with",
     ),
 ]
-Encoder = Annotated[
-    str | None,
-    typer.Option(
-        help="With a server: the folder of the model whose hidden vectors are used, or a vLLM pooling server as "
-        "http://HOST:PORT/v1#MODEL."
-    ),
-]
-Template = Annotated[
-    str | None,
-    typer.Option(help="Prompt template: a name, or a file of your own (FILE.jinja). [default: by the model]"),
-]
-Dtype = Annotated[
-    str | None,
-    typer.Option(help="float32 | bfloat16 | float16, of a local model. [default: float32 on a CPU, bfloat16 on a GPU]"),
-]
-Device = Annotated[
-    str | None, typer.Option(help="cpu, cuda, cuda:1, of a local model. [default: a GPU if there is one]")
-]
-ApiKeyEnv = Annotated[
-    str | None, typer.Option(help="Environment variable with the server's key. [default: PROVER_API_KEY]")
-]
-MaxPromptTokens = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        help="Longest prompt of a local model, in tokens; a longer one loses its oldest hypotheses, and is counted. "
-        "[default: what the model's context leaves]",
-    ),
-]
-MaxEncodingTokens = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        help="Longest state whose hidden vectors are read whole, in tokens; a longer one is encoded by its first "
-        "tokens, and is counted. Part of the encoder's fingerprint: give the same to each command. [default: 2048]",
-    ),
-]
+Encoder = Annotated[str | None, option(PolicySettings, "encoder")]
+Template = Annotated[str | None, option(PolicySettings, "template")]
+Dtype = Annotated[str | None, option(PolicySettings, "dtype")]
+Device = Annotated[str | None, option(PolicySettings, "device")]
+ApiKeyEnv = Annotated[str | None, option(PolicySettings, "api_key_env")]
+Threads = Annotated[int | None, option(PolicySettings, "threads")]
+MaxPromptTokens = Annotated[int | None, option(PolicySettings, "max_prompt_tokens")]
+MaxEncodingTokens = Annotated[int | None, option(PolicySettings, "max_encoding_tokens")]
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyOptions:
-    """What the options said; None where nothing was said."""
+    """What the options said; None (or 0, or "") where nothing was said."""
 
     llm_path: str | None = None
     encoder: str | None = None
@@ -94,7 +68,7 @@ class PolicyOptions:
         given = self.keywords()
         if not start:
             given["start"] = False
-        return open_policy(self.where, threads=self.threads, **given)
+        return open_policy(self.where, threads=self.threads or None, **given)
 
     def keywords(self) -> dict[str, Any]:
         """What was said of the policy beside where it is and its threads, as `prover.policy.open_policy` takes it."""
@@ -108,4 +82,4 @@ class PolicyOptions:
             "max_prompt_tokens": self.max_prompt_tokens,
             "max_encoding_tokens": self.max_encoding_tokens,
         }
-        return {name: value for name, value in options.items() if value is not None}
+        return {name: value for name, value in options.items() if value}

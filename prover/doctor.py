@@ -26,6 +26,8 @@ from prover.storage import data_root
 if TYPE_CHECKING:
     import typer
 
+from prover.cli_options import Lean, LeanProject
+
 Status = Literal["ok", "warn", "fail"]
 _GIB = 2**30
 DEFAULT_UIS = {
@@ -451,8 +453,8 @@ def register(app: "typer.Typer") -> None:
                 "the shipped one."
             ),
         ] = None,
-        lean: Annotated[str | None, typer.Option(help="embedded | lean | project | repl.")] = None,
-        lean_project: Annotated[Path | None, typer.Option(help="Lake project in which Lean runs.")] = None,
+        lean: Lean = None,
+        lean_project: LeanProject = None,
         as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     ) -> None:
         """Say what this installation will use, and what is in the way. Exit code 1 when a line fails."""

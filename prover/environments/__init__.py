@@ -20,12 +20,11 @@ from prover.environments.base import (
     StepRequest,
     TimedOut,
 )
+from prover.environments.settings import KINDS
 
 if TYPE_CHECKING:
     from prover.environments.repl.worker import ReplLimits
     from prover.environments.script.environment import LeanLimits
-
-KINDS = ("embedded", "lean", "project", "repl")
 
 __all__ = [
     "KINDS",
@@ -55,11 +54,15 @@ def open_environment(
     """Open a Lean.
 
     kind: "embedded" (the wheel's Lean with our prelude), "lean" (a `lean` on the PATH), "project" (`lake env lean` in
-    `lean_project`) or "repl" (lean-interact servers in `lean_project`). workers: Lean processes at a time; default: one
-    per core (2 for "repl"). limits: `ReplLimits` for "repl", else `LeanLimits`. Raises ValueError for an unknown kind,
-    a missing project or the wrong limits, LeanUnavailable when there is no such Lean.
+    `lean_project`) or "repl" (lean-interact servers in `lean_project`). workers: Lean processes at a time; None or 0:
+    one per core (2 for "repl"). limits: `ReplLimits` for "repl", else `LeanLimits`.
+
+    Raises ValueError for an unknown kind, a missing project or the wrong limits, and LeanUnavailable when there is no
+    such Lean.
     """
     from prover.environments.script.environment import LeanLimits, LeanScript, default_workers
+
+    workers = workers or None
 
     if kind not in KINDS:
         raise ValueError(f"unknown environment {kind!r}: expected one of {', '.join(KINDS)}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from prover.cli_options import Format
+from prover.cli_options import Format, Lean, LeanProject, LeanWorkers
 from prover.files import write_atomic
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ def lint_command(
         Path | None, typer.Option(help="Write here which statements Lean accepts; `prover search` reads it back.")
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Write the findings to this JSON file, too.")] = None,
-    lean: Annotated[str | None, typer.Option(help="embedded | lean | project | repl.")] = None,
-    lean_project: Annotated[Path | None, typer.Option(help="Lake project in which Lean runs.")] = None,
-    lean_workers: Annotated[int | None, typer.Option(min=1, help="Lean processes at a time.")] = None,
+    lean: Lean = None,
+    lean_project: LeanProject = None,
+    lean_workers: LeanWorkers = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
 ) -> None:
     """Look for wrong, empty, doubled and suspicious statements in a theorem set."""

@@ -16,6 +16,7 @@ from prover.policy.base import (
     TacticCandidate,
     TacticGenerator,
 )
+from prover.policy.settings import DEFAULT_POOLING
 from prover.storage import data_root
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from prover.policy.server import ServerConfig, ServerPolicy
 
 __all__ = [
+    "DEFAULT_POOLING",
     "FingerprintedPolicy",
     "PolicyCounters",
     "PolicyError",
@@ -36,7 +38,6 @@ __all__ = [
     "start_policy",
 ]
 
-DEFAULT_POOLING = "mean+max+early"
 PROBE_FILE = "server_probes.json"
 """In the data folder: what servers answered to fixed prompts."""
 

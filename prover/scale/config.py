@@ -22,6 +22,17 @@ class ScaleError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """Where searches run."""
+
+    engine: str = setting("local", choices=ENGINES)
+    """Where searches run. local: in this process; ray: on the search actors of a Ray cluster (extra [ray])."""
+
+    def __post_init__(self) -> None:
+        checked(self)
+
+
+@dataclass(frozen=True, slots=True)
 class RayConfig:
     """Where Ray runs, and what each of its actors gets.
 

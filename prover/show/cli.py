@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from prover.cli_help import modes_help
-from prover.cli_options import given, option
+from prover.cli_options import Lean, LeanProject, LeanWorkers, given, option
 from prover.cli_policy import ApiKeyEnv, Device, Dtype, Encoder, LlmPath, PolicyOptions, Template
 from prover.search.config import SearchConfig
 
@@ -49,11 +49,9 @@ def prove(
     mode: Annotated[str | None, option(SearchConfig, "mode")] = None,
     beta: Annotated[float | None, option(SearchConfig, "beta")] = None,
     time_limit: Annotated[float | None, option(SearchConfig, "time_limit_s", "--time-limit")] = None,
-    lean: Annotated[
-        str | None, typer.Option(help="embedded | lean | project | repl. [default: embedded, or project]")
-    ] = None,
-    lean_project: Annotated[Path | None, typer.Option(help="Lake project in which Lean runs.")] = None,
-    lean_workers: Annotated[int | None, typer.Option(min=1, help="Lean processes at a time.")] = None,
+    lean: Lean = None,
+    lean_project: LeanProject = None,
+    lean_workers: LeanWorkers = None,
     no_memo: Annotated[
         bool, typer.Option("--no-memo", help="Neither use nor keep answers in the data folder's memo.sqlite.")
     ] = False,

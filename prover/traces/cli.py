@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from prover.cli_policy import ApiKeyEnv, Device, Dtype, Encoder, LlmPath, PolicyOptions, Template
+from prover.cli_options import Lean, LeanProject, LeanWorkers
+from prover.cli_policy import ApiKeyEnv, Device, Dtype, Encoder, LlmPath, PolicyOptions, Template, Threads
 
 if TYPE_CHECKING:
     from prover.theorems import Problem
@@ -36,9 +37,9 @@ def import_command(
     skip_invalid: Annotated[
         bool, typer.Option("--skip-invalid", help="Leave out entries that cannot be read, and list them.")
     ] = False,
-    lean: Annotated[str | None, typer.Option(help="For whole proofs: embedded | lean | project | repl.")] = None,
-    lean_project: Annotated[Path | None, typer.Option(help="Lake project in which Lean runs.")] = None,
-    lean_workers: Annotated[int | None, typer.Option(min=1, help="Lean processes at a time.")] = None,
+    lean: Lean = None,
+    lean_project: LeanProject = None,
+    lean_workers: LeanWorkers = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
 ) -> None:
     """Read traces of others, or replay whole proofs, into trajectory files to train on.
@@ -80,10 +81,10 @@ def negatives_command(
     skip_invalid: Annotated[
         bool, typer.Option("--skip-invalid", help="Leave out entries that cannot be read, and list them.")
     ] = False,
-    lean: Annotated[str | None, typer.Option(help="embedded | lean | project | repl.")] = None,
-    lean_project: Annotated[Path | None, typer.Option(help="Lake project in which Lean runs.")] = None,
-    lean_workers: Annotated[int | None, typer.Option(min=1, help="Lean processes at a time.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the model on a CPU.")] = None,
+    lean: Lean = None,
+    lean_project: LeanProject = None,
+    lean_workers: LeanWorkers = None,
+    threads: Threads = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
 ) -> None:
     """Try the policy's other tactics at each state of known proofs: negatives for an energy model."""

@@ -17,13 +17,6 @@ def launchpad(*owners: type[Any], without: Collection[str] = ()) -> Any:
 
     without: settings that are not for an asset. Raises ValueError where two owners declare the same name.
     """
-    chosen: dict[str, Any] = {}
-    for owner in owners:
-        for name, declared in settings_of(owner).items():
-            if name in chosen:
-                raise ValueError(f"the setting {name} is declared twice, the second time by {owner.__name__}")
-            if name not in without:
-                chosen[name] = (_type(declared), _field(declared))
 
     def fits_together(config: Any) -> Any:
         for owner in owners:
@@ -39,11 +32,30 @@ def launchpad(*owners: type[Any], without: Collection[str] = ()) -> Any:
         __base__=dg.Config,
         __doc__=owners[0].__doc__,
         __validators__=checks,
-        **chosen,
+        **_fields(owners, without),
     )
 
 
-def values_from(config: dg.Config, owner: type[Any]) -> dict[str, Any]:
+def resource(*owners: type[Any]) -> Any:
+    """A Dagster resource with the settings of all `owners` side by side. A value may be an environment variable's, so
+    what settings say together is looked at when they are used."""
+    name = f"{owners[0].__name__}Resource"
+    return create_model(name, __base__=dg.ConfigurableResource, __doc__=owners[0].__doc__, **_fields(owners, ()))
+
+
+def _fields(owners: Collection[type[Any]], without: Collection[str]) -> dict[str, Any]:
+    """(type, pydantic field) of every setting, by name."""
+    chosen: dict[str, Any] = {}
+    for owner in owners:
+        for name, declared in settings_of(owner).items():
+            if name in chosen:
+                raise ValueError(f"the setting {name} is declared twice, the second time by {owner.__name__}")
+            if name not in without:
+                chosen[name] = (_type(declared), _field(declared))
+    return chosen
+
+
+def values_from(config: "dg.Config | dg.ConfigurableResource[Any]", owner: type[Any]) -> dict[str, Any]:
     """The settings of one owner in a config, by name."""
     given: Mapping[str, Any] = config.model_dump()
     return {
@@ -53,7 +65,7 @@ def values_from(config: dg.Config, owner: type[Any]) -> dict[str, Any]:
     }
 
 
-def settings_from(config: dg.Config, owner: type[T]) -> T:
+def settings_from(config: "dg.Config | dg.ConfigurableResource[Any]", owner: type[T]) -> T:
     """One owner's settings, as it declares them. Fields that are no settings (of the data, not of the run) are 1."""
     needed = {name: 1 for name in owner.__dataclass_fields__ if name not in settings_of(owner)}  # type: ignore[attr-defined]
     return owner(**needed, **values_from(config, owner))

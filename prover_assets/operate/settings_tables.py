@@ -1,7 +1,11 @@
 """The page docs/settings.md, made from the dataclasses that declare the settings. `prover settings` prints it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+from prover.environments.settings import LeanSettings
+from prover.policy.settings import PolicySettings
+from prover.scale.config import EngineSettings, RayConfig
 from prover.search.modes import MODES
 from prover.settings import Setting, settings_of
 from prover_assets.defs.configs import BY_ASSET, NOT_SHOWN, OWNERS
@@ -11,9 +15,12 @@ HEAD = """# Settings
 Every setting is declared once, in the dataclass of the component that obeys it. The Launchpad, the command line, the
 presets and this page are made from there. `prover settings` prints this page, and a test compares the two.
 
-A key of the run configuration is `ops.ASSET.config.SETTING`. The values of the demonstration are in
-`prover_assets/operate/presets/demo.yaml`, which `make run` uses.
+A key of the run configuration is `ops.ASSET.config.SETTING`, or `resources.RESOURCE.config.SETTING` for what all assets
+share. The values of the demonstration are in `prover_assets/operate/presets/demo.yaml`, which `make run` uses.
 """
+
+
+RESOURCES: Mapping[str, tuple[type[Any], ...]] = {"lean": (LeanSettings, EngineSettings), "policy": (PolicySettings,)}
 
 
 def markdown() -> str:
@@ -24,9 +31,24 @@ def markdown() -> str:
         hidden = NOT_SHOWN.get(asset, frozenset())
         for owner in owners:
             shown = [found for name, found in settings_of(owner).items() if name not in hidden]
-            parts += [f"Declared by `{owner.__module__}.{owner.__name__}`.\n", "\n".join(_table(shown)) + "\n"]
+            parts += [_declared(owner), "\n".join(_table(shown)) + "\n"]
+    for name, owners in RESOURCES.items():
+        parts.append(f"## Resource {name}\n")
+        for owner in owners:
+            parts += [(owner.__doc__ or "").strip() + "\n", _declared(owner), settings_table(owner)]
+    parts += ["## Ray\n", "Keys of `resources.lean.config.ray`, and of the file that `--ray-config` names.\n"]
+    parts += [_declared(RayConfig), settings_table(RayConfig)]
     parts += ["## Search modes\n", "Declared by `prover.search.modes.MODES`.\n", "\n".join(_modes()) + "\n"]
     return "\n".join(parts)
+
+
+def settings_table(owner: type[Any]) -> str:
+    """All settings of a dataclass, as a table in Markdown. docs/scale.md has the one of Ray too."""
+    return "\n".join(_table(list(settings_of(owner).values()))) + "\n"
+
+
+def _declared(owner: type[Any]) -> str:
+    return f"Declared by `{owner.__module__}.{owner.__name__}`.\n"
 
 
 def _table(settings: list[Setting]) -> Iterator[str]:

@@ -201,7 +201,7 @@ def test_certify_reads_proofs_that_others_wrote(world, capsys):
     assert world.certified[-1][0].tactics == ("intro h", "exact h")
     assert world.certified[-1][0].theorem.statement == ": p → p"
     assert run("certify", "proofs.json", "--format", "nummina") == cli.BAD_INPUT
-    assert "did you mean `numina`" in " ".join(capsys.readouterr().err.split())
+    assert "did you mean 'numina'" in " ".join(capsys.readouterr().err.split())
     Path("proofs.json").write_text(json.dumps(entries))
     assert run("certify", "proofs.json") == cli.BAD_INPUT
     assert "proofs.json, line 1, field `proof`: b: is missing" in " ".join(capsys.readouterr().err.split())
