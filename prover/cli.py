@@ -591,7 +591,7 @@ def export(
 # -- plugins and the way out --------------------------------------------------------------------------------------
 
 _GROUP = "prover.commands"
-_OWN = ("prover.show.cli", "prover.doctor", "prover.traces.cli", "prover.lint.cli")
+_OWN = ("prover.show.cli", "prover.show.live_cli", "prover.doctor", "prover.traces.cli", "prover.lint.cli")
 """Modules of this package that register commands as a plugin does."""
 
 

@@ -154,8 +154,22 @@ class TheoremSearch:
 
     def upcoming(self, n: int) -> list[ProofState]:
         """The open states most likely to be expanded next, best first; at most what the budget still allows."""
+        return [self._tree.nodes[index].state for index in self.frontier(n)]
+
+    def frontier(self, n: int) -> list[int]:
+        """The same as indices of nodes."""
         left = self._config.max_expansions - self._result.expansions
-        return [self._tree.nodes[index].state for index in self._frontier.upcoming(min(n, left))]
+        return self._frontier.upcoming(min(n, left))
+
+    @property
+    def tree(self) -> SearchTree:
+        """As far as it has grown; to look at, not to change."""
+        return self._tree
+
+    @property
+    def expansions(self) -> int:
+        """So far."""
+        return self._result.expansions
 
     def run(self) -> Generator[Ask, Any, TheoremResult]:
         """Ask, be answered, and return the result when proved or out of budget, of frontier or of time."""

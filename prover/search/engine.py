@@ -8,6 +8,7 @@ their tactics go to Lean. With `cohorts` waves in flight the models serve one wh
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, Unpack
 
 from prover.environments.base import Outcome, ProofEnvironment, ProofState
@@ -105,6 +106,7 @@ class _Engine:
         self._waiting = deque(enumerate(theorems))
         self._ready: deque[tuple[Slot, Any]] = deque()
         self._claims: list[tuple[Slot, AskCertificate]] = []
+        self._open: dict[int, Slot] = {}
 
     def run(self, stop: Callable[[], bool]) -> SearchReport:
         """Search until every theorem is done or `stop` is true."""
@@ -144,6 +146,7 @@ class _Engine:
             self._start([Slot.open(index, theorem, config, self._guidance) for index, theorem in batch])
 
     def _start(self, slots: list[Slot]) -> None:
+        self._open.update((slot.index, slot) for slot in slots)
         known = self._knowledge.roots([slot.search.theorem for slot in slots])
         self._ready.extend((slot, known[slot.search.theorem]) for slot in slots if slot.search.theorem in known)
         unknown = [slot for slot in slots if slot.search.theorem not in known]
@@ -216,6 +219,7 @@ class _Engine:
         for slot, answer in answers:
             reply = slot.answer(answer)
             if isinstance(reply, TheoremResult):
+                del self._open[slot.index]
                 self._tally.finish(reply)
                 self._results.add(slot.index, reply)
             else:
@@ -251,7 +255,8 @@ class _Engine:
     # -- telling --------------------------------------------------------------------------------------------------
 
     def _progress(self) -> SearchProgress:
-        return self._tally.progress(model_s=self._models.seconds, lean_s=self._lean.seconds)
+        counts = self._tally.progress(model_s=self._models.seconds, lean_s=self._lean.seconds)
+        return replace(counts, open_searches=lambda: [slot.search for slot in self._open.values()])
 
     def _report(self) -> None:
         if self._on_progress is not None:

@@ -16,6 +16,7 @@ from prover.policy.complete import as_policy
 from prover.search.best_first import Ended, TheoremResult
 from prover.search.config import SearchConfig
 from prover.search.engine import search
+from prover.search.glimpse import Glimpses, shown_while_watched
 from prover.search.guidance import Guidance, MixingCalibration, ValueScorer, as_scorer, own_calibration
 from prover.search.memo import SearchMemo
 from prover.search.rows import SearchIdentity, rows_of
@@ -108,17 +109,21 @@ def search_to_files(
 
     expected = len(theorems) * config.max_expansions * config.n_candidates * _BYTES_A_TACTIC
     rules: Counter[str] = Counter()
-    with TrajectoryWriter(
-        output,
-        search_id=identity.search_id,
-        order=names,
-        statements={theorem.name: (theorem.header, theorem.statement) for theorem in theorems},
-        metadata={"config": config.to_dict(), "iteration": iteration, "mode": guidance.mode},
-        counted=counted if counters is not None else None,
-        resume=resume,
-        expected_bytes=expected,
-    ) as writer:
+    with (
+        shown_while_watched(output),
+        TrajectoryWriter(
+            output,
+            search_id=identity.search_id,
+            order=names,
+            statements={theorem.name: (theorem.header, theorem.statement) for theorem in theorems},
+            metadata={"config": config.to_dict(), "iteration": iteration, "mode": guidance.mode},
+            counted=counted if counters is not None else None,
+            resume=resume,
+            expected_bytes=expected,
+        ) as writer,
+    ):
         left = [theorem for theorem in theorems if theorem.name not in writer.finished]
+        glimpses = Glimpses(writer.output, taken_over=len(theorems) - len(left))
 
         def keep(found: FoundRows) -> None:
             summary = found.rows.summary
@@ -130,6 +135,7 @@ def search_to_files(
         def look_up(progress: SearchProgress) -> None:
             """Several times a second, also while one long theorem is all that is left."""
             writer.flush_if_due()
+            glimpses.write_if_watched(progress)
             if on_progress is not None:
                 on_progress(progress)
 

@@ -1,12 +1,12 @@
 """What a search is given and what it returns, whoever runs it: this process, or a cluster."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypedDict, Unpack
 
 from prover.environments.base import ProofEnvironment
 from prover.policy.base import TacticGenerator
-from prover.search.best_first import TheoremResult
+from prover.search.best_first import TheoremResult, TheoremSearch
 from prover.search.config import SearchConfig
 from prover.search.guidance import Guidance, MixingCalibration, ValueScorer
 from prover.search.memo import SearchMemo
@@ -30,6 +30,8 @@ class SearchProgress:
     """Seconds in the policy and the energy model, so far."""
     lean_s: float
     """Seconds in Lean calls, so far, summed over the calls (they overlap)."""
+    open_searches: Callable[[], Sequence[TheoremSearch]] = tuple
+    """The searches that are open, to look at at once; empty where they run in another process."""
 
 
 @dataclass(slots=True)

@@ -1,0 +1,185 @@
+"""A search while it runs, as a watcher reads it: part files for what is finished, `X.live.json` for what is open.
+
+Nothing of the search waits for this: it reads files that are written whole, and touches one (`prover.search.glimpse`).
+"""
+
+import json
+import time
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prover.search.glimpse import FRESH_S, live_file, watched_file
+from prover.trajectory.schema import parts_folder, sibling_path
+
+RATE_WINDOW_S = 20.0
+RUNNING, UNFINISHED, FINISHED = "running", "unfinished", "finished"
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """A theorem that is done."""
+
+    name: str
+    proved: bool
+    ended: str
+    steps: int
+    """Tactics of its proof; 0 without one."""
+    expansions: int
+    seconds: float
+    proof: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveView:
+    """A search at one moment. Rates are per second, over the last `RATE_WINDOW_S`; None before there are two looks."""
+
+    output: Path
+    state: str
+    """running | unfinished (nobody writes now, or not on this machine) | finished."""
+    theorems: int | None
+    """None where the search does not say it."""
+    done: int
+    proved: int
+    expansions: int
+    expansions_rate: float | None
+    done_rate: float | None
+    elapsed_s: float | None
+    """Of the running process."""
+    model_s: float
+    lean_s: float
+    landed: tuple[Landed, ...]
+    """All that are done and on disk, the latest last."""
+    searches: tuple[Mapping[str, Any], ...]
+    """Open theorems, as `prover.search.glimpse.glimpse` describes them."""
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the rate of the last seconds; None where it is not known."""
+        if self.theorems is None or not self.done_rate:
+            return None
+        return (self.theorems - self.done) / self.done_rate
+
+
+class LiveSearch:
+    """Watches one search. output: `X.parquet` or `X.parts`; it need not exist yet."""
+
+    def __init__(self, output: Path) -> None:
+        self.output = output.with_suffix(".parquet")
+        self._read: dict[str, int] = {}  # part -> its size when it was read
+        self._landed: list[Landed] = []
+        self._figures = {"model_s": 0.0, "lean_s": 0.0}
+        self._merged = False
+        self._looks: deque[tuple[float, int, int]] = deque()  # (when, done, expansions)
+
+    def look(self) -> LiveView:
+        """Read what is new. Raises `prover.trajectory.TrajectoryError` for a damaged file."""
+        self._touch()
+        live = self._live()
+        self._take_in()
+        state = RUNNING if live is not None else FINISHED if self._merged else UNFINISHED
+        done, expansions = len(self._landed), sum(one.expansions for one in self._landed)
+        if live is not None:
+            done, expansions = int(live["done"]), int(live["expansions"])
+        done_rate, expansions_rate = self._rates(done, expansions, running=live is not None)
+        return LiveView(
+            output=self.output,
+            state=state,
+            theorems=int(live["theorems"]) if live is not None else done if self._merged else None,
+            done=done,
+            proved=int(live["proved"]) if live is not None else sum(one.proved for one in self._landed),
+            expansions=expansions,
+            expansions_rate=expansions_rate,
+            done_rate=done_rate,
+            elapsed_s=float(live["elapsed_s"]) if live is not None else None,
+            model_s=float(live["model_s"]) if live is not None else self._figures["model_s"],
+            lean_s=float(live["lean_s"]) if live is not None else self._figures["lean_s"],
+            landed=tuple(self._landed),
+            searches=tuple(live["searches"]) if live is not None else (),
+        )
+
+    def close(self) -> None:
+        """Tell the search that nobody watches any more."""
+        with suppress(OSError):
+            watched_file(self.output).unlink(missing_ok=True)
+
+    def _touch(self) -> None:
+        if self._merged or not parts_folder(self.output).is_dir():
+            return
+        with suppress(OSError):  # a folder that only others may write to: its part files can still be read
+            watched_file(self.output).touch()
+
+    def _live(self) -> dict[str, Any] | None:
+        """What the search last wrote, where that is not old."""
+        try:
+            found = json.loads(live_file(self.output).read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # not there, or written by something else
+            return None
+        if not isinstance(found, dict) or not isinstance(found.get("at"), int | float):
+            return None
+        return found if time.time() - found["at"] <= FRESH_S else None
+
+    def _take_in(self) -> None:
+        """Read the parts that are new; or, once, the merged file."""
+        if self._merged:
+            return
+        parts = parts_folder(self.output)
+        names = sorted(parts.glob("part-?????.summary.parquet")) if parts.is_dir() else []
+        if not names and sibling_path(self.output, "summary").exists():
+            self._read.clear()
+            self._landed.clear()
+            self._add(sibling_path(self.output, "summary"))
+            self._merged = True
+            return
+        if set(self._read) - {path.name for path in names}:  # another run has begun in this place
+            self._read.clear()
+            self._landed.clear()
+        for path in names:
+            size = path.stat().st_size if path.exists() else 0
+            if size and self._read.get(path.name) != size:
+                self._add(path)
+                self._read[path.name] = size
+
+    def _add(self, summary: Path) -> None:
+        from prover.trajectory.reader import read_summaries
+
+        nodes = summary.with_name(summary.name.replace(".summary", ""))
+        known = {one.name for one in self._landed}
+        rows = read_summaries(nodes).to_dicts()
+        for row in rows:
+            if row["theorem_name"] in known:
+                continue
+            spent = (row["model_ms"] + row["lean_ms"] + row["own_ms"]) / 1000
+            self._figures["model_s"] += row["model_ms"] / 1000
+            self._figures["lean_s"] += row["lean_ms"] / 1000
+            proof = tuple(row["proof"] or ()) if row["certified"] else ()
+            self._landed.append(
+                Landed(row["theorem_name"], row["certified"], row["ended"], len(proof), row["expansions"], spent, proof)
+            )
+
+    def _rates(self, done: int, expansions: int, *, running: bool) -> tuple[float | None, float | None]:
+        if not running:
+            self._looks.clear()
+            return None, None
+        self._looks.append((time.monotonic(), done, expansions))
+        while len(self._looks) > 2 and self._looks[-1][0] - self._looks[0][0] > RATE_WINDOW_S:
+            self._looks.popleft()
+        (since, done_then, expansions_then), (now, *_) = self._looks[0], self._looks[-1]
+        if now <= since:
+            return None, None
+        return (done - done_then) / (now - since), (expansions - expansions_then) / (now - since)
+
+
+def newest_search(folder: Path) -> Path | None:
+    """The output (`X.parquet`) of the search in a data folder that was written to last; a running one first."""
+    running = [path for path in folder.rglob("*.parts") if path.is_dir()]
+    if running:
+        return max(running, key=lambda path: path.stat().st_mtime).with_suffix(".parquet")
+    finished = list(folder.rglob("*.summary.parquet"))
+    if not finished:
+        return None
+    newest = max(finished, key=lambda path: path.stat().st_mtime)
+    return newest.with_name(newest.name.replace(".summary", ""))
