@@ -45,7 +45,8 @@ def _head(view: LiveView) -> ConsoleRenderable:
     line.add_row(ProgressBar(total=max(view.theorems or view.done, 1), completed=view.done, width=_BAR), counts)
     colour = {RUNNING: "cyan", FINISHED: "green"}.get(view.state, "yellow")
     state = view.state if view.state in (RUNNING, FINISHED) else f"{view.state}: nobody is writing it on this machine"
-    return Panel(Group(line, rates), title=Text(f"{view.output} · {state}"), title_align="left", border_style=colour)
+    where = Text(visible(str(view.output)), style="dim", overflow="fold")
+    return Panel(Group(where, line, rates), title=Text(state), title_align="left", border_style=colour)
 
 
 def _landed(view: LiveView) -> ConsoleRenderable:

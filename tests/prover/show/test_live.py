@@ -135,7 +135,9 @@ def test_the_command_prints_a_finished_search_and_names_what_is_missing(
     assert "no search has written to" in capsys.readouterr().err
     search(tmp_path / "iterations" / "x.parquet")
     assert cli.run(app, ["live"]) == 0
-    assert "x.parquet · finished" in capsys.readouterr().out.replace("\n", "").replace("│", "")
+    out = capsys.readouterr().out
+    assert "─ finished ─" in out
+    assert "6 of 6 theorems" in out
     assert cli.run(app, ["live", str(tmp_path / "y.parquet")]) == cli.BAD_INPUT
     assert "no search has written there" in capsys.readouterr().err
 
