@@ -25,8 +25,8 @@ def compare(
 ) -> None:
     """Print the comparison of a run's report; of several runs, also the last against the first, theorem by theorem."""
     from prover_assets.operate.shared import fetch_for_reading
-    from prover_assets.report.compare_runs import CompareError, differing_settings, find_side, pair
-    from prover_assets.report.tables import paired_lines
+    from prover_assets.report.compare_runs import CompareError, differing_settings, find_side, pair, remembered
+    from prover_assets.report.tables import cost_line, paired_lines
     from prover_assets.store.layout import DataFolder
 
     data = DataFolder.default()
@@ -41,7 +41,7 @@ def compare(
         _print_side(side)
     for other, found in zip(sides[1:], paired, strict=True):
         print(f"\n{other.key} against {sides[0].key}, guided search of the same held-out theorems:")
-        for line in paired_lines(found):
+        for line in [*paired_lines(found), cost_line(found, remembered(sides[0], other, found["modes"]))]:
             print(f"  {line}")
         for name, first, second in differing_settings(sides[0], other):
             print(f"  {name}: {first} in {sides[0].key}, {second} in {other.key}")

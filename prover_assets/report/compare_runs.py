@@ -1,12 +1,14 @@
 """Runs side by side: what `prover compare` finds out."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from prover_assets.report.facts import read
 from prover_assets.store.files import read_json
 from prover_assets.store.iterations import in_order
-from prover_assets.store.layout import DataFolder, IterationFolder
+from prover_assets.store.layout import DataFolder, IterationFolder, SearchFiles
+from prover_assets.store.manifest import read_manifest
 
 
 class CompareError(ValueError):
@@ -65,14 +67,49 @@ def pair(first: Side, second: Side) -> dict[str, Any]:
     return found.to_dict()
 
 
+def remembered(first: Side, second: Side, names: Iterable[str]) -> dict[str, dict[str, int]]:
+    """States whose candidates the guided searches found in the memo, and had to ask for, by the names given to them."""
+    found = {}
+    for name, side in zip(names, (first, second), strict=True):
+        manifest = read_manifest(side.iteration.guided)
+        known, asked = (0, 0) if manifest is None else (manifest.candidates_known, manifest.candidates_asked)
+        found[name] = {"known": known, "asked": asked}
+    return found
+
+
 def differing_settings(first: Side, second: Side) -> list[tuple[str, Any, Any]]:
-    """(name, in the first, in the second) of the settings that differ, of search, guided search and training."""
+    """(name, in the first, in the second) of the settings that differ, of searches and training.
+
+    Sets of theorems have no setting that tells them apart here, so they are compared by what is in them.
+    """
     left, right = _settings(first.iteration), _settings(second.iteration)
-    return [
-        (name, left.get(name), right.get(name))
+    differing = [
+        (name, left.get(name, "unset"), right.get(name, "unset"))
         for name in sorted(left.keys() | right.keys())
         if left.get(name) != right.get(name)
     ]
+    return differing + [
+        (f"{what} theorems", *words)
+        for what, files in (
+            ("training", (first.iteration.trajectories, second.iteration.trajectories)),
+            ("held-out", (first.iteration.guided, second.iteration.guided)),
+        )
+        if (words := _theorems_in_words(*files)) is not None
+    ]
+
+
+def _theorems_in_words(first: SearchFiles, second: SearchFiles) -> tuple[str, str] | None:
+    """How many theorems each search had, and how many of them the other had too; None where they are the same."""
+    if not (first.summary.exists() and second.summary.exists()):
+        return None
+    left, right = (
+        {(*row,) for row in read(files.summary).select("theorem_name", "statement").iter_rows()}
+        for files in (first, second)
+    )
+    if left == right:
+        return None
+    common = len(left & right)
+    return f"{len(left)}, {common} of them in both", f"{len(right)}, {common} of them in both"
 
 
 def _settings(iteration: IterationFolder) -> dict[str, Any]:
@@ -80,7 +117,7 @@ def _settings(iteration: IterationFolder) -> dict[str, Any]:
     for prefix, files in (("trajectories", iteration.trajectories), ("guided", iteration.guided)):
         manifest = read_json(files.manifest) or {}
         found |= {f"{prefix}.{name}": value for name, value in manifest.get("settings", {}).items()}
-        found |= {f"{prefix}.{name}": manifest.get(name) for name in ("policy_id", "environment", "theorems")}
+        found |= {f"{prefix}.{name}": manifest.get(name) for name in ("policy_id", "environment")}
     checkpoint: Mapping[str, Any] = read_json(iteration.checkpoint / "config.json") or {}
     training = checkpoint.get("training", {}).get("config", {})
     return found | {f"training.{name}": value for name, value in training.items()}

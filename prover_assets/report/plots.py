@@ -226,7 +226,8 @@ def stacked_bar(parts: Mapping[str, float], *, xlabel: str, title: str) -> "Figu
         left += value
     axes.set_yticks([])
     axes.set(xlabel=xlabel, title=title)
-    axes.legend(frameon=False, ncols=len(parts), fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.45))
+    axes.set_ylim(-0.6, 1.6)  # room for the legend, inside the axes: below them it is cut off
+    axes.legend(frameon=False, ncols=len(parts), fontsize="small", loc="upper center")
     return figure
 
 

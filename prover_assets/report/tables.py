@@ -104,13 +104,41 @@ def ending_table(comparison: Mapping[str, Any], control: Mapping[str, Any] | Non
     return ["searches ended by", *(ending.replace("_", " ") for ending in endings)], rows
 
 
-def wall_line(comparison: Mapping[str, Any]) -> str:
-    """The ratio of wall times, as run."""
+SAME_MEMORY = 0.05
+"""Searches whose shares of remembered candidates differ by no more than this did the same work: their wall times can be
+compared."""
+
+
+def same_memory(counts: Mapping[str, Mapping[str, int]]) -> bool:
+    """Whether the searches found equally much in the memo. counts: states whose candidates were `known`, and `asked`
+    for, by the name of the search."""
+    shares = [_known_share(some) for some in counts.values()]
+    return max(shares, default=0.0) - min(shares, default=0.0) <= SAME_MEMORY
+
+
+def cost_line(comparison: Mapping[str, Any], counts: Mapping[str, Mapping[str, int]]) -> str:
+    """What the second search cost beside the first: wall times where both had the same memory, else calls.
+
+    counts: as for `same_memory`, of the two searches that `comparison` names.
+    """
     first, second = comparison["modes"]
-    seconds = [comparison["modes"][name]["seconds"] for name in (first, second)]
-    if not seconds[0]:
-        return f"{second} took {seconds[1]:.1f} s of wall time, {first} none that was measured"
-    return f"{second} took {seconds[1] / seconds[0]:.2f} times the wall time of {first}"
+    if same_memory(counts):
+        seconds = [comparison["modes"][name]["seconds"] for name in (first, second)]
+        if not seconds[0]:
+            return f"{second} took {seconds[1]:.1f} s of wall time, {first} none that was measured"
+        return f"{second} took {seconds[1] / seconds[0]:.2f} times the wall time of {first}"
+    calls = {name: some["known"] + some["asked"] for name, some in counts.items()}
+    ratio = f" ({calls[second] / calls[first]:.2f} times as many)" if calls[first] else ""
+    remembered = " and ".join(f"{_known_share(counts[name]):.0%} of {name}'s" for name in (first, second))
+    return (
+        f"{second} needed the candidates of {calls[second]} states, {first} of {calls[first]}{ratio}; their wall times "
+        f"are not compared, since earlier searches had asked for {remembered}"
+    )
+
+
+def _known_share(counts: Mapping[str, int]) -> float:
+    total = counts["known"] + counts["asked"]
+    return counts["known"] / total if total else 0.0
 
 
 def heads_table(heads: Sequence[Mapping[str, Any]]) -> Table:

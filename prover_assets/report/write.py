@@ -19,16 +19,15 @@ from prover_assets.report.page import Section, render
 from prover_assets.report.story import changes, reports_so_far, reproduce, summary_sentences, warnings
 from prover_assets.report.tables import (
     REUSED,
+    cost_line,
     ending_table,
     heads_table,
-    memo_line,
     noise_table,
     paired_lines,
     rank1_table,
     rate_table,
     solved_table,
     trials_table,
-    wall_line,
 )
 from prover_assets.steps.compare import GUIDED, POLICY, RANDOM, Compared
 from prover_assets.store.layout import IterationFolder
@@ -152,7 +151,10 @@ def write_page(
             "The same theorems, pair by pair",
             " ".join(
                 f"{line[0].upper()}{line[1:]}."
-                for line in [*paired_lines(report["comparison"]), wall_line(report["comparison"]), memo_line(report)]
+                for line in [
+                    *paired_lines(report["comparison"]),
+                    cost_line(report["comparison"], report["candidates_from_memo"]),
+                ]
             ),
         ),
     ]

@@ -1,6 +1,7 @@
 """`prover compare` and `prover clean-iterations`."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -33,12 +34,23 @@ def test_compare_prints_the_report_and_the_pairing(finished, prover):
     assert done.exit_code == 0, done.output
     assert "held-out theorems proved within a budget" in done.output
     assert "iter_001 against iter_000" in done.output
-    assert "trajectories.theorems:" in done.output  # the setting in which they differ
+    assert "training theorems: 24, 8 of them in both in iter_000" in done.output
     content = json.loads(done.output.splitlines()[-1])
     report = read_json(DataFolder(finished.data).iteration("iter_000").report_file)
     assert content["runs"]["iter_000"] == report
     paired = content["against_first"]["iter_001"]["paired"]
     assert paired["faster"] + paired["slower"] + paired["tied"] == 12
+
+
+def test_compare_names_settings_and_what_differs_in_sets_of_theorems_but_no_digest(finished, prover):
+    from prover_assets.report.compare_runs import differing_settings, find_side
+
+    sides = [find_side(DataFolder(finished.data), key) for key in ("iter_000", "iter_001")]
+    found = {name: (first, second) for name, first, second in differing_settings(*sides)}
+    assert found["training theorems"] == ("24, 8 of them in both", "24, 8 of them in both")
+    assert "held-out theorems" not in found
+    for values in found.values():
+        assert not any(re.fullmatch("[0-9a-f]{16,}", str(value)) for value in values)
 
 
 def test_compare_takes_the_id_of_an_mlflow_run(finished, prover):

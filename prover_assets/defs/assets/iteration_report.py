@@ -23,14 +23,14 @@ from prover_assets.report.facts import markdown_table
 from prover_assets.report.over_iterations import progress_points
 from prover_assets.report.tables import (
     REUSED,
+    cost_line,
     heads_table,
-    memo_line,
     noise_table,
     paired_lines,
     rank1_table,
+    same_memory,
     solved_table,
     transposed,
-    wall_line,
 )
 from prover_assets.report.write import pictures_of, write_page
 from prover_assets.steps.compare import GUIDED, POLICY, Compared, ComparisonSettings, compare
@@ -182,8 +182,8 @@ def _numbers(compared: Compared) -> dict[str, float | None]:
         "only_guided": paired.only_second,
         "only_policy": paired.only_first,
     }
-    baseline_seconds = main.first.seconds
-    found["wall_time_ratio"] = main.second.seconds / baseline_seconds if baseline_seconds else None
+    if main.first.seconds and same_memory(compared.to_dict()["candidates_from_memo"]):
+        found["wall_time_ratio"] = main.second.seconds / main.first.seconds
     gains = [other.second.area - other.first.area for other in (main, *compared.heads)]
     if len(gains) > 1:
         found |= {"area_gain_mean_over_heads": statistics.mean(gains), "area_gain_deviation": statistics.stdev(gains)}
@@ -206,7 +206,7 @@ def _metadata(
     page: Any,
 ) -> dict[str, Any]:
     solved = markdown_table(*transposed(solved_table(report["comparison"], report["control"])))
-    said = [*paired_lines(report["comparison"]), wall_line(report["comparison"]), memo_line(report)]
+    said = [*paired_lines(report["comparison"]), cost_line(report["comparison"], report["candidates_from_memo"])]
     lines = "\n".join(f"- {line}" for line in said)
     seeds = markdown_table(*transposed(heads_table(report["heads"])))
     if len(report["heads"]) > 1:

@@ -13,6 +13,7 @@ from prover_assets.report.plots import (
     lines,
     search_tree,
     solve_curves,
+    stacked_bar,
 )
 
 
@@ -85,3 +86,18 @@ def test_pictures_are_png():
         assert isinstance(picture, Picture)
         assert picture.png.startswith(b"\x89PNG")
         assert picture.data_uri.startswith("data:image/png;base64,")
+
+
+def test_the_legend_of_the_time_plot_lies_inside_the_figure(monkeypatch: pytest.MonkeyPatch):
+    from prover_assets.report import plots
+
+    drawn: list[object] = []
+    axes_of = plots._axes
+    monkeypatch.setattr(plots, "_axes", lambda **size: drawn.append(axes_of(**size)) or drawn[-1])
+    stacked_bar({"model": 3.0, "lean": 2.0, "own": 1.0}, xlabel="seconds", title="where the time went")
+    figure, axes = drawn[0]
+    figure.canvas.draw()
+    legend, bars = axes.get_legend().get_window_extent(), [bar.get_window_extent() for bar in axes.patches]
+    assert axes.bbox.x0 <= legend.x0 < legend.x1 <= axes.bbox.x1
+    assert axes.bbox.y0 <= legend.y0 < legend.y1 <= axes.bbox.y1
+    assert all(bar.y1 < legend.y0 for bar in bars)

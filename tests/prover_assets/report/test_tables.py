@@ -4,6 +4,7 @@ import polars as pl
 
 from prover_assets.defs.metadata import INLINE, inline_table, preview
 from prover_assets.report.facts import markdown_table
+from prover_assets.report.tables import cost_line
 
 
 def test_table_cells_cannot_break_a_table():
@@ -24,3 +25,19 @@ def test_a_preview_leaves_out_a_column_with_nothing_in_it():
     table = preview(frame, ("tactic", "score", "label")).value
     assert table.splitlines()[0] == "| tactic | label |"
     assert preview(frame.with_columns(score=0.5), ("tactic", "score")).value.startswith("| tactic | score |")
+
+
+TIMED = {"modes": {"policy": {"seconds": 10.0}, "guided": {"seconds": 15.0}}}
+
+
+def test_wall_times_are_compared_where_both_searches_had_the_same_memory():
+    alike = {"policy": {"known": 50, "asked": 50}, "guided": {"known": 48, "asked": 52}}
+    assert cost_line(TIMED, alike) == "guided took 1.50 times the wall time of policy"
+
+
+def test_else_calls_are_compared_and_the_line_says_why():
+    unlike = {"policy": {"known": 0, "asked": 200}, "guided": {"known": 60, "asked": 40}}
+    line = cost_line(TIMED, unlike)
+    assert "guided needed the candidates of 100 states, policy of 200 (0.50 times as many)" in line
+    assert "0% of policy's and 60% of guided's" in line
+    assert "1.50" not in line
