@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from prover_assets.defs.checks import shown
+from prover_assets.defs.observe import Observed
 from prover_assets.defs.partitions import ITERATION
 from prover_assets.defs.resources import DataResource, LeanResource, PolicyResource
 from prover_assets.defs.tracking import MlflowResource, dagster_ui, selected_assets
@@ -130,7 +131,8 @@ def step(
             run.params(settings.model_dump(mode="json"), parent_prefix=context.asset_key.to_user_string())
             for name, resource in borrowed.items():
                 run.params({name: resource.model_dump(mode="json")}, parent_prefix="")
-            yield Step(context, folder, run, _Logged(reporter_for(context.log), run))
+            reporter = Observed(_Logged(reporter_for(context.log), run), context)
+            yield Step(context, folder, run, reporter)
     except transient_errors() as error:
         raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=RETRY_AFTER_S) from error
     except (OSError, RuntimeError, ValueError) as error:
