@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 TREES_MOST_BYTES = 3_000_000
 """Of all compressed blocks together. Past it a block holds the proof alone, so that the page stays below 5 MB."""
+_MOST_MISSES = 20
+"""Trees that did not fit any more, after which no further ones are packed to see whether they would."""
 _WHOLE, _PROOF, _NOTHING = "whole", "proof", "nothing"
 _VEGA = ("vega.min.js", "vega-lite.min.js", "vega-embed.min.js")
 _COLOURS = {"policy": "#7a8892", "guided": "#2f8fdd", "random": "#b8962e"}
@@ -247,13 +249,16 @@ def _blocks(theorems: Sequence[TheoremRow]) -> list[str]:
         bare = _packed(theorems[place], _NOTHING)
         left += len(blocks[place]) - len(bare)
         blocks[place] = bare
+    misses = 0
     for place, row in enumerate(theorems):
-        if left <= 0:
+        if left <= 0 or misses == _MOST_MISSES:
             break
         whole = _packed(row, _WHOLE)
         if len(whole) - len(blocks[place]) <= left:
             left -= len(whole) - len(blocks[place])
             blocks[place] = whole
+        else:
+            misses += 1
     return blocks
 
 
@@ -271,7 +276,7 @@ def _packed(row: TheoremRow, what: str) -> str:
             }
         )
     text = json.dumps({"declaration": row.declaration, "searches": searches}, ensure_ascii=False)
-    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+    return base64.b64encode(gzip.compress(text.encode(), compresslevel=6, mtime=0)).decode()
 
 
 def _fate(view: "SearchView") -> str:

@@ -12,7 +12,8 @@ const el = (tag, attributes = {}, ...children) => {
 };
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
-function drawCharts() {
+async function drawCharts() {
+  const drawn = [];
   const ink = dark.matches ? "#e6eaec" : "#1d2529";
   const config = {
     background: "transparent", font: "system-ui, sans-serif", view: { stroke: null },
@@ -20,8 +21,10 @@ function drawCharts() {
     legend: { labelColor: ink, titleColor: ink, orient: "bottom", columns: 3 }, title: { color: ink },
   };
   for (const [id, spec] of Object.entries(DATA.charts)) {
-    vegaEmbed(document.getElementById(id), { ...spec, config }, { actions: false, renderer: "svg", theme: undefined });
+    drawn.push(vegaEmbed(document.getElementById(id), { ...spec, config }, { actions: false, renderer: "svg" }));
   }
+  await Promise.all(drawn);
+  performance.mark("drawn");
 }
 
 // -- the table of theorems ------------------------------------------------------------------------------------------
@@ -102,7 +105,11 @@ function searchView(search) {
     if (node.proved || node.parent === null) { unfold(); details.open = true; }
     return details;
   };
-  return el("section", {}, el("h3", {}, search.title),
+  const path = nodes.filter((node) => node.proved);
+  const proof = path.length < 2 ? null : el("details", { open: "" }, el("summary", {}, `Proof, ${path.length - 1} tactics`),
+    el("ol", { class: "proof" }, ...path.slice(1).map((node) =>
+      el("li", {}, el("code", {}, node.tactic), el("pre", {}, node.state || "no goals")))));
+  return el("section", {}, el("h3", {}, search.title), proof,
     energies.length ? el("p", { class: "note" }, `Energy from ${low.toFixed(2)} (blue, better) to ${high.toFixed(2)} (red, worse).`) : null,
     search.cut ? el("p", { class: "note" }, nodes.length ? "Only the proof is here: the whole tree would make the file too large." : "The tree is left out to keep the file small; `prover show` prints it.") : null,
     nodes.length ? el("div", { class: "tree" }, branch(nodes[0])) : "");
