@@ -108,13 +108,21 @@ def _tree(nodes: Sequence[Sequence[Any]], frontier: Sequence[int], low: float, h
         if shown and len(shown | set(path)) > MOST_LINES:
             break
         shown.update(path)
-    branches: dict[int, Tree] = {}
-    for place in sorted(shown | {0}):
-        parent, tactic, energy, expansion, _ = nodes[place]
-        label = Text(visible(" ".join(tactic.split()) or "start"), style=_shade(energy, low, high))
-        label.append("" if expansion is None else f"  #{expansion}", style="dim")
-        branches[place] = Tree(label) if place == 0 else branches[parent].add(label)
-    return branches[0]
+    children: dict[int | None, list[int]] = {}
+    for place in sorted(shown | {0}):  # a parent may come after its child: a better path was found later
+        children.setdefault(nodes[place][0], []).append(place)
+
+    def label(place: int) -> Text:
+        _, tactic, energy, expansion, _ = nodes[place]
+        text = Text(visible(" ".join(tactic.split()) or "start"), style=_shade(energy, low, high))
+        return text.append("" if expansion is None else f"  #{expansion}", style="dim")
+
+    tree = Tree(label(0))
+    waiting = [(tree, 0)]
+    while waiting:
+        branch, place = waiting.pop()
+        waiting += [(branch.add(label(child)), child) for child in children.get(place, ())]
+    return tree
 
 
 def _shade(energy: float | None, low: float, high: float) -> Style:

@@ -78,6 +78,13 @@ async function openTheorem(place) {
   panel.querySelector("h3").focus();
   panel.scrollIntoView({ block: "start" });
 }
+// The nodes of the proof from the root to its end. A parent may come after its child: a better path was found later.
+function proofOf(nodes) {
+  const path = [];
+  let at = nodes.find((node) => node.proved && !node.children.some((child) => child.proved));
+  for (; at !== undefined && !path.includes(at); at = nodes[at.parent ?? -1]) path.unshift(at);
+  return path;
+}
 function searchView(search) {
   const nodes = search.nodes.map(([parent, tactic, energy, flags, state], id) => ({
     id, parent, tactic, energy, state, proved: Boolean(flags & 1), open: !(flags & 2), children: [] }));
@@ -105,7 +112,7 @@ function searchView(search) {
     if (node.proved || node.parent === null) { unfold(); details.open = true; }
     return details;
   };
-  const path = nodes.filter((node) => node.proved);
+  const path = proofOf(nodes);
   const proof = path.length < 2 ? null : el("details", { open: "" }, el("summary", {}, `Proof, ${path.length - 1} tactics`),
     el("ol", { class: "proof" }, ...path.slice(1).map((node) =>
       el("li", {}, el("code", {}, node.tactic), el("pre", {}, node.state || "no goals")))));

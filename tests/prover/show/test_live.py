@@ -118,7 +118,12 @@ def test_large_trees_are_cut_to_the_newest_nodes_with_their_paths(monkeypatch: p
     for tree in trees:
         assert len(tree["nodes"]) < tree["size"]
         assert [node[0] is None for node in tree["nodes"]] == [True] + [False] * (len(tree["nodes"]) - 1)
-        assert all(node[0] < place for place, node in enumerate(tree["nodes"]) if place)
+        for place in range(len(tree["nodes"])):
+            path = [place]
+            while tree["nodes"][path[-1]][0] is not None:
+                path.append(tree["nodes"][path[-1]][0])
+                assert len(path) <= len(tree["nodes"])
+            assert path[-1] == 0
     json.dumps(found)
 
 
