@@ -1,15 +1,60 @@
 """From the dataclasses that declare settings to what Dagster's Launchpad shows and checks."""
 
 from collections.abc import Collection, Mapping
+from contextvars import ContextVar
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import dagster as dg
-from pydantic import Field, create_model, model_validator
+from dagster._core.errors import DagsterInvariantViolationError
+from pydantic import Field, ValidationError, create_model, model_validator
 
 from prover.settings import Setting, settings_of
 
 T = TypeVar("T")
+
+_looking: ContextVar[bool] = ContextVar("looking", default=False)
+"""Whether the settings of the whole run are being looked at."""
+
+
+class CheckedTogether(dg.Config):
+    """A config whose faults are named with those of all other assets of the run.
+
+    Dagster reads an asset's settings just before its step, one asset at a time, and stops at the first that has a
+    fault. This looks at the whole run then, so that a person mends all of it at once.
+    """
+
+    def __init__(self, **given: Any) -> None:
+        """Raises dagster.Failure in a step of a run, ValidationError elsewhere."""
+        try:
+            super().__init__(**given)
+        except ValidationError:
+            context = _current_step()
+            if context is not None:
+                _refuse_the_run(context)
+            raise
+
+
+def _current_step() -> dg.AssetExecutionContext | None:
+    try:
+        return dg.AssetExecutionContext.get()
+    except DagsterInvariantViolationError:  # no step is running
+        return None
+
+
+def _refuse_the_run(context: dg.AssetExecutionContext) -> None:
+    """Raises dagster.Failure with every fault of the run's settings, if there is one that we know of."""
+    from prover_assets.operate.preflight import SettingsError, require_valid  # it makes the configs of all assets
+
+    if _looking.get():
+        return
+    token = _looking.set(True)
+    try:
+        require_valid(context.run.run_config)
+    except SettingsError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+    finally:
+        _looking.reset(token)
 
 
 def launchpad(*owners: type[Any], without: Collection[str] = ()) -> Any:
@@ -29,7 +74,7 @@ def launchpad(*owners: type[Any], without: Collection[str] = ()) -> Any:
     checks: dict[str, Any] = {"fits_together": model_validator(mode="after")(fits_together)}
     return create_model(
         f"{owners[0].__name__}Launchpad",
-        __base__=dg.Config,
+        __base__=CheckedTogether,
         __doc__=owners[0].__doc__,
         __validators__=checks,
         **_fields(owners, without),

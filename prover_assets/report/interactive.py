@@ -14,6 +14,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from prover_assets.store.iterations import iteration_number
 from prover_assets.store.layout import SearchFiles
 
 if TYPE_CHECKING:
@@ -104,7 +105,12 @@ def solve_curve_chart(curves: Mapping[str, Sequence[int | None]], highest: int) 
         "layer": [
             {
                 "mark": {"type": "area", "interpolate": "step-after", "opacity": 0.15},
-                "encoding": {"x": x, "y": {"field": "low", **share}, "y2": {"field": "high"}, "color": colour},
+                "encoding": {
+                    "x": x,
+                    "y": {"field": "low", **share},
+                    "y2": {"field": "high"},
+                    "color": {**colour, "legend": None},  # the lines have one, in full colours
+                },
             },
             {
                 "params": [{"name": "zoom", "select": "interval", "bind": "scales"}],
@@ -128,13 +134,25 @@ def history_chart(history: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Vega-Lite: area under the solve curve by iteration, a line per search. history: `history_rows`."""
     rows = list(history)
     names = [name for name in _COLOURS if any(row["search"] == name for row in rows)]
+    numbered = [{**row, "number": iteration_number(row["iteration"])} for row in rows]
     return {
-        **_chart(rows),
-        "params": [{"name": "zoom", "select": {"type": "interval", "encodings": ["y"]}, "bind": "scales"}],
-        "mark": {"type": "line", "point": {"size": 60}, "tooltip": True},
+        **_chart(numbered),
+        "params": [{"name": "zoom", "select": "interval", "bind": "scales"}],
+        "mark": {"type": "line", "point": {"size": 60}, "tooltip": True, "clip": False},
         "encoding": {
-            "x": {"field": "iteration", "type": "ordinal", "title": "iteration"},
-            "y": {"field": "area", "type": "quantitative", "title": "area under the solve curve"},
+            "x": {
+                "field": "number",
+                "type": "quantitative",
+                "title": "iteration",
+                "scale": {"nice": False, "padding": 24, "zero": False},
+                "axis": {"tickMinStep": 1, "format": "03d", "labelExpr": "'iter_' + datum.label", "grid": False},
+            },
+            "y": {
+                "field": "area",
+                "type": "quantitative",
+                "title": "area under the solve curve",
+                "scale": {"padding": 12, "zero": False},
+            },
             "color": {
                 "field": "search",
                 "type": "nominal",
@@ -155,7 +173,7 @@ def time_chart(views: Mapping[str, "Iterable[SearchView]"]) -> dict[str, Any]:
         values.append({"search": name, "where": "Lean", "seconds": sum(view.lean_s for view in found)})
     return {
         **_chart(values),
-        "height": 90,
+        "height": 170,
         "mark": {"type": "bar", "tooltip": True},
         "encoding": {
             "y": {"field": "search", "type": "nominal", "title": None},
@@ -265,6 +283,8 @@ def _blocks(theorems: Sequence[TheoremRow]) -> list[str]:
 def _packed(row: TheoremRow, what: str) -> str:
     """A theorem and its searches: JSON, gzip, base64. what: all nodes, those of the proof, or none."""
     searches = []
+    # An energy is the state's own, so a search that asked for none is coloured by what the other one asked for.
+    energies = {node.state: node.energy for _, view in row.searches for node in view.nodes if node.energy is not None}
     for title, view in row.searches:
         proof = view.proof_path()
         nodes = {_WHOLE: view.nodes, _PROOF: tuple(proof), _NOTHING: ()}[what]
@@ -272,7 +292,8 @@ def _packed(row: TheoremRow, what: str) -> str:
             {
                 "title": f"{title}: {_fate(view)}",
                 "cut": len(nodes) < len(view.nodes),
-                "nodes": _nodes(nodes, {node.id for node in proof}),
+                "borrowed": all(node.energy is None for node in view.nodes),
+                "nodes": _nodes(nodes, {node.id for node in proof}, energies),
             }
         )
     text = json.dumps({"declaration": row.declaration, "searches": searches}, ensure_ascii=False)
@@ -285,16 +306,20 @@ def _fate(view: "SearchView") -> str:
     return f"not proved ({view.ended.replace('_', ' ')}, {view.expansions} expansions)"
 
 
-def _nodes(nodes: "Sequence[NodeView]", proved: set[int]) -> list[list[Any]]:
-    """[parent, tactic, ENERGY, flags, state] of each node; flags: 1 on the proof, 2 expanded or finished."""
+def _nodes(nodes: "Sequence[NodeView]", proved: set[int], energies: Mapping[str, float | None]) -> list[list[Any]]:
+    """[parent, tactic, ENERGY, flags, state] of each node; flags: 1 on the proof, 2 expanded or finished.
+
+    energies: by state, for nodes that have none of their own.
+    """
     place = {node.id: index for index, node in enumerate(nodes)}
+    energy_of = [node.energy if node.energy is not None else energies.get(node.state) for node in nodes]
     return [
         [
             None if node.parent is None else place.get(node.parent),
             node.tactic,
-            None if node.energy is None else round(node.energy, 3),
+            None if energy is None else round(energy, 3),
             (1 if node.id in proved else 0) | (2 if node.expanded or node.complete else 0),
             node.state,
         ]
-        for node in nodes
+        for node, energy in zip(nodes, energy_of, strict=True)
     ]

@@ -48,7 +48,7 @@ def render(
         parts.append(f"<h2>{html.escape(section.title)}</h2>")
         if section.text:
             parts.append(f"<p>{html.escape(section.text)}</p>")
-        parts += [f'<div class="wide" tabindex="0">{_table(header, rows)}</div>' for header, rows in section.tables]
+        parts += [_wide(section.title, _table(header, rows)) for header, rows in section.tables]
         if section.bullets:
             parts.append("<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in section.bullets) + "</ul>")
         if section.chart:
@@ -62,8 +62,8 @@ def render(
         parts.append(section.markup)
         if section.code:
             parts.append(f"<pre>{html.escape(section.code)}</pre>")
-    made_from = _table(["what", "value"], list(facts.items()))
-    parts.append(f'<h2>Made from</h2><div class="wide">{made_from}</div></main>{scripts}</body></html>\n')
+    made_from = _table(["what", "value"], list(facts.items()), kind="words")
+    parts.append(f"<h2>Made from</h2>{_wide('Made from', made_from)}</main>{scripts}</body></html>\n")
     return "\n".join(parts)
 
 
@@ -76,10 +76,15 @@ def _terms() -> str:
     return f'<p class="note">Terms: {", ".join(terms)}.</p>'
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def _wide(name: str, table: str) -> str:
+    """A table that scrolls by itself where it is wider than the page, also by keyboard."""
+    return f'<div class="wide" tabindex="0" role="region" aria-label="{html.escape(name)}">{table}</div>'
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[Any]], kind: str = "numbers") -> str:
     head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in header)
     body = "".join("<tr>" + "".join(f"<td>{_cell(value)}</td>" for value in row) + "</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"
+    return f'<table class="{kind}"><tr>{head}</tr>{body}</table>'
 
 
 def _cell(value: Any) -> str:

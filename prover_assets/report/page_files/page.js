@@ -103,13 +103,16 @@ function searchView(search) {
         + (node.children.length ? `  (${node.children.length})` : node.state && node.open ? "  open" : "")));
     const details = el("details", { class: node.proved ? "proved" : "" }, label);
     let filled = false;
-    const unfold = () => {
+    // The proof stands above with its states, so here they are folded; whoever opens a branch sees its state at once.
+    const unfold = (folded) => {
       if (filled) return;
       filled = true;
-      details.append(el("pre", {}, node.state || "no goals"), ...node.children.map(branch));
+      const state = el("pre", {}, node.state || "no goals");
+      details.append(folded ? el("details", { class: "state" }, el("summary", {}, "state"), state) : state,
+        ...node.children.map(branch));
     };
-    details.ontoggle = unfold;
-    if (node.proved || node.parent === null) { unfold(); details.open = true; }
+    details.ontoggle = () => unfold(false);
+    if (node.proved || node.parent === null) { unfold(node.proved); details.open = true; }
     return details;
   };
   const path = proofOf(nodes);
@@ -117,7 +120,8 @@ function searchView(search) {
     el("ol", { class: "proof" }, ...path.slice(1).map((node) =>
       el("li", {}, el("code", {}, node.tactic), el("pre", {}, node.state || "no goals")))));
   return el("section", {}, el("h3", {}, search.title), proof,
-    energies.length ? el("p", { class: "note" }, `Energy from ${low.toFixed(2)} (blue, better) to ${high.toFixed(2)} (red, worse).`) : null,
+    energies.length ? el("p", { class: "note" }, `Energy from ${low.toFixed(2)} (blue, better) to ${high.toFixed(2)} (red, worse).`
+      + (search.borrowed ? " This search did not ask for them: they are those that the other one asked for." : "")) : null,
     search.cut ? el("p", { class: "note" }, nodes.length ? "Only the proof is here: the whole tree would make the file too large." : "The tree is left out to keep the file small; `prover show` prints it.") : null,
     nodes.length ? el("div", { class: "tree" }, branch(nodes[0])) : "");
 }

@@ -108,3 +108,21 @@ def test_make_run_says_it_and_starts_nothing(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "data").exists()
     assert main(["--config", "gpu-7b"]) == 1  # its paths are to be filled in
     assert "policy.path is '/path/to/DeepSeek-Prover-V2-7B'" in capsys.readouterr().err
+
+
+def test_a_run_names_the_faults_of_all_its_assets_before_its_first_step_does_anything(new_project):
+    project = new_project(
+        config={
+            "theorems": {"test_limit": -3},  # of the first step itself, whose settings Dagster reads before its body
+            "trajectories": {"max_expansions": 0},
+            "ebm_checkpoint": {"lr": -1.0},
+        }
+    )
+    result = project.run(partition="iter_000", raises=False)
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    assert failure.step_key == "theorems"
+    said = failure.step_failure_data.user_failure_data.description
+    for words in ("theorems.test_limit is -3", "trajectories.max_expansions is 0", "ebm_checkpoint.lr is -1.0"):
+        assert words in said
+    assert said.endswith("change them in the run configuration and launch again")
+    assert not (project.data / "theorems").exists()

@@ -8,9 +8,11 @@ import sys
 
 import dagster as dg
 import pytest
+import yaml
 
 from prover_assets.defs.jobs import BASELINE_ASSETS, ITERATION_ASSETS
 from prover_assets.defs.tracking import MlflowResource
+from prover_assets.operate.imports import ROOT
 from prover_assets.operate.run_iteration import failure_words
 from prover_assets.store.champion import POLICY_ALONE, write_champion
 from prover_assets.store.files import read_json, write_json
@@ -177,6 +179,22 @@ def test_ctrl_c_closes_what_is_open_in_mlflow_as_killed(make_run, policy, monkey
     runs = {run.info.run_name: run.info.status for run in store.client.search_runs([store.experiment_id])}
     open_once = {"iter_000": "KILLED", "iter_000/theorems": "FINISHED", "iter_000/baseline_trajectories": "KILLED"}
     assert runs == open_once
+    (run,) = make_run.project.instance.get_runs()
+    assert run.status is dg.DagsterRunStatus.CANCELED
+
+
+def test_runs_of_make_run_are_those_of_a_job_that_the_ui_shows(make_run, policy, monkeypatch):
+    monkeypatch.setattr(policy, "generate", lambda *_: 1 / 0)  # the first step is enough
+    assert make_run() == 1
+    (run,) = make_run.project.instance.get_runs(dg.RunsFilter(job_name="first_iteration"))
+    origin = run.remote_job_origin
+    assert origin.job_name == "first_iteration"
+    workspace = yaml.safe_load((ROOT / "workspace.yaml").read_text(encoding="utf-8"))
+    (target,) = (entry["python_module"] for entry in workspace["load_from"])
+    assert origin.location_name == target["location_name"]
+    assert origin.repository_origin.code_location_origin.loadable_target_origin.module_name == target["module_name"]
+    # The timeline and the page of a job look for runs by this tag.
+    assert run.tags[".dagster/repository"] == f"__repository__@{target['location_name']}"
 
 
 def test_steps_write_to_the_terminal_itself(make_run, policy, monkeypatch):
