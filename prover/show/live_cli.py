@@ -1,6 +1,5 @@
 """`prover live`. Heavy imports are inside."""
 
-import os
 import time
 from pathlib import Path
 from typing import Annotated
@@ -29,10 +28,11 @@ def live(
     from prover.cli import UsageProblem
     from prover.show.live import RUNNING, LiveSearch, newest_search
     from prover.show.live_terminal import screen
+    from prover.storage.data import data_root
     from prover.trajectory.schema import parts_folder
 
     if file is None:
-        folder = Path(os.environ.get("PROVER_DATA") or "data")
+        folder = data_root()
         file = newest_search(folder)
         if file is None:
             raise UsageProblem(f"no search has written to {folder} yet; give the output of one")
