@@ -212,8 +212,8 @@ def _metadata(
     if len(report["heads"]) > 1:
         seeds = f"{seeds}\n\n{REUSED}"
     return {
-        "report": dg.MetadataValue.url(report_link(report["iteration"])),
         "promotion": ("promoted: " if report["promotion"]["promoted"] else "not promoted: ") + reason,
+        "report": dg.MetadataValue.url(report_link(report["iteration"])),
         "solved": dg.MetadataValue.md(f"{solved}\n\n{lines}"),
         **{name: figure(picture, name.replace("_", " ")) for name, picture in pictures.items()},
         **(

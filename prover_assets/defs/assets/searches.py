@@ -25,10 +25,27 @@ from prover_assets.store.manifest import Manifest
 
 NODE_COLUMNS = ("theorem_name", "tactic_applied", "state_pp", "label", "ebm_score")
 COLUMN_NOTES = {
+    "theorem_name": "distinct within a search",
+    "state_id": "distinct within a file",
+    "state_pp": "the proof state as Lean prints it; empty where no goals are left",
+    "tactic_applied": "the tactic that led here; empty at the root",
+    "parent_state_id": "the state before it; null at the root",
+    "label": "positive (on a proof), negative (not finished) or unknown",
+    "depth_from_root": "tactics from the root",
+    "remaining_depth": "fewest tactics known to finish; -1 unknown",
     "llm_log_prob": "cumulative log-probability of the path, nats; higher is better",
     "ebm_score": "SCORE = -energy, higher is better; null where no model scored",
-    "remaining_depth": "fewest tactics known to finish; -1 unknown",
+    "is_proof_complete": "no goals are left, and a fresh Lean certified the whole proof",
+    "timestamp_ms": "when the state was made, Unix time in milliseconds",
+    "iteration": "of expert iteration, from 0",
+    "search_id": "what searched: settings, policy, energy model and Lean, as one digest",
     "state_key": "content address of the state's normalised text",
+    "n_goals": "goals that are left",
+    "expanded": "whether tactics were tried here",
+    "environment": "the Lean that checked",
+    "policy_id": "the policy that proposed",
+    "ebm_id": "the energy model that scored; null for the policy alone",
+    "seed": "of the search",
 }
 
 

@@ -243,3 +243,15 @@ def test_sets_that_overlap_are_refused(project):
     project.config = {"theorems": {"test": str(project.root / "train.jsonl")}}
     result = project.run("theorems", raises=False)
     assert "must not overlap" in step_error(result)
+
+
+def test_every_column_of_a_search_is_described(finished):
+    schema = finished.metadata("trajectories", "iter_000")["dagster/column_schema"]
+    assert [column.name for column in schema.columns if not column.description] == []
+
+
+def test_the_page_of_a_report_has_the_decision_and_then_the_links_first(finished):
+    names = list(finished.metadata("iteration_report", "iter_001"))
+    assert names[:3] == ["promotion", "report", "solved"]
+    assert finished.metadata("iteration_report", "iter_001")["report"] == "http://127.0.0.1:3080/iter_001/"
+    assert names[-1] == "mlflow_iterations"
