@@ -6,7 +6,9 @@ Trains a head per row and seed on the trajectories of `--train`, and ranks the s
 `prover search` writes them; the theorems of the two must differ). Prints sibling rank-1 by depth of the parent, of the
 energy and of the mix with the policy at beta 1, with 95% bootstrap intervals over sibling sets for the first seed; AUC;
 and what training and scoring cost, in CPU seconds of this process. Rows marked `offline` need more than a state's text
-at scoring time (its parent, or the policy's log-probabilities), so they are ranked here but cannot guide a search yet.
+at scoring time (its parent, the policy's log-probabilities, vectors of single tokens or of other layers), so they are
+ranked here but cannot guide a search yet. Layers are given as a share of the model's depth, by the mean over tokens.
+`attention` weighs the last layer's tokens by a query that is trained with the head.
 """
 
 import argparse
@@ -23,6 +25,7 @@ import polars as pl
 import torch
 from rich.console import Console
 from rich.table import Table
+from token_states import AttentionHead, TokenStates, fit_attention
 
 from ebm.calibration import combined_priority, fit_scales, mean_log_prob
 from ebm.embeddings import EmbeddingCache
@@ -72,6 +75,11 @@ VARIANTS: tuple[Variant, ...] = (
     Variant("input: mean of the last layer", pooling="mean"),
     Variant("input: mean of an early layer", pooling="early"),
     Variant("input: last token", pooling="last"),
+    Variant("layer .3 of the depth", inputs="layer 0.3", pooling="tokens", offline=True),
+    Variant("layer .5 of the depth", inputs="layer 0.5", pooling="tokens", offline=True),
+    Variant("layer .7 of the depth", inputs="layer 0.7", pooling="tokens", offline=True),
+    Variant("layer 1.0 of the depth", inputs="layer 1.0", pooling="tokens", offline=True),
+    Variant("attention over tokens", inputs="attention", pooling="tokens", offline=True),
     Variant("input: child minus parent", inputs="difference", offline=True),
     Variant("input: state and difference", inputs="state+difference", offline=True),
     Variant("input: log-prob and entropy too", inputs="state+policy", offline=True),
@@ -87,9 +95,13 @@ class Rows:
     """(n, width) of the states; zeros for finished proofs."""
     parents: np.ndarray
     """(n,) row of the parent; a root is its own."""
+    tokens: TokenStates | None = None
+    """Where single tokens or layers are asked for."""
 
     def inputs(self, kind: str) -> np.ndarray:
         """(n, width of the kind) float32."""
+        if self.tokens is not None:
+            return self.tokens.inputs(kind)
         difference = self.vectors - self.vectors[self.parents]
         match kind:
             case "state":
@@ -138,7 +150,7 @@ def load(files: Sequence[str], policy: Any, cache: EmbeddingCache) -> Rows:
 class Trained:
     """Heads of one variant and seed, their inputs standardised by their own statistics."""
 
-    heads: list[EnergyHead]
+    heads: list[EnergyHead] | list[AttentionHead]
     bonus: float
 
     def energies(self, inputs: np.ndarray) -> np.ndarray:
@@ -154,6 +166,9 @@ class Trained:
 def fit(variant: Variant, index: ContrastiveIndex, inputs: np.ndarray, steps: int, seed: int) -> tuple[Trained, float]:
     """Train the heads of a variant; also CPU seconds."""
     began, heads = time.process_time(), []
+    if variant.inputs == "attention":
+        head = fit_attention(index, inputs, steps, seed)
+        return Trained([head], variant.bonus), time.process_time() - began
     for offset in range(variant.heads):
         config = EBMTrainingConfig(
             **{"total_steps": steps, "warmup_steps": steps // 10, "batch_size": 64, "lr": 1e-3}
@@ -238,7 +253,13 @@ def main() -> None:
     figures: dict[str, Any] = {}
     data: dict[str, tuple[Rows, Rows]] = {}
     for variant in chosen:
-        if variant.pooling not in data:
+        if variant.pooling == "tokens" and "tokens" not in data:
+            plain = data[VARIANTS[0].pooling]
+            data["tokens"] = (
+                replace(plain[0], tokens=TokenStates.of(policy, args.policy, plain[0].frame["state_pp"].to_list())),
+                replace(plain[1], tokens=TokenStates.of(policy, args.policy, plain[1].frame["state_pp"].to_list())),
+            )
+        elif variant.pooling not in data:
             view = policy.with_pooling(variant.pooling)
             with EmbeddingCache(
                 args.folder / "embeddings", view.encoder_fingerprint, view.encoding_width, pooling=view.pooling
