@@ -10,7 +10,7 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from prover.environments.base import (
     Certificate,
@@ -81,6 +81,23 @@ class Ended(StrEnum):
     INVALID = "invalid"  # Lean does not accept the statement
 
 
+MOST_CALLS = 150
+"""Of one theorem that are noted."""
+
+
+class Call(NamedTuple):
+    """A call to a model or to Lean, as one of the theorems that shared it sees it."""
+
+    kind: str
+    """policy | energy | Lean | certificate."""
+    started: float
+    """Unix time, seconds."""
+    seconds: float
+    """Of the whole call, whoever shared it."""
+    theorems: int
+    """That shared it."""
+
+
 @dataclass(slots=True)
 class Meter:
     """Milliseconds charged to one theorem. Kept by the engine, read by the search for its seconds budget."""
@@ -88,6 +105,14 @@ class Meter:
     model_ms: float = 0.0
     lean_ms: float = 0.0
     own_ms: float = 0.0
+    calls: list[Call] = field(default_factory=list)
+    """The first `MOST_CALLS` calls in which this theorem had a part."""
+
+    def took_part(self, kind: str, began: float, theorems: int, seconds: float | None = None) -> None:
+        """Note a call. began: `time.perf_counter()` at its start. theorems: that shared it. seconds: else until now."""
+        if len(self.calls) < MOST_CALLS:
+            ago = time.perf_counter() - began
+            self.calls.append(Call(kind, time.time() - ago, ago if seconds is None else seconds, theorems))
 
     def charge(self, *, model_s: float = 0.0, lean_s: float = 0.0, own_s: float = 0.0) -> None:
         """Add seconds in the models, in Lean, and in the search itself."""

@@ -25,6 +25,10 @@ class Landing:
 
     answers: Answers
     seconds: float
+    kind: str
+    """Lean | certificate."""
+    began: float
+    """`time.perf_counter()` at its start."""
 
 
 class LeanCalls:
@@ -49,11 +53,11 @@ class LeanCalls:
     def start(self, slots: list[Slot]) -> None:
         """Ask for the root states of the slots' theorems."""
         theorems = [slot.search.theorem for slot in slots]
-        self._fly(slots, lambda: self._environment.start(theorems))
+        self._fly("Lean", slots, lambda: self._environment.start(theorems))
 
     def certify(self, slots: list[Slot], claims: list[ProofClaim]) -> None:
         """Ask for certificates: one claim per slot."""
-        self._fly(slots, lambda: self._environment.certify(claims))
+        self._fly("certificate", slots, lambda: self._environment.certify(claims))
 
     def step(
         self,
@@ -74,7 +78,7 @@ class LeanCalls:
                 raise RuntimeError(f"the environment answered {len(outcomes)} of {len(requests)} requests")
             return [TriedTactics(ask, [(requests[i], outcomes[i]) for i in places[slot.index]]) for slot, ask in asks]
 
-        self._fly([slot for slot, _ in asks], step)
+        self._fly("Lean", [slot for slot, _ in asks], step)
 
     def landed(self, *, wait_for_one: bool) -> list[Answers]:
         """Answers of the calls that are done, and their time charged to the slots. wait_for_one: there is nothing else
@@ -93,11 +97,12 @@ class LeanCalls:
         """Start no further call; the running ones end by themselves."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
-    def _fly(self, slots: Sequence[Slot], call: Callable[[], Sequence[Any]]) -> None:
+    def _fly(self, kind: str, slots: Sequence[Slot], call: Callable[[], Sequence[Any]]) -> None:
         def timed() -> Landing:
             began = time.perf_counter()
             answers = call()
-            return Landing(list(zip(slots, answers, strict=True)), time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            return Landing(list(zip(slots, answers, strict=True)), seconds, kind, began)
 
         self._flights.append(self._executor.submit(timed))
 
@@ -105,4 +110,5 @@ class LeanCalls:
         self.seconds += landing.seconds
         for slot, _ in landing.answers:
             slot.search.meter.charge(lean_s=landing.seconds / len(landing.answers))
+            slot.search.meter.took_part(landing.kind, landing.began, len(landing.answers), landing.seconds)
         return landing.answers

@@ -27,20 +27,23 @@ class ModelCalls:
         texts = [text for _, ask in asks for text in ask.texts]
         began = time.perf_counter()
         scores = iter([float(score) for score in self._scorer.score_states(texts)])
-        self._charge([slot for slot, ask in asks for _ in ask.texts], began)
+        self._charge("energy", [slot for slot, ask in asks for _ in ask.texts], began)
         return [(slot, list(islice(scores, len(ask.texts)))) for slot, ask in asks]
 
     def propose(self, states: Sequence[tuple[Slot, ProofState]]) -> None:
         """Make the candidates of each state known to its slot."""
         began = time.perf_counter()
         asked = self._knowledge.candidates([(slot.known, state) for slot, state in states])
-        self._charge([slot for (slot, _), was in zip(states, asked, strict=True) if was], began)
+        self._charge("policy", [slot for (slot, _), was in zip(states, asked, strict=True) if was], began)
 
-    def _charge(self, slots: Sequence[Slot], began: float) -> None:
-        """Share the seconds since `began` among the slots, once for each time a slot is named."""
+    def _charge(self, kind: str, slots: Sequence[Slot], began: float) -> None:
+        """Share the seconds since `began` among the slots, once for each time a slot is named. kind: of the call."""
         if not slots:
             return
         seconds = time.perf_counter() - began
         self.seconds += seconds
         for slot in slots:
             slot.search.meter.charge(model_s=seconds / len(slots))
+        sharing = {slot.index: slot for slot in slots}
+        for slot in sharing.values():
+            slot.search.meter.took_part(kind, began, len(sharing))

@@ -13,7 +13,7 @@ import polars as pl
 from prover.environments.base import ProofEnvironment
 from prover.policy.base import TacticGenerator
 from prover.policy.complete import as_policy
-from prover.search.best_first import Ended, TheoremResult
+from prover.search.best_first import Call, Ended, TheoremResult
 from prover.search.config import SearchConfig
 from prover.search.engine import search
 from prover.search.glimpse import Glimpses, shown_while_watched
@@ -40,6 +40,9 @@ class FoundRows:
 
     rows: TheoremRows
     rules: Counter[str]
+    started: float
+    """Unix time, seconds."""
+    calls: tuple[Call, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,12 @@ class RowsMaker:
 
     def __call__(self, result: TheoremResult) -> FoundRows:
         labels = label_search(result)
-        return FoundRows(rows_of(result, labels, self.identity, self.config), Counter(count_rules(labels)))
+        return FoundRows(
+            rows_of(result, labels, self.identity, self.config),
+            Counter(count_rules(labels)),
+            result.started_ms / 1000,
+            tuple(result.meter.calls),
+        )
 
 
 def search_to_files(
@@ -70,13 +78,16 @@ def search_to_files(
     on_progress: Callable[[SearchProgress], None] | None = None,
     stop: Callable[[], bool] | None = None,
     searcher: Searcher = search,
+    traced: int = 0,
 ) -> dict[str, Any]:
     """Search the theorems, write `output` (`X.parquet`) and its companions, and return the figures.
 
     ebm_id: written to the rows; by default the scorer's own. resume: keep the theorems that an earlier run of the same
     search finished, if name, header and statement are the same; those that crashed are searched again. stop: polled;
     once true, what is finished is written and `interrupted` is true in the figures. iteration: of expert iteration;
-    written to the rows and part of the search's identity. searcher: what searches.
+    written to the rows and part of the search's identity. searcher: what searches. traced: theorems, the first ones to
+    end, whose calls are among the figures (`calls`: theorem -> started, seconds, ended, expansions, and each call as
+    `prover.search.best_first.Call`).
 
     Figures: those of `prover.trajectory.summary.summarize_frame` over all theorems in the output (theorems, proved,
     claimed, expansions, tactics, ended, solved_by_budget, ...), and: seconds (wall time of this call), output,
@@ -109,6 +120,7 @@ def search_to_files(
 
     expected = len(theorems) * config.max_expansions * config.n_candidates * _BYTES_A_TACTIC
     rules: Counter[str] = Counter()
+    calls: dict[str, dict[str, Any]] = {}
     with (
         shown_while_watched(output),
         TrajectoryWriter(
@@ -130,6 +142,8 @@ def search_to_files(
             if summary.ended in (Ended.INVALID, Ended.CRASHED):
                 logger.warning("%s: %s: %s", summary.theorem_name, summary.ended, summary.reason)
             rules.update(found.rules)
+            if len(calls) < traced:
+                calls[summary.theorem_name] = _traced(found)
             writer.add(found.rows)
 
         def look_up(progress: SearchProgress) -> None:
@@ -180,8 +194,21 @@ def search_to_files(
         own_seconds=round(report.own_s, 3),
         policy_counts=lost.to_dict() if lost is not None else {},
         policy_warnings=losses,
+        **({"calls": calls} if traced else {}),
     )
     return figures
+
+
+def _traced(found: FoundRows) -> dict[str, Any]:
+    """Plain values, with times as short as they mean anything."""
+    summary = found.rows.summary
+    return {
+        "started": round(found.started, 3),
+        "seconds": round(summary.wall_ms / 1000, 3),
+        "ended": str(summary.ended),
+        "expansions": summary.expansions,
+        "calls": [(c.kind, round(c.started, 4), round(c.seconds, 4), c.theorems) for c in found.calls],
+    }
 
 
 def _latest(summaries: pl.DataFrame, kept: set[str]) -> pl.DataFrame:

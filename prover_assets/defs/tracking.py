@@ -53,6 +53,11 @@ class MlflowResource(dg.ConfigurableResource):
         default=True, description="Whether to log CPU, memory, disk and network of the machine while a step runs."
     )
 
+    traces: bool = Field(
+        default=True,
+        description="Whether to log a trace of the calls to the models and to Lean, for a few theorems of each search.",
+    )
+
     @contextmanager
     def child(self, context: dg.AssetExecutionContext, data: DataFolder) -> Iterator[TrackedRun]:
         """The child run of the asset in `context`, as `Store.child` makes it."""
@@ -71,6 +76,7 @@ class MlflowResource(dg.ConfigurableResource):
             about=_about(context),
             system_metrics=self.system_metrics,
         ) as run:
+            run.with_traces = self.traces
             yield run
 
     def _store(self, data: DataFolder) -> Store:

@@ -104,7 +104,7 @@ def solve_curve_chart(curves: Mapping[str, Sequence[int | None]], highest: int) 
         **_chart(values),
         "layer": [
             {
-                "mark": {"type": "area", "interpolate": "step-after", "opacity": 0.15},
+                "mark": {"type": "area", "interpolate": "step-after", "opacity": 0.15, "clip": True},
                 "encoding": {
                     "x": x,
                     "y": {"field": "low", **share},
@@ -114,7 +114,7 @@ def solve_curve_chart(curves: Mapping[str, Sequence[int | None]], highest: int) 
             },
             {
                 "params": [{"name": "zoom", "select": "interval", "bind": "scales"}],
-                "mark": {"type": "line", "interpolate": "step-after", "tooltip": True},
+                "mark": {"type": "line", "interpolate": "step-after", "tooltip": True, "clip": True},
                 "encoding": {
                     "x": x,
                     "y": {"field": "rate", **share},
@@ -138,20 +138,20 @@ def history_chart(history: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         **_chart(numbered),
         "params": [{"name": "zoom", "select": "interval", "bind": "scales"}],
-        "mark": {"type": "line", "point": {"size": 60}, "tooltip": True, "clip": False},
+        "mark": {"type": "line", "point": {"size": 60}, "tooltip": True, "clip": True},
         "encoding": {
             "x": {
                 "field": "number",
                 "type": "quantitative",
                 "title": "iteration",
-                "scale": {"nice": False, "padding": 24, "zero": False},
+                "scale": {"domain": _around([row["number"] for row in numbered], 0.5), "nice": False},
                 "axis": {"tickMinStep": 1, "format": "03d", "labelExpr": "'iter_' + datum.label", "grid": False},
             },
             "y": {
                 "field": "area",
                 "type": "quantitative",
                 "title": "area under the solve curve",
-                "scale": {"padding": 12, "zero": False},
+                "scale": {"domain": _around([row["area"] for row in rows], 0.02), "nice": False},
             },
             "color": {
                 "field": "search",
@@ -162,6 +162,13 @@ def history_chart(history: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             "tooltip": [{"field": "iteration"}, {"field": "search"}, {"field": "area", "format": ".3f"}],
         },
     }
+
+
+def _around(values: Sequence[float], least: float) -> list[float]:
+    """A domain with some room around the values, `least` on each side: one value alone has no extent of its own."""
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    room = max(least, 0.08 * (high - low))
+    return [low - room, high + room]
 
 
 def time_chart(views: Mapping[str, "Iterable[SearchView]"]) -> dict[str, Any]:

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from prover.theorems import Theorem
 
 
+TRACED_THEOREMS = 6
+"""Of a search, whose calls are kept with its manifest, for a trace in MLflow."""
+
+
 @dataclass(frozen=True, slots=True)
 class WindowSettings:
     """Which of the training theorems an iteration searches."""
@@ -102,6 +106,7 @@ def run_search(
             ebm_id=ebm_id,
             on_progress=lambda progress: update(progress.done, progress.theorems, note(progress)),
             searcher=place.searcher,
+            traced=TRACED_THEOREMS,
         )
         counts, lost = place.memo_counts(), lost_to_crashes(files)
         finished = {

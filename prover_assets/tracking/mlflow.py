@@ -38,6 +38,7 @@ from prover_assets.tracking.tags import (
     SOURCE_TYPE_TAG,
     STATUS_OPEN,
 )
+from prover_assets.tracking.traces import log_traces
 from prover_assets.tracking.view import save_view, view_link
 
 if TYPE_CHECKING:
@@ -274,6 +275,13 @@ class TrackedRun:
     server: str = ""
     """Address of MLflow's UI."""
     failed: bool = field(default=False)
+    with_traces: bool = True
+
+    def traces(self, asset: str, calls: Mapping[str, Mapping[str, Any]]) -> None:
+        """Log a trace for each theorem of a search whose calls were noted, unless that is off."""
+        if self.client is not None and self.with_traces and calls:
+            with fluent_uri(self.uri):
+                log_traces(self.experiment_id, self.run_id, asset, calls)
 
     def params(self, settings: Mapping[str, Any], *, parent_prefix: str | None = None) -> None:
         """Log settings, flattened; also on the parent, under `parent_prefix` unless that is "" or None (not at all).

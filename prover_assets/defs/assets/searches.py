@@ -65,6 +65,7 @@ def describe_search(work: Step, files: SearchFiles, manifest: Manifest, *, title
     asset = work.context.asset_key.to_user_string()
     work.run.picture(curve, "solve_curve")
     work.run.picture(spent, "time")
+    work.run.traces(asset, manifest.figures.get("calls", {}))
     losses = {f"policy_{name}": count for name, count in manifest.figures.get("policy_counts", {}).items()}
     work.run.metrics({**counts, **losses, "seconds": manifest.seconds})
     work.run.params(

@@ -171,3 +171,26 @@ def test_the_newest_search_is_a_running_one(tmp_path: Path):
     assert newest_search(tmp_path) == tmp_path / "old.parquet"
     (tmp_path / "deep" / "new.parts").mkdir(parents=True)
     assert newest_search(tmp_path) == tmp_path / "deep" / "new.parquet"
+
+
+def test_a_glimpse_that_takes_long_is_made_as_rarely_as_its_share_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    output = tmp_path / "x.parquet"
+    glimpses.watched_file(output).touch()
+    now, written = 0.0, []
+
+    def write(progress: object) -> None:
+        nonlocal now
+        written.append(now)
+        now += 0.05  # seconds that a slow disk takes
+
+    monkeypatch.setattr(glimpses.time, "monotonic", lambda: now)
+    monkeypatch.setattr(glimpses.time, "perf_counter", lambda: now)
+    shower = glimpses.Glimpses(output)
+    monkeypatch.setattr(shower, "_write", write)
+    while now < 100:
+        shower.write_if_watched(None)  # type: ignore[arg-type]
+        now += 0.01
+    assert len(written) > 10
+    assert 0.05 * len(written) / now <= 0.012

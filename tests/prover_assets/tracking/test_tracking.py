@@ -409,3 +409,26 @@ def test_user_and_password_of_an_address_are_no_parameters():
 
 def test_settings_are_flattened():
     assert flatten({"a": {"b": 1, "c": {"d": [1, 2]}}, "e": None}) == {"a.b": "1", "a.c.d": "[1, 2]", "e": "None"}
+
+
+def test_a_few_theorems_of_each_search_have_a_trace_of_their_calls(finished):
+    import mlflow
+
+    from prover_assets.steps.search import TRACED_THEOREMS
+    from prover_assets.tracking.mlflow import fluent_uri
+
+    data = DataFolder(finished.data)
+    store = MlflowResource()._store(data)
+    with fluent_uri(store.uri):
+        traces = mlflow.search_traces(locations=[store.experiment_id], return_type="list", max_results=500)
+    guided = [trace for trace in traces if trace.info.tags["prover.asset"] == "guided_trajectories"]
+    assert len(guided) == 2 * TRACED_THEOREMS  # in both iterations
+    kinds = {span.name for trace in guided for span in trace.data.spans}
+    assert {"policy", "energy", "Lean", "certificate"} <= kinds
+    for trace in guided:
+        (root,) = [span for span in trace.data.spans if span.parent_id is None]
+        assert root.name == trace.info.tags["prover.theorem"]
+        run = store.client.get_run(trace.info.trace_metadata["mlflow.sourceRun"])
+        assert run.data.tags["prover.asset"] == "guided_trajectories"
+        for span in trace.data.spans:
+            assert root.start_time_ns <= span.start_time_ns <= span.end_time_ns <= root.end_time_ns
