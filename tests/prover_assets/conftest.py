@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -19,8 +20,11 @@ import dagster as dg
 import numpy as np
 import pytest
 from filelock import FileLock
+from matplotlib.figure import Figure
 from pydantic import Field
 from search_fakes import HashWorld, chance
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from prover.environments.base import Complete, Failure, Outcome, Progress, ProofState, Rejected
 from prover.policy.base import TacticCandidate
@@ -28,6 +32,13 @@ from prover.theorems import Theorem
 from prover_assets.defs.resources import LeanResource, PolicyResource
 
 WIDTH = 16
+
+
+@event.listens_for(Engine, "connect")
+def _without_flushing(connection: Any, record: Any) -> None:
+    """Spare the databases of Dagster and MLflow the flush to disk at each commit: no test outlives a power cut."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = OFF")
 
 
 class MazeWorld(HashWorld):
@@ -258,6 +269,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.xdist_group(group))
 
 
+@pytest.fixture(autouse=True)
+def pictures_left_blank(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made and not rendered, which takes a third of an iteration's time.
+
+    The iterations that many tests share have their pictures, and so have slow tests and those marked `rendered`.
+    """
+    if not any(request.node.get_closest_marker(name) for name in ("rendered", "slow", "ui")):
+
+        def savefig(figure: Figure, file: Any, **_: Any) -> None:
+            file.write(BLANK_PNG)
+
+        monkeypatch.setattr(Figure, "savefig", savefig)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def loaded_definitions() -> dg.Definitions:
     """The project's definitions, resolved before any test's Dagster instance is open."""
@@ -265,6 +290,14 @@ def loaded_definitions() -> dg.Definitions:
 
     defs.get_repository_def()
     return defs
+
+
+SAVEFIG = Figure.savefig
+BLANK_PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b550000000a49444154789c63f80f0001010100b138f6140000"
+    "000049454e44ae426082"
+)
+"""One pixel."""
 
 
 class Templates:
@@ -281,7 +314,9 @@ class Templates:
                 unfinished = self.folder / f"{name}.unfinished"
                 shutil.rmtree(unfinished, ignore_errors=True)
                 unfinished.mkdir()
-                make(unfinished)
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.setattr(Figure, "savefig", SAVEFIG)
+                    make(unfinished)
                 unfinished.rename(folder)
         return folder
 
@@ -355,6 +390,13 @@ def made(tmp_path: Path, templates: Templates, secret: str):
     """An untracked project whose first iteration is done, in one Dagster run."""
     with templates.copies(templates.one_iteration(secret), tmp_path) as make:
         yield make()
+
+
+@pytest.fixture
+def tracked(tmp_path: Path, templates: Templates, secret: str):
+    """A tracked project whose first iteration is done, in one Dagster run."""
+    with templates.copies(templates.one_iteration(secret), tmp_path) as make:
+        yield make(track=True)
 
 
 @dataclass

@@ -246,7 +246,7 @@ def test_a_policy_that_is_no_better_is_not_adopted(made, tuning, configured, pol
     assert read_policy(data.iteration(1)).policy is None
     assert policy_of(data, data.iteration(1), configured).resource.load().fingerprint == policy.fingerprint
     assert (data.iteration(0).tuned_policy / "maze.json").is_file(), "to be looked at"
-    made.run(*ITERATION_ASSETS, partition="iter_001")
+    made.run("trajectories", partition="iter_001")
     assert (
         read_manifest(data.iteration(1).trajectories).ebm_id == starting_champion(data.iteration(1)).ebm_id is not None
     )
@@ -317,10 +317,13 @@ def test_an_adopted_policy_that_is_gone_is_said(iterated):
     assert str(data.iteration(1).policy_record) in step_error(result)
 
 
-def test_the_next_to_do_is_the_tuning_until_it_is_done_or_comes_too_late(project, tuning):
-    data = data_of(project)
-    assert next_iteration(project.instance, data, tune_policy=True).remaining == (*ITERATION_ASSETS, TUNING_ASSET)
-    project.run(partition="iter_000")
+def test_the_tuning_is_the_last_of_an_iteration(project):
+    upcoming = next_iteration(project.instance, data_of(project), tune_policy=True)
+    assert upcoming.remaining == (*ITERATION_ASSETS, TUNING_ASSET)
+
+
+def test_the_next_to_do_is_the_tuning_until_it_is_done_or_comes_too_late(made, tuning):
+    project, data = made, data_of(made)
     upcoming = next_iteration(project.instance, data, tune_policy=True)
     assert (upcoming.key, upcoming.remaining) == ("iter_000", (TUNING_ASSET,))
     assert next_iteration(project.instance, data).key == "iter_001"

@@ -39,6 +39,7 @@ OTHER_LEAN = {"uncertified": 1e-9}
 """Outcomes are as before; the fingerprint is another."""
 
 
+@pytest.mark.slow  # two iterations
 def test_after_an_upgrade_of_lean_the_baseline_is_made_again_and_so_is_an_iteration_at_hand(make_next_run, capsys):
     make_run, project = make_next_run, make_next_run.project
     project.config = QUICK
@@ -55,10 +56,13 @@ def test_after_an_upgrade_of_lean_the_baseline_is_made_again_and_so_is_an_iterat
     assert make_run() == 0
     assert "trajectories was searched with the Lean" in capsys.readouterr().out
     assert set(steps(project, "iter_001")) == {BASELINE_ASSETS[1], *ITERATION_ASSETS}
-    # Nothing has changed: only what lacks is made.
-    data.iteration("iter_001").report_file.unlink()
-    assert make_run() == 0
-    assert steps(project, "iter_001") == ["iteration_report"]
+
+
+def test_where_nothing_has_changed_only_what_lacks_is_made(make_next_run):
+    project = make_next_run.project
+    DataFolder(project.data).iteration("iter_000").report_file.unlink()
+    assert make_next_run() == 0
+    assert steps(project, "iter_000") == ["iteration_report"]
 
 
 def restarted(project) -> None:

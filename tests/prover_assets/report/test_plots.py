@@ -16,6 +16,8 @@ from prover_assets.report.plots import (
     stacked_bar,
 )
 
+pytestmark = pytest.mark.rendered
+
 
 def node(id: int, parent: int | None, *, proved: bool = False) -> TreeNode:
     return TreeNode(id, parent, "intro h", proved, complete=proved and id == 3, expanded=True, energy=0.5)

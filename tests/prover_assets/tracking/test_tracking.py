@@ -127,6 +127,7 @@ def test_the_promoted_head_is_registered_with_the_alias_champion(finished, clien
     assert info.saved_input_example_info is not None
 
 
+@pytest.mark.slow  # an iteration of its own, which promotes nothing
 def test_the_alias_moves_with_a_promotion_and_with_nothing_else(new_project):
     project = new_project(track=True)
     project.config = {"iteration_report": {"promote": False}}
@@ -261,9 +262,8 @@ def test_progress_that_changed_is_logged_anew_and_the_old_run_is_superseded(new_
     assert progress_run(store.client, store.experiment_id) == second
 
 
-def test_a_step_made_again_attaches_to_the_iteration_and_supersedes_what_it_replaced(new_project):
-    project = new_project(track=True)
-    project.run(partition="iter_000")
+def test_a_step_made_again_attaches_to_the_iteration_and_supersedes_what_it_replaced(tracked):
+    project = tracked
     store = store_of(project)
 
     def rows(kind: str) -> list:
