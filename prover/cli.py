@@ -40,6 +40,7 @@ from prover.cli_policy import (
     Threads,
 )
 from prover.cli_progress import SearchProgressView
+from prover.limits import limit_sentence
 from prover.scale.config import EngineSettings
 from prover.search.config import SearchConfig
 from prover.storage import data_folder, on_disk, published
@@ -627,10 +628,13 @@ def run(target: typer.Typer, arguments: list[str] | None = None) -> int:
         return _fail(problem, BAD_INPUT)
     except KeyboardInterrupt:
         return _fail("Interrupted.", INTERRUPTED)
-    except (OSError, RuntimeError, ValueError) as error:
+    except (ImportError, MemoryError, OSError, RuntimeError, ValueError) as error:
         code = _exit_code(error)
         if code is None:
-            raise
+            limit = limit_sentence(error)
+            if limit is None:
+                raise
+            return _fail(limit, TROUBLE)
         return _fail(error, code)
     return 0
 

@@ -444,8 +444,7 @@ def load_huggingface_policy(
     check_folder(folder)
     tokenizer = load_tokenizer(folder)
     model = load_model(folder, dtype, place)
-    template_name = template or getattr(model.config, "prover_template", None) or _guess_template(tokenizer)
-    chosen = get_template(template_name)
+    chosen = _template_of(template, model.config, tokenizer, folder)
     ending, pad_id = _ending(model, tokenizer, chosen)
     loaded = _Loaded(
         model=model,
@@ -483,6 +482,23 @@ def context_tokens(config: Any) -> int:
 def _is_word_level(tokenizer: Any) -> bool:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     return backend is not None and json.loads(backend.to_str())["model"]["type"] == "WordLevel"
+
+
+def _template_of(given: str | None, config: Any, tokenizer: Any, folder: Path) -> PromptTemplate:
+    """The template that is given, else the one that the model's config names, else the one that fits its tokenizer.
+
+    Raises ValueError for one that is given, PolicyLoadError for one of the model's folder, that there is not.
+    """
+    named = getattr(config, "prover_template", None)
+    if given or named is None:
+        return get_template(given or _guess_template(tokenizer))
+    try:
+        return get_template(str(named))
+    except ValueError as error:
+        raise PolicyLoadError(
+            f"{folder}: `prover_template` in its config.json cannot be used: {error}. Restore the file, or choose a "
+            "template with --template"
+        ) from error
 
 
 def _guess_template(tokenizer: Any) -> str:

@@ -215,12 +215,21 @@ def safetensors_header(file: Path) -> dict[str, Any]:
         try:
             header = json.loads(stream.read(length))
             entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
-            end = max((entry["data_offsets"][1] for entry in entries.values()), default=0)
+            end = max((_end_of(entry) for entry in entries.values()), default=0)
         except (ValueError, AttributeError, TypeError, KeyError, IndexError, RecursionError) as error:
             raise PolicyLoadError(_damaged(file, "its header cannot be read")) from error
     if 8 + length + end != size:
         raise PolicyLoadError(_damaged(file, f"it has {size} bytes, and its header says {8 + length + end}"))
     return entries
+
+
+def _end_of(entry: dict[str, Any]) -> int:
+    """Where a tensor's bytes end. Raises ValueError, TypeError or KeyError for an entry without all of its parts."""
+    begin, end = entry["data_offsets"]
+    sizes = [*entry["shape"], begin, end]
+    if not isinstance(entry["dtype"], str) or any(type(size) is not int or size < 0 for size in sizes) or end < begin:
+        raise ValueError("an entry is none of a tensor")
+    return int(end)
 
 
 def _damaged(file: Path, why: str) -> str:

@@ -1,6 +1,7 @@
 """From files to entries: JSON, JSON Lines and Parquet, gzip and zstd, folders. Nothing here knows theorems."""
 
 import json
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,13 +68,14 @@ def columns_of(path: Path) -> list[str] | None:
     """The columns of a table; None for other files. Raises TheoremFileError."""
     if kind_of(path) != ".parquet":
         return None
-    import pyarrow
     import pyarrow.parquet
+
+    from prover.parquet import UNREADABLE
 
     try:
         names: list[str] = pyarrow.parquet.read_schema(path).names
-    except (pyarrow.ArrowException, OSError) as error:
-        raise TheoremFileError([_whole(path, f"is not a readable Parquet file: {error}")]) from None
+    except UNREADABLE as error:
+        raise TheoremFileError([_whole(path, f"is not a readable Parquet file: {_one_line(error)}")]) from None
     return names
 
 
@@ -82,7 +84,7 @@ def read_text(path: Path) -> str:
     try:
         with _opened(path) as stream:
             data = stream.read()
-    except (EOFError, OSError) as error:
+    except (EOFError, OSError, zlib.error) as error:
         raise TheoremFileError([_whole(path, f"cannot be read: {error}")]) from None
     try:
         return data.decode("utf-8-sig")
@@ -125,7 +127,7 @@ def _jsonl_entries(path: Path) -> Iterator[Entry]:
                     data = data.removeprefix(b"\xef\xbb\xbf")
                 if not data.isspace():
                     yield _parsed(line, data)
-    except (EOFError, OSError) as error:
+    except (EOFError, OSError, zlib.error) as error:
         raise TheoremFileError([_whole(path, f"cannot be read: {error}")]) from None
 
 
@@ -207,16 +209,21 @@ def _entry_lines(text: str) -> Iterator[int]:
 
 
 def _parquet_entries(path: Path, wanted: frozenset[str]) -> Iterator[Entry]:
-    import pyarrow
     import pyarrow.parquet
 
+    from prover.parquet import UNREADABLE
+
     try:
-        file = pyarrow.parquet.ParquetFile(path)
+        file = pyarrow.parquet.ParquetFile(path, page_checksum_verification=True)
         columns = [name for name in file.schema_arrow.names if name in wanted]
         row = 0
         for batch in file.iter_batches(columns=columns, batch_size=4096):
             for entry in batch.to_pylist():
                 row += 1
                 yield Entry(row, entry)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise TheoremFileError([_whole(path, f"is not a readable Parquet file: {error}")]) from None
+    except UNREADABLE as error:
+        raise TheoremFileError([_whole(path, f"is not a readable Parquet file: {_one_line(error)}")]) from None
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]

@@ -58,8 +58,9 @@ def _lines(path: Path, text: str) -> Iterator[tuple[int, Any]]:
 
 
 def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
-    import pyarrow
     import pyarrow.parquet
+
+    from prover.parquet import UNREADABLE
 
     row = 0
     try:
@@ -68,7 +69,7 @@ def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
             for entry in batch.to_pylist():
                 row += 1
                 yield row, entry
-    except (pyarrow.ArrowException, OSError) as error:
+    except UNREADABLE as error:
         raise TraceFileError(f"{path}: not a Parquet file that can be read, after row {row}: {error}") from None
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from prover_assets.store.champion import read_champion_of
-from prover_assets.store.files import read_json
+from prover_assets.store.files import read_json, write_json
 from prover_assets.store.layout import DataFolder, IterationFolder
 from prover_assets.store.policy import record_in_force
 
@@ -71,10 +71,18 @@ def carry_out(data: DataFolder, chosen: Plan) -> None:
         relative = path.relative_to(data.root)
         held = relative.parts[1] if relative.parts[0] == "iterations" else relative.parts[0]
         with data.held(held):
+            if relative.parts[0] == "iterations":
+                _note(data.iteration(held), path)
             if path.is_dir():
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+
+
+def _note(iteration: IterationFolder, path: Path) -> None:
+    """Say in the iteration's folder that a file is missing on purpose, before it is: its asset counts as made."""
+    removed = set((read_json(iteration.cleaned) or {}).get("removed", []))
+    write_json(iteration.cleaned, {"removed": sorted(removed | {path.relative_to(iteration.root).as_posix()})})
 
 
 def _entries(folder: Path) -> list[Path]:

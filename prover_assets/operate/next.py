@@ -73,14 +73,22 @@ def _untuned(instance: dg.DagsterInstance, data: DataFolder, key: str) -> bool:
 
 
 def remaining_assets(instance: dg.DagsterInstance, data: DataFolder, key: str) -> tuple[str, ...]:
-    """The assets of an iteration from the first one that was not made, lost its files or failed a blocking check."""
-    folder = data.iteration(key)
-    files = _files(data, folder)
+    """The assets of an iteration from the first one that was not made, lost its files or failed a blocking check.
+
+    What `clean-iterations` has removed of a finished iteration is not lost.
+    """
+    files = _missed(data, data.iteration(key))
     for index, name in enumerate(ITERATION_ASSETS):
         event = latest_materialization(instance, name, key)
         if event is None or not files[name].exists() or _failed(instance, name, event.run_id):
             return ITERATION_ASSETS[index:]
     return ()
+
+
+def _missed(data: DataFolder, folder: IterationFolder) -> dict[str, Path]:
+    """`_files`; of an iteration that was cleaned, the report stands for all."""
+    files = _files(data, folder)
+    return dict.fromkeys(files, folder.report_file) if folder.cleaned.exists() else files
 
 
 def _files(data: DataFolder, folder: IterationFolder) -> dict[str, Path]:
@@ -110,7 +118,7 @@ class _Finished:
     def __contains__(self, key: str) -> bool:
         if key in self._doubtful or not all(key in made for made in self._made):
             return False
-        return all(path.exists() for path in _files(self._data, self._data.iteration(key)).values())
+        return all(path.exists() for path in _missed(self._data, self._data.iteration(key)).values())
 
 
 def missing_baseline(instance: dg.DagsterInstance, data: DataFolder) -> tuple[str, ...]:

@@ -87,6 +87,11 @@ class IterationFolder:
         return self.root / "policy_tuning.json"
 
     @property
+    def cleaned(self) -> Path:
+        """What `clean-iterations` has removed of this iteration: files that are missed on purpose."""
+        return self.root / "cleaned.json"
+
+    @property
     def following(self) -> "IterationFolder":
         """The next iteration's folder."""
         return IterationFolder(self.root.parent / iteration_key(self.number + 1))

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prover.parquet import ParquetDamaged, read_table
+from prover_assets.store.files import DamagedFile
 from prover_assets.store.iterations import iteration_number
 from prover_assets.tracking.database import TrackingError, client_in_words, in_words, require_known_version
 from prover_assets.tracking.iterations import log_progress, progress_run
@@ -393,12 +395,17 @@ class TrackedRun:
 
 
 def _described(name: str, digest: str, path: Path) -> dict[str, Any]:
-    """What MLflow keeps of a Parquet or JSON Lines file: never the rows."""
+    """What MLflow keeps of a Parquet or JSON Lines file: never the rows. Raises DamagedFile."""
     import polars as pl
     from mlflow.data.polars_dataset import from_polars
     from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-defined]  # made when imported
 
-    frame = pl.read_ndjson(path) if path.suffix == ".jsonl" else pl.read_parquet(path)
+    try:
+        found = pl.read_ndjson(path) if path.suffix == ".jsonl" else pl.from_arrow(read_table(path))
+    except (ParquetDamaged, pl.exceptions.PolarsError) as error:
+        raise DamagedFile(path, str(error)) from error
+    assert isinstance(found, pl.DataFrame), "a table of several columns is a frame"
+    frame = found
     unsigned = [column for column, kind in frame.schema.items() if kind.is_unsigned_integer()]
     frame = frame.with_columns(pl.col(unsigned).cast(pl.Int64, strict=False))  # MLflow has no word for unsigned numbers
     source = LocalArtifactDatasetSource(os.fspath(path))

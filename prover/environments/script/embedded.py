@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import importlib.util
 import json
+import logging
 import os
 import re
 import shutil
@@ -22,6 +23,10 @@ from pathlib import Path
 
 from prover.environments.isolation.sandbox import ProcessLimits, lean_user
 from prover.environments.script.endings import describe_exit, oom_kills
+from prover.files import file_digest, write_json_atomic
+from prover.json_digest import parse_json
+
+logger = logging.getLogger(__name__)
 
 MINILIB = Path(__file__).parent.parent / "minilib"
 ROOT_MODULE = "Prover"
@@ -191,7 +196,7 @@ def _deps(snapshot: Path) -> Path:
 
 def copy_modules(lean: EmbeddedLean, folder: Path) -> Path | None:
     """Copy the prelude's modules to `folder`; the snapshot there, which names them by path, or None without one."""
-    shutil.copytree(lean.lib_path, folder, ignore=shutil.ignore_patterns("*.snap", "*.snap.deps"))
+    shutil.copytree(lean.lib_path, folder, ignore=shutil.ignore_patterns("*.snap", "*.snap.deps", "*.sums"))
     saved, copied = _snapshot(lean.library, lean.lib_path), folder / SNAPSHOT
     usable = _deps(saved).is_file() and saved.is_file() and saved.stat().st_size > 0
     if usable:
@@ -215,13 +220,42 @@ def let_others_read(path: Path) -> None:
 
 
 def _make_once(root: Path, made: Path, make: Callable[[], None]) -> None:
-    """Call `make` unless the file `made` is there, one process at a time."""
-    if made.is_file():
+    """Call `make` unless the file `made` is there and whole, one process at a time."""
+    if made.is_file() and is_whole(made):
         return
     with open(root / "minilib.lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not made.is_file():
-            make()
+        if made.is_file() and is_whole(made):
+            return
+        if made.is_file():
+            logger.warning("%s was damaged since it was made: it is made again", made.parent)
+        make()
+        _sums_of(made).unlink(missing_ok=True)
+        is_whole(made)
+
+
+def is_whole(made: Path) -> bool:
+    """Whether the files that were made with `made` are as they were then, by their digests in `MADE.sums`.
+
+    Lean maps them into memory and believes them: a flipped bit could be another statement. The first call for what was
+    made takes the digests.
+    """
+    names = [made.name, _deps(made).name]
+    if made.suffix != ".snap":  # the prelude's modules
+        names = [made.name, *sorted(path.relative_to(made.parent).as_posix() for path in made.parent.rglob("*.olean"))]
+    found = {name: file_digest(made.parent / name) for name in names if (made.parent / name).is_file()}
+    try:
+        return bool(parse_json(_sums_of(made).read_text(encoding="utf-8")) == found)
+    except FileNotFoundError:
+        with contextlib.suppress(OSError):  # a cache that this user may only read
+            write_json_atomic(_sums_of(made), found)
+        return True
+    except ValueError:
+        return False
+
+
+def _sums_of(made: Path) -> Path:
+    return made.with_name(f"{made.name}.sums")
 
 
 def embedded_lean() -> EmbeddedLean:

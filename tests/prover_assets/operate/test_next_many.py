@@ -4,7 +4,9 @@ import dagster as dg
 import pytest
 
 from prover_assets.defs.jobs import ITERATION_ASSETS
-from prover_assets.operate.next import _files, next_iteration
+from prover_assets.operate.housekeeping import carry_out, plan
+from prover_assets.operate.next import _files, next_iteration, remaining_assets
+from prover_assets.store.champion import POLICY_ALONE, write_champion
 from prover_assets.store.iterations import iteration_key
 from prover_assets.store.layout import DataFolder
 
@@ -57,3 +59,22 @@ def test_what_lacks_something_is_still_found(project) -> None:
     data.iteration(2).guided.manifest.touch()
     project.instance.add_dynamic_partitions("iteration", ["iter_004"])
     assert next_iteration(project.instance, data).key == "iter_004"
+
+
+@pytest.mark.parametrize("trajectories", [False, True])
+def test_a_cleaned_iteration_is_finished_and_stays_so(project, trajectories: bool) -> None:
+    data = DataFolder(project.data)
+    make_iterations(project, 0, 5)
+    for number in range(5):
+        write_champion(data.iteration(number), POLICY_ALONE)
+        (data.iteration(number).guided.nodes).write_bytes(b"rows")
+        (data.iteration(number).trajectories.nodes).write_bytes(b"rows")
+    chosen = plan(data, keep=2, trajectories=trajectories)
+    assert data.iteration(0).guided.manifest in [path for path, _ in chosen]
+    carry_out(data, chosen)
+    assert not data.iteration(0).guided.manifest.exists()
+    assert next_iteration(project.instance, data).key == "iter_005"
+    assert remaining_assets(project.instance, data, "iter_000") == ()
+    assert plan(data, keep=2, trajectories=trajectories) == []
+    data.iteration(1).report_file.unlink()  # lost, not cleaned
+    assert next_iteration(project.instance, data).key == "iter_001"

@@ -1,0 +1,131 @@
+"""Files that a run reads, damaged: theorem sets, models, compiled modules. Refused by name, or as they were."""
+
+import gzip
+import json
+import logging
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from faults import cuts, flips, try_damage
+
+from prover.environments.recheck.olean import Olean, OleanError
+from prover.environments.script import embedded
+from prover.environments.script.embedded import embedded_lean, is_whole
+from prover.policy import load_policy
+from prover.policy.weights import PolicyLoadError
+from prover.theorems import TheoremFileError, TheoremSet
+
+CHECKPOINT = Path(embedded.__file__).parents[2] / "policy" / "tiny" / "checkpoint"
+ENTRIES = [
+    {"name": f"t{i}", "statement": f"(p q : Prop) (h : p ∧ q) : q ∧ p ∨ p{i}", "split": "train"} for i in range(8)
+]
+
+
+def write_theorems(path: Path) -> None:
+    if path.suffix == ".json":
+        path.write_text(json.dumps(ENTRIES, ensure_ascii=False, indent=1), encoding="utf-8")
+    elif path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(entry) + "\n" for entry in ENTRIES), encoding="utf-8")
+    elif path.suffix == ".gz":
+        path.write_bytes(gzip.compress("".join(json.dumps(entry) + "\n" for entry in ENTRIES).encode(), mtime=0))
+    else:
+        pq.write_table(pa.Table.from_pylist(ENTRIES), path)
+
+
+@pytest.mark.parametrize("name", ["set.json", "set.jsonl", "set.jsonl.gz", "set.parquet"])
+def test_theorem_sets(tmp_path: Path, name: str) -> None:
+    """They are made elsewhere and have no digest: a changed letter is another theorem. Anything else is refused."""
+    path = tmp_path / name
+    write_theorems(path)
+
+    def read() -> list[str]:
+        return [f"{theorem.name} {theorem.statement}" for theorem in TheoremSet.load(path)]
+
+    whole = read()
+    data = path.read_bytes()
+    tried = try_damage(path, flips(data, seed=5), read, TheoremFileError)
+    assert all(name in words for words in tried.refusals)
+    cut = try_damage(path, cuts(data), read, TheoremFileError)
+    assert all(name in words for words in cut.refusals)
+    # Whole lines are a set of their own; half a line is none.
+    assert all(found == whole[: len(found)] for found in cut.read)
+    assert not cut.read or name.endswith(".jsonl")
+
+
+@pytest.mark.parametrize("name", ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_model_folders(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(CHECKPOINT, folder)
+    path = folder / name
+    data = path.read_bytes()
+    logging.disable(logging.WARNING)  # of transformers, about each
+    try:
+        tried = try_damage(
+            path, (*flips(data, seed=6, n=12), *cuts(data, n=8)), lambda: load_policy(folder).policy_id, PolicyLoadError
+        )
+    finally:
+        logging.disable(logging.NOTSET)
+    assert all(str(folder) in words and "\n" not in words for words in tried.refusals)
+
+
+def test_weights_of_a_model(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(CHECKPOINT, folder)
+    path = folder / "model.safetensors"
+    data = path.read_bytes()
+    header = int.from_bytes(data[:8], "little") + 8
+    in_header = [bytes(copy) + data[header:] for copy in flips(data[:header], seed=7, n=20)]
+    tried = try_damage(path, iter([*in_header, *cuts(data, n=12)]), lambda: load_policy(folder), PolicyLoadError)
+    assert all(str(folder) in words for words in tried.refusals)
+    assert len(tried.refusals) >= 12
+    fingerprint = load_policy(folder).fingerprint
+    changed = bytearray(data)
+    changed[-5] ^= 1
+    path.write_bytes(bytes(changed))
+    assert load_policy(folder).fingerprint != fingerprint, "another weight is another model: nothing is mixed up"
+
+
+@pytest.fixture(scope="module")
+def prelude(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of compiled modules of our own, as `embedded_lean` makes it."""
+    cache = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(cache))
+        embedded_lean()
+    return cache
+
+
+def test_compiled_modules(prelude: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(prelude))
+    lean = embedded_lean()
+    made = lean.lib_path / "version"
+    module = lean.lib_path / "Prover" / "Logic.olean"
+    data = module.read_bytes()
+    tried = try_damage(module, (*flips(data, seed=8), *cuts(data)), lambda: is_whole(made), ())
+    assert tried.read == [False] * len(tried.read)
+    assert is_whole(made)
+    for path in (module, *lean.lib_path.glob("*.snap"), *lean.lib_path.glob("version.sums")):
+        caplog.clear()
+        changed = bytearray(path.read_bytes())
+        changed[len(changed) // 2] ^= 4
+        path.write_bytes(bytes(changed))
+        assert embedded_lean() == lean
+        assert "was damaged since it was made: it is made again" in caplog.text
+    assert module.read_bytes() == data
+
+
+def test_olean_files_that_are_read_here(prelude: Path) -> None:
+    path = next(prelude.rglob("Reserved.olean"))
+    data = path.read_bytes()
+
+    def read() -> int:
+        module = Olean(path.read_bytes())
+        return sum(1 for name in module if module.constant(name))
+
+    whole = read()
+    tried = try_damage(path, (*flips(data, seed=9), *cuts(data)), read, OleanError)
+    assert whole > 0
+    assert tried.refusals
