@@ -2,7 +2,9 @@
 
 import math
 import statistics
+from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -34,7 +36,7 @@ from prover_assets.report.tables import (
 )
 from prover_assets.report.write import pictures_of, write_page
 from prover_assets.steps.compare import GUIDED, POLICY, Compared, ComparisonSettings, compare
-from prover_assets.steps.promote import PromotionSettings, crown, decide, earlier_gains
+from prover_assets.steps.promote import Decision, PromotionSettings, crown, decide, earlier_gains
 from prover_assets.steps.theorem_sets import SPLITS, lint_of, load_written
 from prover_assets.store.champion import Evidence, evidence_of, starting_champion
 from prover_assets.store.files import digest_of, write_json
@@ -103,20 +105,10 @@ def iteration_report(
             promote_version(work.run.client, mlflow.registered_model, evidence.ebm_id)
         open_iteration(context, work.data, work.iteration.following.key)
         report = _content(work, compared, evidence)
-        report["promotion"] = {
-            "promoted": decision.promoted,
-            "reason": decision.reason,
-            "champion": champion.ebm_id,
-            "chance_wrong": decision.chance_wrong,
-            "gate": decision.gate,
-        }
+        report["promotion"] = _promotion(decision, champion.ebm_id)
         pictures = pictures_of(work.iteration, compared, evidence.beta)
         page = write_page(work.iteration, report, pictures, compared)
-        for name, picture in pictures.items():
-            work.run.picture(picture, name)
-        for name in [name for name in MAIN_FIGURES if name in pictures][:4]:
-            work.run.picture(pictures[name], name, on_parent=True)
-        work.run.artifact(page, on_parent=True)
+        _log_pictures(work, pictures, page)
         numbers = _numbers(compared)
         if decision.chance_wrong is not None:
             numbers["chance_of_wrong_promotion"] = decision.chance_wrong
@@ -132,6 +124,26 @@ def iteration_report(
             metadata=_metadata(report, pictures, numbers, decision.reason, page),
             checks=[*comparison_checks(compared), champion_check(work.data, compared, old)],
         )
+
+
+def _promotion(decision: Decision, champion: str | None) -> dict[str, Any]:
+    """The part of report.json that says what was decided. champion: `ebm_id` of the one that the next iteration has."""
+    return {
+        "promoted": decision.promoted,
+        "reason": decision.reason,
+        "champion": champion,
+        "chance_wrong": decision.chance_wrong,
+        "gate": decision.gate,
+    }
+
+
+def _log_pictures(work: Step, pictures: Mapping[str, plots.Picture], page: Path) -> None:
+    """All pictures to the step's own run in MLflow; the first of the main ones, and the page, to the iteration's."""
+    for name, picture in pictures.items():
+        work.run.picture(picture, name)
+    for name in [name for name in MAIN_FIGURES if name in pictures][:4]:
+        work.run.picture(pictures[name], name, on_parent=True)
+    work.run.artifact(page, on_parent=True)
 
 
 def _links(work: Step) -> dict[str, str]:
