@@ -13,7 +13,7 @@ Parts:
               kept state by state, as lists of floats (as the first specification passes them) or arrays;
               against ours with float32 and with bfloat16 matrix products
     score     states scored a second
-    gpu       steps a second with and without a CUDA graph
+    gpu       steps per second with and without a CUDA graph
 
 Targets that are missed are marked, and the exit code is 1.
 """
@@ -171,7 +171,7 @@ def run_shapes(arguments: argparse.Namespace) -> None:
         for step, metrics in result.history:
             if step in (50, 200, 400):
                 rows.append((f"synthetic states, width 384, step {step}", metrics.display()))
-        rows.append(("synthetic states, steps a second", f"{result.step / taken:.0f}"))
+        rows.append(("synthetic states, steps per second", f"{result.step / taken:.0f}"))
         config = EBMTrainingConfig(total_steps=2, warmup_steps=1)
         table = np.random.default_rng(0).normal(size=(2_000, arguments.width)).astype(np.float32)
         train(config, head, table, sampler, output=folder)
@@ -243,7 +243,7 @@ def run_step(arguments: argparse.Namespace) -> None:
     show(
         f"A step on {torch.get_num_threads()} thread(s), width {arguments.width}, batch 32, K 4",
         [
-            ("whole step", f"{times['step'] * 1e3:.2f} ms, {1 / times['step']:.0f} steps a second"),
+            ("whole step", f"{times['step'] * 1e3:.2f} ms, {1 / times['step']:.0f} steps per second"),
             ("bare matrix products, alone", f"{times['products'] * 1e3:.2f} ms"),
             ("step / bare products", judged("step", ratio, MAX_STEP_OVER_PRODUCTS, f"{ratio:.2f}")),
             ("forward (with graph)", f"{times['forward'] * 1e3:.2f} ms"),
@@ -477,16 +477,16 @@ def run_plain(arguments: argparse.Namespace) -> None:
     show(
         f"Against the plain loop, {torch.get_num_threads()} thread(s), width {arguments.width}, batch 32, K 4",
         [
-            ("plain loop, vectors as lists of floats", f"{1 / best['lists']:.1f} steps a second"),
-            ("plain loop, vectors as arrays", f"{1 / best['arrays']:.1f} steps a second"),
+            ("plain loop, vectors as lists of floats", f"{1 / best['lists']:.1f} steps per second"),
+            ("plain loop, vectors as arrays", f"{1 / best['arrays']:.1f} steps per second"),
             (
                 "train, float32 products",
-                f"{1 / best['ours']:.1f} steps a second: {over['ours', 'lists']} x lists, "
+                f"{1 / best['ours']:.1f} steps per second: {over['ours', 'lists']} x lists, "
                 f"{over['ours', 'arrays']} x arrays",
             ),
             (
                 "train, bfloat16 products",
-                f"{1 / best['rounded']:.1f} steps a second: {over['rounded', 'lists']} x lists, "
+                f"{1 / best['rounded']:.1f} steps per second: {over['rounded', 'lists']} x lists, "
                 f"{over['rounded', 'arrays']} x arrays",
             ),
             ("fastest over lists", judged("plain", fastest, MIN_SPEED_UP, f"{fastest:.2f}", at_least=True)),
@@ -527,12 +527,12 @@ def run_score(arguments: argparse.Namespace) -> None:
             2,
         )
         rows += [
-            (f"width {width}: head alone, vectors at hand", f"{len(vectors) / times['head']:,.0f} states a second"),
+            (f"width {width}: head alone, vectors at hand", f"{len(vectors) / times['head']:,.0f} states per second"),
             (
                 f"width {width}: score_states, new states, encoder excluded",
-                f"{256 / times['new']:,.0f} states a second",
+                f"{256 / times['new']:,.0f} states per second",
             ),
-            (f"width {width}: score_states, states seen before", f"{256 / times['known']:,.0f} states a second"),
+            (f"width {width}: score_states, states seen before", f"{256 / times['known']:,.0f} states per second"),
         ]
     show(f"Scoring on {torch.get_num_threads()} thread(s)", rows)
 

@@ -1,11 +1,11 @@
 """How fast the embedded Lean steps tactics: `python benchmarks/lean_step.py [--json]`.
 
 Measured in one run, on the same states and candidates:
-- tactics a second of one process, stepping as the product does;
+- tactics per second of one process, stepping as the product does;
 - the same with one `example` a candidate and its error text, and the ratio;
-- tactics a second for waves of 10, 50, 100 and 200 theorems (median of the repetitions), and their spread;
+- tactics per second for waves of 10, 50, 100 and 200 theorems (median of the repetitions), and their spread;
 - the least time of a wave (one tactic), and the peak resident memory of a process;
-- tactics a second with one process a core.
+- tactics per second with one process per core.
 
 Other work on the machine slows all of this down: the load average is printed beside the figures, and so are the rates
 by processor time of the Lean processes (`cpu`), which do not see it.

@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--policy", default=None, help="folder of a policy (default: the shipped one)")
     parser.add_argument("--theorems", default="propositional", help="name of a shipped set, or a file")
     parser.add_argument("--split", default="test", help="split of the set; '' for all of it")
-    parser.add_argument("--budget", type=int, default=64, help="expansions a theorem")
+    parser.add_argument("--budget", type=int, default=64, help="expansions per theorem")
     parser.add_argument("--candidates", type=int, default=8)
     parser.add_argument("--limit", type=int, default=None)
     parser.add_argument("--json", action="store_true")

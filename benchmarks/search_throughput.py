@@ -1,4 +1,4 @@
-"""Expansions a second, cores busy and where the time goes, for a real search with the engine's settings of speed.
+"""Expansions per second, cores busy and where the time goes, for a real search with the engine's settings of speed.
 
     python benchmarks/search_throughput.py --theorems propositional:test --limit 60 --budget 64
 
@@ -83,7 +83,7 @@ def tree_texts(output: Path) -> dict[str, tuple[Any, ...]]:
 def main(
     theorems: Annotated[str, typer.Option(help="Theorem file or built-in set.")] = "propositional:test",
     limit: Annotated[int, typer.Option(help="First N theorems.")] = 60,
-    budget: Annotated[int, typer.Option(help="Expansions a theorem.")] = 32,
+    budget: Annotated[int, typer.Option(help="Expansions per theorem.")] = 32,
     candidates: Annotated[int, typer.Option(help="Tactics tried at a node.")] = 8,
     llm_path: Annotated[str | None, typer.Option(help="Policy folder; default: the shipped one.")] = None,
     ebm_path: Annotated[str | None, typer.Option(help="Energy-model checkpoint folder; default: none.")] = None,

@@ -319,7 +319,7 @@ def seconds_table(timed: "Evaluation", seconds: float) -> Table:
 
 
 class _ModesView:
-    """One progress line a search, on standard error."""
+    """One progress line per search, on standard error."""
 
     def __init__(self) -> None:
         from prover.cli_progress import SearchProgressView

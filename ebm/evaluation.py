@@ -162,7 +162,7 @@ def evaluate_modes(
     memo: SearchMemo | None = None,
     on_progress: Callable[[str, SearchProgress], None] | None = None,
 ) -> Evaluation:
-    """Search the theorems once a mode, with the largest budget, and compare; the files go to `folder`/MODE.parquet.
+    """Search the theorems once per mode, with the largest budget, and compare; the files go to `folder`/MODE.parquet.
 
     mixing: instead of the scorer's own calibration. Siblings are ranked over the states of all modes together.
     Raises `EvaluationError` for no theorems, no modes, or budgets that are not increasing; else as `search_to_files`.

@@ -16,7 +16,7 @@ _RATE_WINDOW_S = 20.0
 
 
 class SearchProgressView:
-    """Theorems done, solved, expansions a second, and the time that the budgets still allow at most."""
+    """Theorems done, solved, expansions per second, and the time that the budgets still allow at most."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._console = Console(stderr=True)

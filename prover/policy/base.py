@@ -117,7 +117,7 @@ class TacticGenerator(Protocol):
     """Width of one hidden layer of the model."""
 
     def generate(self, states: Sequence[str], n_candidates: int) -> list[list[TacticCandidate]]:
-        """Up to `n_candidates` distinct tactics a state, best log-prob first. `states`: texts as Lean prints them."""
+        """Up to `n_candidates` distinct tactics per state, best log-prob first. `states`: texts as Lean prints them."""
         ...
 
     def encode_only(self, states: Sequence[str]) -> "np.ndarray":

@@ -182,7 +182,7 @@ class HuggingFacePolicy:
     def generate(
         self, states: Sequence[str], n_candidates: int, batch_size: int | None = None
     ) -> list[list[TacticCandidate]]:
-        """Up to `n_candidates` distinct tactics a state, best log-prob first; a finished state ("") has none.
+        """Up to `n_candidates` distinct tactics per state, best log-prob first; a finished state ("") has none.
 
         log_prob: nats, over the tactic's tokens and its end, higher is better, model's own (temperature 1).
         batch_size: states at once, at most; None: as many as the budget of tokens allows.

@@ -37,7 +37,7 @@ class TheoremFileError(ValueError):
 
 
 def describe(problems: Sequence[Problem]) -> str:
-    """The first problems, one a line, and how many more there are."""
+    """The first problems, one per line, and how many more there are."""
     shown = [str(problem) for problem in problems[:MAX_PROBLEMS_SHOWN]]
     if len(problems) > MAX_PROBLEMS_SHOWN:
         shown.append(f"... and {len(problems) - MAX_PROBLEMS_SHOWN} more")

@@ -106,7 +106,7 @@ class PolicyResource(_Policy):
     """The frozen language model: it proposes tactics, and its hidden vectors feed the energy model."""
 
     def load(self) -> "FingerprintedPolicy":
-        """The policy, loaded once a process for the same settings."""
+        """The policy, loaded once per process for the same settings."""
         settings: PolicySettings = settings_from(self, PolicySettings)
         return _load_policy(replace(settings, path=self.where))
 

@@ -12,7 +12,7 @@ Table = tuple[list[str], list[list[str]]]
 
 
 def solved_table(comparison: Mapping[str, Any], control: Mapping[str, Any] | None = None) -> Table:
-    """Theorems proved at each budget, area and wall time, a row a search."""
+    """Theorems proved at each budget, area and wall time, one row per search."""
     budgets = comparison["budgets"]
     modes = dict(comparison["modes"])
     if control is not None:
@@ -73,7 +73,7 @@ def memo_line(report: Mapping[str, Any]) -> str:
 
 
 def rate_table(comparison: Mapping[str, Any], control: Mapping[str, Any] | None = None) -> Table:
-    """Solve rate at each budget with its 95% Wilson interval, a row a search."""
+    """Solve rate at each budget with its 95% Wilson interval, one row per search."""
     modes = dict(comparison["modes"])
     if control is not None:
         modes |= {name: mode for name, mode in control["modes"].items() if name not in modes}
@@ -95,7 +95,7 @@ ENDINGS = ("proved", "budget", "frontier_exhausted", "timeout", "crashed")
 
 
 def ending_table(comparison: Mapping[str, Any], control: Mapping[str, Any] | None = None) -> Table:
-    """Why the searches of theorems ended (theorems), a row a search. An exhausted frontier has nothing left to try."""
+    """Why the searches of theorems ended (theorems), one row per search. An exhausted frontier has nothing left to try."""
     modes = dict(comparison["modes"])
     if control is not None:
         modes |= {name: mode for name, mode in control["modes"].items() if name not in modes}

@@ -321,7 +321,7 @@ class Worker:
         return verdict
 
     def _open_header(self, header: str) -> Handle:
-        """The environment after the header (imports, opens, options), loaded once a server."""
+        """The environment after the header (imports, opens, options), loaded once per server."""
         known = self._headers.get(header)
         if known is not None and known.generation == self._generation:
             return known

@@ -126,7 +126,7 @@ class LeanScript:
             refused = self._refuse_theorem(theorem)
             if refused:
                 results[index] = Rejected(refused, 0.0, refused=True)
-            else:  # a name can be declared once a file, however it is written
+            else:  # a name can be declared once per file, however it is written
                 name = theorem.full_name.removeprefix("_root_.").replace("«", "").replace("»", "")
                 apart = index if variables(theorem.statement) else -1  # it may not parse, and free a command
                 layers.setdefault((seen[name], theorem.header, apart), []).append(index)

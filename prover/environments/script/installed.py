@@ -91,11 +91,11 @@ def _ask(command: list[str], folder: Path | None) -> str:
 
 
 class InstalledRunner:
-    """`lean` on the PATH (no project), or `lake env lean` in `project`. Thread-safe; a process per file."""
+    """`lean` on the PATH (no project), or `lake env lean` in `project`. Thread-safe; one process per file."""
 
     preamble = ""
     takes_imports = True
-    split_size = 1000  # imports are paid once a process
+    split_size = 1000  # imports are paid once per process
 
     def __init__(self, workers: int, limits: ProcessLimits, project: str | Path | None = None) -> None:
         self.workers = workers

@@ -42,7 +42,7 @@ _logger = logging.getLogger(__name__)
 Message = dict[str, Any]
 """One of Lean's messages as `lean --json` prints it: pos.line (1-based), severity, kind, data, ..."""
 
-# One thread for Lean's tasks: a wave is one thing after the other, and a process a core is enough.
+# One thread for Lean's tasks: a wave is elaborated one theorem after the other, and one process per core is enough.
 OPTIONS = ("--json", "-DmaxErrors=1000000", "-DElab.async=false", "--tstack=32768", "-j1")
 _SETTINGS = "set_option autoImplicit false\nuniverse u v w\n"
 _START_AGAIN_S = (0.2, 1.0, 5.0)  # waits before a killed host is started again: memory may be free by then
@@ -80,7 +80,7 @@ class LeanRunner(Protocol):
     """Whether a theorem's header may import modules."""
 
     def run(self, text: str, *, wall_s: float, fresh: bool = False) -> RunResult:
-        """Elaborate `text`. `fresh`: in a process that descends from none that was given other text."""
+        """Elaborate `text`. `fresh`: in a new process, whose ancestors were given no other text."""
         ...
 
     def close(self) -> None:

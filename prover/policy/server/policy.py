@@ -259,7 +259,7 @@ class ServerPolicy:
     # -- generation -----------------------------------------------------------------------------------------------
 
     def generate(self, states: Sequence[str], n_candidates: int) -> list[list[TacticCandidate]]:
-        """Up to `n_candidates` distinct tactics a state, best log-prob first.
+        """Up to `n_candidates` distinct tactics per state, best log-prob first.
 
         log_prob: nats, over the tactic's tokens, and its end where the server reports one. Raises
         ServerUnavailableError when the server stays away, ServerPolicyError when it cannot be used, and
