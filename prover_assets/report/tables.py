@@ -95,7 +95,7 @@ ENDINGS = ("proved", "budget", "frontier_exhausted", "timeout", "crashed")
 
 
 def ending_table(comparison: Mapping[str, Any], control: Mapping[str, Any] | None = None) -> Table:
-    """Why the searches of theorems ended (theorems), one row per search. An exhausted frontier has nothing left to try."""
+    """Why the searches of theorems ended (theorems), one row per search. An exhausted frontier has nothing left."""
     modes = dict(comparison["modes"])
     if control is not None:
         modes |= {name: mode for name, mode in control["modes"].items() if name not in modes}
