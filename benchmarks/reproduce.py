@@ -4,7 +4,8 @@ Searches the same theorems with the embedded Lean and the shipped policy, each t
 process, once with two, and, where Ray is installed, once on two search actors of a Ray that is started here. Then
 trains an energy model on each result, and evaluates it on held-out theorems. Compared: every column of nodes and
 attempts but for times, labels among them, the outcome of each theorem, the bytes of the trained weights, and the
-evaluation's figures but for seconds.
+evaluation's figures but for seconds. Each state goes through the model alone (`--batch-tokens 1`): which states are
+ready at the same time depends on how busy the machine is, and a larger matrix product rounds otherwise.
 """
 
 import argparse
@@ -43,7 +44,7 @@ def make(folder: Path, how: list[str], theorems: int) -> dict[str, Any]:
     """One run: a search, an energy model trained on it, and its evaluation, whose figures are returned."""
     (folder / "ray.json").write_text(json.dumps(ACTORS), encoding="utf-8")
     some = ["--theorems", "propositional", "--split", "valid", "--limit", str(theorems)]
-    limits = ["--candidates", "8", "--no-memo"]
+    limits = ["--candidates", "8", "--no-memo", "--batch-tokens", "1"]
     prover(folder, "search", *some, *limits, "--output", "t.parquet", "--budget", "24", "--no-ebm", *how)
     prover(folder, "train-ebm", "--trajectories", "t.parquet", "--output", "ebm", "--steps", "60", "--seed", "3")
     held_out = ["--theorems", "propositional", "--split", "test", "--limit", str(max(1, theorems // 2))]

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from ebm.calibration_config import BETAS, CalibrationConfig
 from prover.cli_options import Format, SkipInvalid, given, option
-from prover.cli_policy import ApiKeyEnv, Device, Dtype, Encoder, MaxEncodingTokens, PolicyOptions, Template
+from prover.cli_policy import ApiKeyEnv, BatchTokens, Device, Dtype, Encoder, MaxEncodingTokens, PolicyOptions, Template
 from prover.evaluation.budgets import EVALUATION_BUDGET, budgets_up_to
 from prover.search.config import SearchConfig
 from prover.search.modes import CALIBRATED, POLICY_MEAN
@@ -67,6 +67,7 @@ def evaluate(
     device: Device = None,
     api_key_env: ApiKeyEnv = None,
     max_encoding_tokens: MaxEncodingTokens = None,
+    batch_tokens: BatchTokens = None,
     split: Split = None,
     limit: Limit = None,
     layout: Format = None,
@@ -111,6 +112,7 @@ def evaluate(
                 device,
                 api_key_env,
                 max_encoding_tokens=max_encoding_tokens,
+                batch_tokens=batch_tokens,
             ),
             ebm_path,
         )

@@ -29,6 +29,7 @@ from prover.cli_help import OrderedGroup, modes_help, show_version
 from prover.cli_options import Format, Lean, LeanProject, LeanWorkers, SkipInvalid, given, option
 from prover.cli_policy import (
     ApiKeyEnv,
+    BatchTokens,
     Device,
     Dtype,
     Encoder,
@@ -102,6 +103,7 @@ def search(
     api_key_env: ApiKeyEnv = None,
     max_prompt_tokens: MaxPromptTokens = None,
     max_encoding_tokens: MaxEncodingTokens = None,
+    batch_tokens: BatchTokens = None,
     ebm_path: Annotated[
         str | None, typer.Option(help="Energy model: a checkpoint folder, or `champion` of the data folder.")
     ] = None,
@@ -176,6 +178,7 @@ def search(
             threads,
             max_prompt_tokens=max_prompt_tokens,
             max_encoding_tokens=max_encoding_tokens,
+            batch_tokens=batch_tokens,
         )
         energy = None if no_ebm else ebm_path
         if engine == "ray":

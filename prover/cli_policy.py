@@ -28,6 +28,7 @@ ApiKeyEnv = Annotated[str | None, option(PolicySettings, "api_key_env")]
 Threads = Annotated[int | None, option(PolicySettings, "threads")]
 MaxPromptTokens = Annotated[int | None, option(PolicySettings, "max_prompt_tokens")]
 MaxEncodingTokens = Annotated[int | None, option(PolicySettings, "max_encoding_tokens")]
+BatchTokens = Annotated[int | None, option(PolicySettings, "batch_tokens")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class PolicyOptions:
     pooling: str | None = None
     max_prompt_tokens: int | None = None
     max_encoding_tokens: int | None = None
+    batch_tokens: int | None = None
 
     @property
     def where(self) -> str | None:
@@ -81,5 +83,6 @@ class PolicyOptions:
             "pooling": self.pooling,
             "max_prompt_tokens": self.max_prompt_tokens,
             "max_encoding_tokens": self.max_encoding_tokens,
+            "batch_tokens": self.batch_tokens,
         }
         return {name: value for name, value in options.items() if value}

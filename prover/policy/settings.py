@@ -37,6 +37,10 @@ class PolicySettings:
     """Longest state whose hidden vectors a local model reads whole. A longer one is encoded by its first tokens, and is
     counted. It is part of the encoder's fingerprint: give the same to each command; a change makes new vectors of all
     states. 0: 2048."""
+    batch_tokens: int = setting(0, unit="tokens", ge=0, le=1 << 24)
+    """Tokens that go through a local model at once. 1: each state goes alone, so that no digit of its log-probabilities
+    depends on which states are asked together; the shipped model then takes some 5 times as long. 0: as many as the
+    memory holds."""
 
     def __post_init__(self) -> None:
         checked(self)
@@ -52,5 +56,6 @@ class PolicySettings:
             "dtype",
             "max_prompt_tokens",
             "max_encoding_tokens",
+            "batch_tokens",
         )
         return {name: value for name in names if (value := getattr(self, name))}

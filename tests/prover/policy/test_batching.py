@@ -201,3 +201,12 @@ def test_the_estimate_counts_the_files_tensors(random_checkpoint: Path) -> None:
 def test_the_table_has_a_7b_in_bfloat16_at_13_gib() -> None:
     (row,) = [line for line in table().splitlines() if "7B" in line and "bfloat16" in line]
     assert "| 12.9 |" in row
+
+
+def test_with_one_token_at_once_no_digit_depends_on_what_is_asked_together() -> None:
+    policy = load_policy(device="cpu", batch_tokens=1)
+    hypotheses = [f"p ∧ (q ∨ r{' ∧ q' * i})" for i in range(8)]
+    states = [f"p q r : Prop\nh : {hypothesis}\n⊢ q ∨ r" for hypothesis in hypotheses]
+    together = [[(c.tactic, c.log_prob) for c in found] for found in policy.generate(states, 6)]
+    alone = [[(c.tactic, c.log_prob) for c in policy.generate([state], 6)[0]] for state in states]
+    assert together == alone
