@@ -258,7 +258,7 @@ def _repl(subject: Subject) -> Check:
 def _theorems(subject: Subject) -> Check | None:
     if subject.theorems is None:
         return None
-    from prover.environments.script.source import has_imports
+    from prover.environments.script.premises import refuse_imports
     from prover.theorems import TheoremSet
 
     try:
@@ -266,8 +266,8 @@ def _theorems(subject: Subject) -> Check | None:
     except (OSError, ValueError) as error:
         remedy = "mend the file; docs/lean.md, `Theorem files`, says what is expected"
         return Check("Theorems", "fail", str(error).splitlines()[0], remedy)
-    importing = sum(has_imports(theorem.header) for theorem in theorems)
-    detail = f"{len(theorems)} in {subject.theorems}, {importing} with imports"
+    importing = sum(refuse_imports(theorem.header, takes_imports=False) is not None for theorem in theorems)
+    detail = f"{len(theorems)} in {subject.theorems}, {importing} with imports of a project"
     if importing and subject.kind == "embedded":
         return Check("Theorems", "fail", detail, "the embedded Lean has no library: give a project, --lean-project DIR")
     return Check("Theorems", "ok", detail)

@@ -4,7 +4,7 @@ import difflib
 import hashlib
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,11 @@ from prover.theorem_files.theorem import Theorem
 logger = logging.getLogger(__name__)
 
 BUILTIN_FOLDER = Path(__file__).resolve().parent / "theorem_sets"
-BUILTIN_NAMES = ("propositional", "textbook", "first_order", "nng")
+BUILTIN_NAMES = ("propositional", "textbook", "first_order", "first_order_classic", "nng")
 """Theorem sets that come with the package; `TheoremSet.load` takes these names."""
+_GAME = BUILTIN_FOLDER / "nng.jsonl"
+OPEN = "open"
+"""`nng:open`: the Natural Number Game with the whole prelude at hand, not only what comes before each level."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ class TheoremSet:
     ) -> "TheoremSet":
         """A built-in set by name, a file, or a folder of files: JSON, JSON Lines, Parquet or Lean (docs/formats.md).
 
-        `SOURCE:SPLIT` as a string means `split=SPLIT`. An entry has `name` and `statement` (or `formal_statement`), or
+        `SOURCE:SPLIT` as a string means `split=SPLIT`; `nng:open` is the game without its limits on premises. An entry
+        has `name` and `statement` (or `formal_statement`), or
         `source` with a whole Lean file that ends in the theorem; `header`, `split`, `difficulty`, `file_path` (where it
         was taken from: a path inside a project), `line_number` are optional and other fields are ignored. A JSON file
         is `{"theorems": [...]}`, a list, or JSON Lines. The layouts of published sets are told by their fields; layout
@@ -73,7 +77,10 @@ class TheoremSet:
         theorems = tuple(theorem for _, _, theorem in reading)
         theorem_set = cls(path.name.split(".")[0] or path.stem, theorems, reading.layout_name, tuple(reading.problems))
         wanted = split if split is not None else in_name
-        if wanted is not None:
+        if wanted == OPEN and path == _GAME:
+            everything = tuple(replace(theorem, header="") for theorem in theorems)
+            theorem_set = cls(f"{theorem_set.name}:{OPEN}", everything, reading.layout_name, theorem_set.skipped)
+        elif wanted is not None:
             theorem_set = theorem_set.split(wanted)
         return theorem_set if limit is None else theorem_set.limit(limit)
 

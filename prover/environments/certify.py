@@ -14,8 +14,9 @@ from pathlib import PurePosixPath
 
 from prover.environments.base import Certificate, ProofClaim
 from prover.environments.isolation.refusal import REFUSED, refuse_tactic, refuse_theorem
+from prover.environments.script.premises import refuse_imports, without_import
 from prover.environments.script.process import LeanRunner, RunResult
-from prover.environments.script.source import file_head, has_imports, indented, uses_sorry
+from prover.environments.script.source import file_head, indented, uses_sorry
 from prover.theorems import Theorem
 
 ALLOWED_AXIOMS = frozenset({"propext", "Classical.choice", "Quot.sound"})
@@ -44,7 +45,10 @@ def proof_file(preamble: str, claim: ProofClaim, max_heartbeats: int) -> str:
 
     It sets the heartbeat limit under which the claim is certified, if that is more than Lean's default.
     """
-    head = file_head(preamble, claim.theorem.header, max_heartbeats if max_heartbeats > _LEANS_HEARTBEATS else None)
+    header = claim.theorem.header
+    if "\nimport " not in preamble:  # the prelude, or the part that the header imports, stands there as text
+        header = without_import(header)
+    head = file_head(preamble, header, max_heartbeats if max_heartbeats > _LEANS_HEARTBEATS else None)
     proof = proof_text(claim.theorem, claim.tactics)
     return "\n".join(head).strip() + f"\n\n{proof}" if head else proof
 
@@ -76,8 +80,9 @@ def refuse_claim(claim: ProofClaim, *, takes_imports: bool) -> str | None:
         refused = refuse_tactic(tactic.replace("\r\n", "\n"), theorem.statement)  # written out with Unix line ends
         if refused:
             return refused
-    if has_imports(theorem.header) and not takes_imports:
-        return "the header imports modules, which the embedded Lean does not have"
+    refused = refuse_imports(theorem.header, takes_imports=takes_imports)
+    if refused:
+        return refused
     if theorem.file_path:
         # The path may begin above the project (.lake/packages/mathlib/Mathlib/...), a module's name never does.
         path = "." + ".".join(PurePosixPath(theorem.file_path).with_suffix("").parts)

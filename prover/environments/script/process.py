@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import queue
+import re
 import shutil
 import signal
 import stat
@@ -31,11 +32,14 @@ from prover.environments.script.embedded import (
     HostReply,
     LeanUnavailable,
     copy_modules,
+    copy_snapshot,
     embedded_lean,
     inlined_prelude,
     let_others_read,
+    save_snapshot,
 )
 from prover.environments.script.endings import describe_signal
+from prover.environments.script.premises import accessible_modules
 
 _logger = logging.getLogger(__name__)
 
@@ -94,8 +98,8 @@ class StepRunner(LeanRunner, Protocol):
     split_size: int
     """Candidates in a wave below which a second process does not pay for itself."""
 
-    def standalone_preamble(self) -> str:
-        """The preamble for a file that is given away: it needs nothing beside it."""
+    def standalone_preamble(self, module: str | None = None) -> str:
+        """The preamble for a file that is given away: it needs nothing beside it. module: of the prelude, else all."""
         ...
 
 
@@ -167,6 +171,12 @@ def parse_messages(data: bytes) -> list[Message]:
     return messages
 
 
+def _imported(text: str) -> str:
+    """The module of the prelude that a file imports first."""
+    found = re.match(r"prelude\nimport (\S+)\n", text)
+    return found[1] if found and found[1] in accessible_modules() else ROOT_MODULE
+
+
 def read_back(file: IO[bytes]) -> bytes:
     """What a process wrote into a file that we opened for it, up to a limit."""
     file.seek(0)
@@ -207,6 +217,7 @@ class EmbeddedRunner:
         weakref.finalize(self, remove_scratch, self._scratch)  # for environments nobody closes
         self._lib_path = self._scratch / "lib"
         self._snapshot = copy_modules(self._lean, self._lib_path)
+        self._others: dict[str, Path | None] = {}
         # One slot per worker and kind: None until a host is started in it. Certification has hosts of its own.
         self._idle: dict[bool, queue.LifoQueue[EmbeddedHost | None]] = {
             True: queue.LifoQueue(),
@@ -223,11 +234,15 @@ class EmbeddedRunner:
         """Run Lean on a file with this text, in a fork of a warm process; `fresh`: in one that saw no tactic before."""
         if self._closed:
             raise RuntimeError("this Lean environment is closed")
-        snapshot = None if fresh else self._snapshot  # what certifies is imported anew
+        module = _imported(text)
+        snapshot = None if fresh else self._snapshot_of(module)  # what certifies is imported anew
         result = self._run_from(snapshot, self._idle[fresh], text, wall_s)
         if snapshot is not None and f"failed to read '{snapshot}'" in result.detail:
             _logger.warning("Lean imports the prelude for every wave from now on (slower): %s", result.detail)
-            self._snapshot = None
+            if module == ROOT_MODULE:
+                self._snapshot = None
+            else:
+                self._others[module] = None
             return self._run_from(None, self._idle[fresh], text, wall_s)
         return result
 
@@ -293,13 +308,23 @@ class EmbeddedRunner:
         finally:
             pool.put(host)
 
-    def standalone_preamble(self) -> str:
-        """The whole prelude as text, so that an exported proof is accepted as it stands."""
+    def _snapshot_of(self, module: str) -> Path | None:
+        """The saved state of a file that imports `module` of the prelude, made when first needed."""
+        if module == ROOT_MODULE:
+            return self._snapshot
+        with self._lock:
+            if module not in self._others:
+                save_snapshot(self._lean, module)
+                self._others[module] = copy_snapshot(self._lean, self._lib_path, module)
+            return self._others[module]
+
+    def standalone_preamble(self, module: str | None = None) -> str:
+        """The prelude as text, or what `module` of it needs, so that an exported proof is accepted as it stands."""
         note = (
             "-- The prelude of the embedded Lean; the theorem is at the end. Where Lean has its own library, the\n"
             "-- theorem alone will usually do: delete what is above it.\n"
         )
-        return f"{note}{inlined_prelude()}\n{_SETTINGS}\n"
+        return f"{note}{inlined_prelude(module or ROOT_MODULE)}\n{_SETTINGS}\n"
 
     @staticmethod
     def _result(reply: HostReply, stdout: bytes, stderr: bytes) -> RunResult:

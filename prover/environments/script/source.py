@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from prover.environments.script.premises import split_head
 from prover.theorem_text import join_headers
 from prover.theorems import Theorem
 
@@ -49,7 +50,6 @@ _PLAIN_CLOSER = re.compile(
     r"(?:assumption|contradiction|trivial|rfl|(?:exact|apply|refine) (?!.*(?:\bby\b|\(\d))[\w.' ⟨⟩(),]+)"
 )
 _LAST_PART = re.compile(r"(^|\.)(?:«[^«»]*»|[^.«»]+)$")
-_IMPORT = re.compile(r"^\s*(?:public\s+)?(?:meta\s+)?import\s", re.MULTILINE)
 _SETS_HEARTBEATS = re.compile(r"^\s*set_option\s+maxHeartbeats\b", re.MULTILINE)
 
 
@@ -133,14 +133,9 @@ def indented(tactic: str, spaces: int) -> list[str]:
     return [" " * spaces + line if line else "" for line in clean(tactic).split("\n")]
 
 
-def has_imports(header: str) -> bool:
-    """Whether a header imports anything."""
-    return _IMPORT.search(header) is not None
-
-
 def file_head(preamble: str, header: str, max_heartbeats: int | None) -> list[str]:
     """First lines of a file: the Lean's preamble, the theorems' header, a limit unless the header sets its own."""
-    lines = join_headers(preamble, header).splitlines()  # both may declare the same universe
+    lines = join_headers(*split_head(preamble, header)).splitlines()  # both may declare the same universe
     if max_heartbeats is not None and not _SETS_HEARTBEATS.search(header):
         lines.append(f"set_option maxHeartbeats {max_heartbeats}")
     return lines

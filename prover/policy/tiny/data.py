@@ -136,10 +136,12 @@ class Example:
     completion: list[int]
 
 
-def tokenize_pairs(pairs: list[TrainingPair], whole_state_share: float, seed: int) -> list[Example]:
+def tokenize_pairs(
+    pairs: list[TrainingPair], whole_state_share: float, seed: int, *, worlds: bool = False
+) -> list[Example]:
     """Examples in the order of the pairs. A share of the states with several goals is shown whole, main goal first, so
     that the model has read such texts when it is asked to encode them."""
-    template, tokenizer = get_template(TEMPLATE), make_tokenizer()
+    template, tokenizer = get_template(TEMPLATE), make_tokenizer(worlds=worlds)
     end = tokenizer.get_vocab()[END]
     rng = random.Random(seed)
     prompts, completions = [], []
@@ -173,9 +175,9 @@ def _whole_state_completion(pair: TrainingPair) -> str:
 class NameShuffler:
     """Renames a batch's examples at random, so that h17 is as well known as h1: numbers of one class are permuted."""
 
-    def __init__(self, rng: np.random.Generator, share: float, letters: str = "ph") -> None:
+    def __init__(self, rng: np.random.Generator, share: float, letters: str = "ph", *, worlds: bool = False) -> None:
         self.rng, self.share = rng, share
-        words = vocabulary()
+        words = vocabulary(worlds=worlds)
         self.size = len(words)
         self.classes = [
             np.array([i for i, w in enumerate(words) if w[0] == letter and w[1:].isdigit()]) for letter in letters

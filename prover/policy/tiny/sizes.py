@@ -102,11 +102,11 @@ class SizedExample:
     size: int
 
 
-def tokenize_states(states: Sequence[SizedState], longest: int = 320) -> list[SizedExample]:
+def tokenize_states(states: Sequence[SizedState], longest: int = 320, *, worlds: bool = False) -> list[SizedExample]:
     """Examples in the order of the states; the few that are longer than `longest` tokens are left out."""
     if not states:
         return []
-    template, tokenizer = get_template(TEMPLATE), make_tokenizer()
+    template, tokenizer = get_template(TEMPLATE), make_tokenizer(worlds=worlds)
     texts = [template.encoding_text(state.state) for state in states]
     all_ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
     return [

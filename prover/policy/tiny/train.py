@@ -102,10 +102,10 @@ def learning_rate(step: int, config: TinyTrainingConfig) -> float:
 
 
 @torch.inference_mode()
-def validation_loss(model: LlamaForCausalLM, examples: list[Example]) -> float:
+def validation_loss(model: LlamaForCausalLM, examples: list[Example], *, worlds: bool = False) -> float:
     """Mean loss (nats a token) over examples in their canonical names."""
     model.eval()
-    still = NameShuffler(np.random.default_rng(0), share=0.0)
+    still = NameShuffler(np.random.default_rng(0), share=0.0, worlds=worlds)
     n_batches = math.ceil(len(examples) / 256)
     total = tokens = 0.0
     for ids, targets in batches(examples, 256, n_batches, still, np.random.default_rng(0)):
