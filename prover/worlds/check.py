@@ -11,6 +11,7 @@ from prover.worlds.draft import Made
 _BATCH = 60
 _SECONDS = 60.0
 _HEARTBEATS = 20_000
+_MANY_HEARTBEATS = 4_000_000  # a limit holds for all the tactics that are tried on a statement together
 LEMMAS = """
     add_zero add_succ add_one zero_add succ_add add_comm add_assoc add_left_comm add_right_comm succ_ne_zero
     add_right_cancel add_left_cancel mul_zero mul_succ zero_mul succ_mul mul_comm mul_one one_mul mul_add add_mul
@@ -101,7 +102,7 @@ class Checker:
         return closed
 
     def _closed_by(self, statements: Sequence[str], tactics: Sequence[str]) -> list[frozenset[int]]:
-        lines = self._head()
+        lines = self._head(_MANY_HEARTBEATS)
         owners: dict[int, tuple[int, int]] = {}
         for number, statement in enumerate(statements):
             lines.append(f"theorem world{number} {statement} := by")
@@ -121,17 +122,17 @@ class Checker:
                 found[owner[0]].add(owner[1])
         return [frozenset(places) for places in found]
 
-    def _head(self) -> list[str]:
+    def _head(self, heartbeats: int = _HEARTBEATS) -> list[str]:
         return [
             *self._runner.preamble.splitlines(),
-            f"set_option maxHeartbeats {_HEARTBEATS}",
+            f"set_option maxHeartbeats {heartbeats}",
             "set_option linter.all false",
         ]
 
 
 SIMP = ("intros; simp", "simp_all")
 """Automation that closes a theorem outright."""
-_AFTER_INTROS = ("rfl", "assumption", "contradiction", "trivial", "exact absurd ‹_› ‹_›", "constructor <;> assumption")
+_AFTER_INTROS = ("rfl", "assumption", "contradiction", "trivial", "constructor <;> assumption")
 _LOGIC = """
     And.symm Or.symm Iff.symm Eq.symm Eq.trans Ne.symm not_not_intro mt absurd Or.resolve_left Or.resolve_right
 """.split()  # noqa: SIM905

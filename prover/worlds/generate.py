@@ -1,16 +1,17 @@
 """Writes the generated theorem sets:  python -m prover.worlds.generate first_order arithmetic [--check]
 
-Each theorem has a place, and each place a random stream of its own: the first theorem of that stream with the wanted
-difficulty which Lean accepts, which is worth proving, and which none before it equals up to names. So the same version
-writes the same bytes.
+Theorems are drawn from one random stream. One is taken if Lean accepts its script, if it is worth proving, if it is new
+up to names, and if one of its difficulty is still wanted. So the same version writes the same bytes.
 """
 
 import argparse
 import json
+import logging
 import random
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +24,10 @@ from prover.worlds.draft import Made
 from prover.worlds.first_order import first_order_theorem
 from prover.worlds.meaning import plausible
 
-_CANDIDATES = 2
-_CHUNK = 40
+log = logging.getLogger(__name__)
+_BATCH = 120
 _LONGEST = 240
-_MOST_DRAWS = 20_000
+_MOST_DRAWS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,50 +79,92 @@ def spread(n: int, weights: Sequence[tuple[int, float]]) -> list[int]:
     return order
 
 
-def candidates(world: World, stream: random.Random, steps: int) -> Iterator[tuple[Made, str, bool]]:
-    """(theorem, canonical form, whether it stays if it is automatic) of the wanted difficulty, from one stream."""
-    for _ in range(_MOST_DRAWS):
-        made = world.make(stream, max(2, steps - 1 + int(stream.random() * 4)))
-        if made is None or len(made.script) != steps or len(made.statement) > _LONGEST:
-            continue
-        if world.arithmetic and not plausible(made):
-            continue
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    made: Made
+    form: str
+    stays: bool
+    """Whether it is kept if automation proves it."""
+
+
+class _Stream:
+    """Theorems of a world, one after the other, from one seed."""
+
+    def __init__(self, world: World, seed: int) -> None:
+        self._world = world
+        self._random = random.Random(f"{world.name} {seed}")
+
+    def batch(self, wanted: Mapping[int, int], seen: Collection[str]) -> list[_Candidate]:
+        """The next `_BATCH` theorems of difficulties that are still wanted (difficulty -> how many), all new."""
+        found: list[_Candidate] = []
+        forms: set[str] = set()
+        weights = [(steps, n) for steps, n in sorted(wanted.items()) if n]
+        for _ in range(_MOST_DRAWS):
+            candidate = self._draw(self._target(weights))
+            if candidate is None or not wanted.get(len(candidate.made.script)):
+                continue
+            if candidate.form in seen or candidate.form in forms:
+                continue
+            forms.add(candidate.form)
+            found.append(candidate)
+            if len(found) == _BATCH:
+                return found
+        if not found:
+            raise RuntimeError(f"{self._world.name}: no new theorem of {weights} steps in {_MOST_DRAWS} draws")
+        return found
+
+    def _target(self, weights: Sequence[tuple[int, int]]) -> int:
+        left = self._random.random() * sum(n for _, n in weights)
+        for steps, n in weights:
+            left -= n
+            if left < 0:
+                return steps
+        return weights[-1][0]
+
+    def _draw(self, steps: int) -> _Candidate | None:
+        made = self._world.make(self._random, max(2, steps - 1 + int(self._random.random() * 4)))
+        if made is None or len(made.statement) > _LONGEST:
+            return None
+        if self._world.arithmetic and not plausible(made):
+            return None
         try:
             form = canonical_statement(made.statement)
         except TooSymmetricError:
-            continue
-        yield made, form, stream.random() < world.automatic
-    raise RuntimeError(f"{world.name}: no theorem of {steps} steps in {_MOST_DRAWS} draws")
+            return None
+        return _Candidate(made, form, self._random.random() < self._world.automatic)
 
 
 def choose(
-    world: World, seed: int, difficulties: Sequence[int], exclude: Collection[str], checker: Checker
-) -> Iterator[Chosen]:
-    """A theorem for each place, of the difficulty wanted there; none of the canonical forms `exclude`, none twice."""
+    world: World,
+    seed: int,
+    difficulties: Sequence[int],
+    exclude: Collection[str],
+    checker: Checker,
+    most_batches: int | None = None,
+) -> dict[int, Chosen]:
+    """A theorem for each place, of the difficulty wanted there; none of the canonical forms `exclude`, none twice.
+
+    The places of one difficulty are filled in turn. most_batches: stop early, with some places open.
+    """
     seen = set(exclude)
-    for start in range(0, len(difficulties), _CHUNK):
-        places = list(range(start, min(start + _CHUNK, len(difficulties))))
-        streams = {
-            place: candidates(world, random.Random(f"{world.name} {seed} {place}"), difficulties[place])
-            for place in places
-        }
-        found: dict[int, Chosen] = {}
-        waiting = places
-        while waiting:
-            drawn = [
-                (place, candidate)
-                for place in waiting
-                for candidate, _ in zip(streams[place], range(_CANDIDATES), strict=False)  # one more is passed over
-            ]
-            drawn = [(place, candidate) for place, candidate in drawn if candidate[1] not in seen]
-            verdicts = _judge(world, [candidate[0] for _, candidate in drawn], checker)
-            for (place, (made, form, stays)), verdict in zip(drawn, verdicts, strict=True):
-                if place in found or form in seen or verdict is None or (verdict and not stays):
-                    continue
-                seen.add(form)
-                found[place] = Chosen(made, verdict)
-            waiting = [place for place in waiting if place not in found]
-        yield from (found[place] for place in places)
+    waiting: dict[int, deque[int]] = {}
+    for place, steps in enumerate(difficulties):
+        waiting.setdefault(steps, deque()).append(place)
+    stream = _Stream(world, seed)
+    found: dict[int, Chosen] = {}
+    batches = 0
+    while len(found) < len(difficulties) and batches != most_batches:
+        batches += 1
+        drawn = stream.batch({steps: len(places) for steps, places in waiting.items()}, seen)
+        verdicts = _judge(world, [candidate.made for candidate in drawn], checker)
+        for candidate, automatic in zip(drawn, verdicts, strict=True):
+            places = waiting[len(candidate.made.script)]
+            if not places or automatic is None or (automatic and not candidate.stays):
+                continue
+            seen.add(candidate.form)
+            found[places.popleft()] = Chosen(candidate.made, automatic)
+        log.info("%s: %d of %d", world.name, len(found), len(difficulties))
+    return found
 
 
 def _judge(world: World, made: list[Made], checker: Checker) -> list[bool | None]:
@@ -176,40 +219,47 @@ def generated(
     difficulties = spread(n, [(count, 1.0) for count in range(steps[0], steps[1] + 1)])
     forms = other_forms(()) | set(exclude)
 
-    def chosen(checker: Checker) -> list[Chosen]:
-        return list(choose(world, seed, difficulties, forms, checker))
-
     if checker is None:
         with Checker() as own:
-            found = chosen(own)
+            found = choose(world, seed, difficulties, forms, own)
     else:
-        found = chosen(checker)
+        found = choose(world, seed, difficulties, forms, checker)
+    made = [found[place].made for place in range(n)]
     return [
-        (Theorem(f"{world.short}_{seed}_{i:04d}", c.made.statement, difficulty=len(c.made.script)), c.made.script)
-        for i, c in enumerate(found)
+        (Theorem(f"{world.short}_{seed}_{i:04d}", m.statement, difficulty=len(m.script)), m.script)
+        for i, m in enumerate(made)
     ]
 
 
-def shipped(world: World, checker: Checker, limit: int | None = None) -> tuple[list[Theorem], list[Chosen]]:
-    """The theorems of the shipped set, or the first `limit`, in order, and how they were made."""
-    places = [(split, i, steps) for split, size in world.sizes for i, steps in enumerate(spread(size, world.weights))]
-    places = places[:limit]
+def shipped(world: World, checker: Checker, most_batches: int | None = None) -> list[tuple[Theorem, Chosen]]:
+    """The theorems of the shipped set in order, and how they were made; with `most_batches` those of the first draws.
+
+    The first theorem of a difficulty goes to the first split, the next one to the second, and so on.
+    """
+    slots = [
+        (i, split, steps) for split, size in world.sizes for i, steps in enumerate(spread(size, world.weights), start=1)
+    ]
+    order = sorted(range(len(slots)), key=lambda place: (slots[place][0], place))
     before = tuple(WORLDS)[: tuple(WORLDS).index(world.name)]  # sets are written one after the other
     exclude = other_forms([name for name in WORLDS if name not in before])
-    chosen = list(choose(world, world.seed, [steps for _, _, steps in places], exclude, checker))
-    theorems = [
-        Theorem(f"{world.short}_{split}_{i + 1:03d}", found.made.statement, split=split, difficulty=steps)
-        for (split, i, steps), found in zip(places, chosen, strict=True)
+    found = choose(world, world.seed, [slots[place][2] for place in order], exclude, checker, most_batches)
+    by_slot = {order[k]: chosen for k, chosen in found.items()}
+    return [
+        (
+            Theorem(f"{world.short}_{split}_{i:03d}", by_slot[place].made.statement, split=split, difficulty=steps),
+            by_slot[place],
+        )
+        for place, (i, split, steps) in enumerate(slots)
+        if place in by_slot
     ]
-    return theorems, chosen
 
 
-def certify(theorems: Sequence[Theorem], chosen: Sequence[Chosen]) -> None:
+def certify(made: Sequence[tuple[Theorem, Chosen]]) -> None:
     """Certify every script as search does, in a process of its own; raises RuntimeError where one fails."""
     from prover.environments import open_environment
 
     with open_environment() as environment:
-        claims = [ProofClaim(theorem, found.made.script) for theorem, found in zip(theorems, chosen, strict=True)]
+        claims = [ProofClaim(theorem, chosen.made.script) for theorem, chosen in made]
         for start in range(0, len(claims), 50):
             for certificate in environment.certify(claims[start : start + 50]):
                 if not certificate.certified or certificate.axioms:
@@ -232,22 +282,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--scripts", type=Path, default=None, help="folder to write the scripts of the theorems to")
     parser.add_argument("--no-certify", action="store_true", help="leave out the certificate of each script")
     options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     same = True
     for name in options.worlds:
         started = time.perf_counter()
         with Checker() as checker:
-            theorems, chosen = shipped(WORLDS[name], checker)
+            made = shipped(WORLDS[name], checker)
         if options.scripts is not None:
-            rows = ({"name": t.name, "tactics": list(c.made.script)} for t, c in zip(theorems, chosen, strict=True))
+            rows = ({"name": theorem.name, "tactics": list(chosen.made.script)} for theorem, chosen in made)
             lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
             (options.scripts / f"{name}.jsonl").write_text(lines, encoding="utf-8")
         if not options.no_certify:
-            certify(theorems, chosen)
-        text, path = to_jsonl(theorems), options.folder / f"{name}.jsonl"
-        automatic = sum(found.automatic for found in chosen)
+            certify(made)
+        text, path = to_jsonl([theorem for theorem, _ in made]), options.folder / f"{name}.jsonl"
+        automatic = sum(chosen.automatic for _, chosen in made)
         print(
-            f"{name}: {len(theorems)} theorems in {time.perf_counter() - started:.0f} s; `simp` or `simp_all` closes "
-            f"{automatic} ({automatic / len(theorems):.1%}), one lemma, hypothesis or `rfl` 0"
+            f"{name}: {len(made)} theorems in {time.perf_counter() - started:.0f} s; `simp` or `simp_all` closes "
+            f"{automatic} ({automatic / len(made):.1%}), one lemma, hypothesis or `rfl` 0"
         )
         if options.check:
             up_to_date = path.is_file() and path.read_text("utf-8") == text
