@@ -98,12 +98,12 @@ def with_more_words(start: Path, seed: int) -> LlamaForCausalLM:
     )
     words = vocabulary(worlds=True)
     known = {word: number for number, word in enumerate(vocabulary(worlds=shape.vocab_size == len(words)))}
-    vectors = model.get_input_embeddings().weight.detach().clone()
-    scale = old.get_input_embeddings().weight.std() / vectors.std()
-    vectors *= scale
+    known_vectors = _embedding(old).weight.detach()
+    vectors = _embedding(model).weight.detach().clone()
+    vectors *= known_vectors.std() / vectors.std()
     for number, word in enumerate(words):
         if word in known:
-            vectors[number] = old.get_input_embeddings().weight[known[word]].detach()
+            vectors[number] = known_vectors[known[word]]
     weights = {
         name: value for name, value in old.state_dict().items() if "embed_tokens" not in name and "lm_head" not in name
     }
@@ -111,8 +111,14 @@ def with_more_words(start: Path, seed: int) -> LlamaForCausalLM:
     if unexpected or any("layers" in name for name in missing):
         raise ValueError(f"{start} has another shape: {unexpected} {missing}")
     with torch.no_grad():
-        model.get_input_embeddings().weight.copy_(vectors)
+        _embedding(model).weight.copy_(vectors)
     return model
+
+
+def _embedding(model: LlamaForCausalLM) -> torch.nn.Embedding:
+    embedding = model.get_input_embeddings()
+    assert isinstance(embedding, torch.nn.Embedding)
+    return embedding
 
 
 @dataclass(slots=True)
