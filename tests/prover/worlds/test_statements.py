@@ -85,7 +85,7 @@ def test_what_is_not_of_these_worlds_is_not_read() -> None:
 
 def test_lemmas_of_the_prelude_are_found() -> None:
     source = (
-        "@[simp] theorem foo (n m : Nat) : n + m = m + n := by\n  rfl\n\ntheorem bar {α : Sort u} : True := trivial\n"
+        "@[simp] theorem foo (n m : Nat) : n + m = m + n := by\n  rfl\n\ntheorem bar (n : Nat) : n ^ 2 = n := sorry\n"
     )
     assert lemma_forms(source) == {canonical_statement("(a b : Nat) : a + b = b + a")}
 
