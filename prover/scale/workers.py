@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -154,7 +155,7 @@ class SearchWorker:
                 self._news.notify_all()
 
         def look(progress: SearchProgress) -> None:
-            self._progress = progress
+            self._progress = replace(progress, open_searches=tuple)  # they stay in this process
 
         error: BaseException | None = None
         try:

@@ -1,5 +1,6 @@
 """The classes behind Ray's actors, without Ray."""
 
+import pickle
 import threading
 import time
 from collections.abc import Sequence
@@ -30,6 +31,17 @@ def test_a_job_hands_over_each_theorem_once_and_says_when_it_is_done():
         taken.append(worker.take(5.0))
     assert sorted(found.name for some in taken for found in some.found) == ["t0", "t1", "t2", "t3"]
     assert worker.take(0.01).found == ()
+
+
+def test_what_is_handed_over_can_leave_the_process():
+    worker = SearchWorker(HashWorldSpec(jitter_s=0.02), HashPolicySpec())
+    taken = [worker.begin(job(1, 12), 0.05)]
+    while not taken[-1].finished:
+        taken.append(worker.take(0.05))
+    assert any(some.progress is not None for some in taken)
+    for some in taken:
+        assert pickle.dumps(some)
+    assert all(not some.progress.open_searches() for some in taken if some.progress is not None)
 
 
 def test_a_new_job_forgets_the_one_before():
