@@ -69,21 +69,9 @@ def proved_steps(nodes: "pl.DataFrame") -> list[ProvedStep]:
 
     A proof is the path from the root to a node with `is_proof_complete`, by `parent_state_id`.
     """
-    found: dict[ProvedStep, None] = {}
-    columns = ("theorem_name", "state_id", "state_pp", "tactic_applied", "parent_state_id", "is_proof_complete")
-    rows = nodes.select(columns).rows()
-    by_id = {(row[0], row[1]): row for row in rows}
-    for row in rows:
-        if not row[5]:
-            continue
-        theorem, node, seen = row[0], row, set()
-        while node[4] is not None and node[1] not in seen:
-            seen.add(node[1])
-            parent = by_id.get((theorem, node[4]))
-            if parent is None:
-                break  # a file without this theorem's beginning
-            found[ProvedStep(theorem, parent[2], node[3])] = None
-            node = parent
+    from prover.trajectory.proofs import proof_paths
+
+    found = {ProvedStep(path.theorem, *step) for path in proof_paths(nodes) for step in path.steps}
     return sorted(found, key=lambda step: (step.theorem, step.state, step.tactic))
 
 

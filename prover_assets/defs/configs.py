@@ -15,11 +15,13 @@ from ebm.head_config import EnergyHeadConfig
 from ebm.training.config import EBMTrainingConfig
 from prover.policy.finetune_config import FineTuneConfig
 from prover.search.config import SearchConfig
+from prover.search.curriculum_config import CurriculumSettings
 from prover_assets.defs.launchpad import launchpad
 from prover_assets.steps.compare import ComparisonSettings
 from prover_assets.steps.embed import EmbeddingSettings
 from prover_assets.steps.head_seeds import GuidedSettings
 from prover_assets.steps.judge_policy import TuningSettings
+from prover_assets.steps.lessons import LessonSettings
 from prover_assets.steps.promote import PromotionSettings
 from prover_assets.steps.search import HeldOutSearch, WindowSettings
 from prover_assets.steps.theorem_sets import TheoremSettings
@@ -28,18 +30,17 @@ from prover_assets.steps.train import HistorySettings
 OWNERS: Mapping[str, tuple[type[Any], ...]] = {
     "theorems": (TheoremSettings,),
     "baseline_trajectories": (HeldOutSearch,),
-    "trajectories": (SearchConfig, WindowSettings),
+    "trajectories": (SearchConfig, WindowSettings, CurriculumSettings),
     "state_embeddings": (EmbeddingSettings,),
     "ebm_checkpoint": (EBMTrainingConfig, EnergyHeadConfig, HistorySettings, CalibrationConfig),
     "guided_trajectories": (GuidedSettings,),
     "iteration_report": (ComparisonSettings, PromotionSettings),
-    "policy_checkpoint": (FineTuneConfig, TuningSettings),
+    "policy_checkpoint": (FineTuneConfig, TuningSettings, LessonSettings),
 }
 """The dataclasses whose settings an asset takes."""
 NOT_SHOWN: Mapping[str, frozenset[str]] = {
     "baseline_trajectories": frozenset({"beta"}),  # the policy alone has none
     "trajectories": frozenset({"beta"}),  # the champion's calibration has it
-    "policy_checkpoint": frozenset({"replay_share"}),  # the asset has no older steps to draw from
 }
 """Settings that mean nothing to an asset."""
 

@@ -147,6 +147,8 @@ def tuning_numbers(tuned: "Tuned", judged: "Judged") -> dict[str, float]:
         "held_out_loss_before": result.held_out_before,
         "held_out_loss_after": result.held_out_after,
         "learnt_steps": result.n_examples,
+        "needless_steps_removed": tuned.removed,
+        "easy_steps_left_out": tuned.spared,
         "learnt_theorems": result.n_theorems,
         "gradient_steps": result.n_steps,
         "seconds": result.seconds,

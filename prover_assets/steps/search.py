@@ -1,14 +1,16 @@
 """Searches: of the training theorems, and of the held-out ones with and without an energy model."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prover.search.config import SearchConfig
+from prover.search.curriculum_config import CurriculumSettings
 from prover.search.modes import POLICY_ALONE, POLICY_MEAN, RANDOM_ENERGY
 from prover.settings import setting
 from prover_assets.protocols import LeanSource, PolicySource, Update
+from prover_assets.steps.history import iterations_before
 from prover_assets.steps.theorem_sets import load_written, training_window
 from prover_assets.store.champion import starting_champion
 from prover_assets.store.files import DamagedFile, digest_of, write_json
@@ -18,7 +20,8 @@ from prover_assets.store.policy import PolicyInUse, baseline_files, fitting
 from prover_assets.store.verdict import require_passed
 
 if TYPE_CHECKING:
-    from prover.search import SearchProgress
+    from prover.search import Searcher, SearchProgress
+    from prover.search.curriculum import RoundPlan
     from prover.theorems import Theorem
 
 
@@ -58,10 +61,11 @@ def run_search(
     checkpoint: Path | None = None,
     ebm_id: str | None = None,
     remark: str = "",
+    plan: "RoundPlan | None" = None,
 ) -> Manifest:
     """Search and write the files; a search of the same inputs that was cut off is taken up where it stopped.
 
-    checkpoint: the energy model that guides it, None for the policy alone.
+    checkpoint: the energy model that guides it, None for the policy alone. plan: gives theorems budgets of their own.
     """
     import time
 
@@ -76,8 +80,11 @@ def run_search(
             "ebm_id": ebm_id,
             "iteration": iteration,
         }
+        if plan is not None:
+            identity["curriculum"] = plan.to_dict()
         before = _manifest_before(files)
-        fingerprint = digest_of([identity, config.result_settings()])
+        budgets = None if plan is None else sorted((name, *astuple(own)) for name, own in plan.budgets.items())
+        fingerprint = digest_of([identity, config.result_settings(), *([] if budgets is None else [budgets])])
         resume = before is not None and not before.complete and before.fingerprint == fingerprint
         if not resume:
             _remove(files)
@@ -105,7 +112,7 @@ def run_search(
             resume=resume,
             ebm_id=ebm_id,
             on_progress=lambda progress: update(progress.done, progress.theorems, note(progress)),
-            searcher=place.searcher,
+            searcher=place.searcher if plan is None else budgeted(place.searcher, plan),
             traced=TRACED_THEOREMS,
         )
         counts, lost = place.memo_counts(), lost_to_crashes(files)
@@ -152,6 +159,7 @@ def _manifest_before(files: SearchFiles) -> Manifest | None:
 def search_training(
     config: SearchConfig,
     window: WindowSettings,
+    curriculum: CurriculumSettings,
     data: DataFolder,
     iteration: IterationFolder,
     lean: LeanSource,
@@ -162,7 +170,12 @@ def search_training(
 
     policy: the iteration's. A champion of another policy's vectors is left out, and the manifest says why.
     """
-    theorems = training_window(load_written(data, "train"), window.n_theorems, iteration.number, rotate=window.rotate)
+    everything = load_written(data, "train")
+    plan = round_plan(config, window, curriculum, everything, data, iteration)
+    if plan is None:
+        theorems = training_window(everything, window.n_theorems, iteration.number, rotate=window.rotate)
+    else:
+        theorems = plan.theorems
     started_from = starting_champion(iteration)
     champion = fitting(data, started_from, policy.load().encoder_fingerprint or None)
     return run_search(
@@ -177,7 +190,40 @@ def search_training(
         checkpoint=None if champion.checkpoint is None else data.root / champion.checkpoint,
         ebm_id=champion.ebm_id,
         remark=champion.reason if champion != started_from else "",
+        plan=plan,
     )
+
+
+def round_plan(
+    config: SearchConfig,
+    window: WindowSettings,
+    curriculum: CurriculumSettings,
+    theorems: Iterable["Theorem"],
+    data: DataFolder,
+    iteration: IterationFolder,
+) -> "RoundPlan | None":
+    """What the curriculum chooses, from the searches of the iterations before. None where it is switched off, and in
+    the first iteration, in which nothing is known: then the next theorems of the set are searched, with one budget.
+    """
+    if not curriculum.curriculum:
+        return None
+    from prover.search.budgets import Budget
+    from prover.search.curriculum import plan_round, read_records
+
+    records = read_records([other.trajectories.summary for other in iterations_before(data, iteration)])
+    if not records:
+        return None
+    base = Budget(config.max_expansions, config.n_candidates)
+    return plan_round(
+        list(theorems), records, curriculum, n_theorems=window.n_theorems, base=base, iteration=iteration.number
+    )
+
+
+def budgeted(searcher: "Searcher", plan: "RoundPlan") -> "Searcher":
+    """The searcher, giving each theorem the plan's budget."""
+    from prover.search.budgets import BudgetedSearch
+
+    return BudgetedSearch(searcher, plan.budgets)
 
 
 def search_baseline(

@@ -2,22 +2,21 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from prover.policy.finetune_config import FineTuneConfig
-from prover_assets.protocols import PolicySource, Update
+from prover_assets.protocols import LeanSource, PolicySource, Update
 from prover_assets.steps.judge_policy import Judged
+from prover_assets.steps.lessons import LessonSettings, lessons_of
 from prover_assets.steps.train import require_same_policy
 from prover_assets.store.files import write_json
 from prover_assets.store.layout import DataFolder, IterationFolder
 from prover_assets.store.policy import PolicyRecord, policy_of, write_policy
 
 if TYPE_CHECKING:
-    import polars as pl
-
-    from prover.policy.finetune import FineTuneResult, ProvedStep
+    from prover.policy.finetune import FineTuneResult
 
 
 class UntunablePolicyError(ValueError):
@@ -35,20 +34,27 @@ class Tuned:
     """(iteration, theorems with a certified proof, steps of their proofs)."""
     tactics: list[tuple[str, int]]
     """The commonest first words of the tactics learnt, with their counts."""
+    removed: int = 0
+    """Steps of the proofs found that Lean found needless."""
+    spared: int = 0
+    """Steps of easy theorems that are left out this time."""
 
 
 def tune(
     config: FineTuneConfig,
     start_from: Literal["configured", "current"],
+    wanted: LessonSettings,
     data: DataFolder,
     iteration: IterationFolder,
     history: Sequence[IterationFolder],
+    lean: LeanSource,
     policy: PolicySource,
     update: Update,
 ) -> Tuned:
     """Fine-tune on the certified proofs of `history`, into the iteration's folder.
 
-    start_from: see `TuningSettings.start`. policy: as configured.
+    start_from: see `TuningSettings.start`. wanted: which steps are learnt. policy: as configured. Where it starts from
+    the current policy and `config.replay_share` is above 0, the proofs of earlier iterations are replay.
 
     Raises UntunablePolicyError for a model behind a server, FineTuneError where nothing was proved.
     """
@@ -66,11 +72,13 @@ def tune(
             f"the policy is served at {start.where}: its weights are not here to be tuned. Tune it where they are, or "
             "give resources.policy.path a model folder"
         )
-    by_iteration = {folder.key: read_trajectories([folder.trajectories.nodes]) for folder in history}
-    steps, learnt_from = _steps_of(by_iteration)
+    lessons = lessons_of(history, lean, wanted, update)
+    replayed = start_from == "current" and config.replay_share > 0 and bool(lessons.newest)
+    steps = lessons.newest if replayed else [*lessons.newest, *lessons.older]
     if not steps:
+        searched = ", ".join(folder.key for folder in history)
         raise FineTuneError(
-            f"no certified proof in the trajectories of {', '.join(by_iteration)}: there is nothing to tune on. Prove "
+            f"no certified proof in the trajectories of {searched}: there is nothing to tune on. Prove "
             "something first, with a larger budget or easier theorems"
         )
     rows = merge_labels(read_trajectories([folder.trajectories.nodes for folder in history]))
@@ -87,6 +95,7 @@ def tune(
         iteration.tuned_policy,
         config,
         probe=separation_probe(rows),
+        replay=lessons.older if replayed else (),
         name=f"{iteration.key}-tuned",
         device=start.device or None,
         dtype=start.dtype or None,
@@ -94,20 +103,7 @@ def tune(
         on_metrics=keep,
     )
     words = Counter(step.tactic.split()[0] for step in steps)
-    return Tuned(result, curve, learnt_from, words.most_common(12))
-
-
-def _steps_of(rows: Mapping[str, "pl.DataFrame"]) -> tuple[list["ProvedStep"], list[tuple[str, int, int]]]:
-    """The steps of all proofs, each once, and how many theorems and steps each iteration gave."""
-    from prover.policy.finetune import proved_steps
-
-    found: dict[ProvedStep, None] = {}
-    counts = []
-    for key, nodes in rows.items():
-        steps = proved_steps(nodes)
-        counts.append((key, len({step.theorem for step in steps}), len(steps)))
-        found |= dict.fromkeys(steps)
-    return list(found), counts
+    return Tuned(result, curve, lessons.learnt_from, words.most_common(12), lessons.removed, lessons.spared)
 
 
 def adopt(data: DataFolder, iteration: IterationFolder, judged: Judged, policy: PolicySource) -> PolicyRecord:
@@ -173,6 +169,8 @@ def write_tuning(iteration: IterationFolder, tuned: Tuned, judged: Judged, recor
         "learnt_from": [
             {"iteration": key, "theorems": theorems, "steps": steps} for key, theorems, steps in tuned.learnt_from
         ],
+        "needless_steps_removed": tuned.removed,
+        "easy_steps_left_out": tuned.spared,
         "tactics": dict(tuned.tactics),
         "validation": judged.comparison.to_dict(),
         "accepted": dict(judged.accepted),

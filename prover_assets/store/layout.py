@@ -127,6 +127,11 @@ class IterationFolder:
         return self.checkpoint / "validation.json"
 
     @property
+    def lessons(self) -> Path:
+        """The certified proofs of the iteration's search, shortened."""
+        return self.root / "lessons.json"
+
+    @property
     def heads(self) -> Path:
         """Further heads, alike but for the seed, with their searches of the held-out theorems."""
         return self.root / "heads"

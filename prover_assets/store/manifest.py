@@ -34,6 +34,9 @@ class Manifest:
     """What a person should know about how the search was guided: a champion that was left out, and why."""
     lost: str = ""
     """Why a search that ran to its end is not complete all the same: it lost too many theorems to crashes of Lean."""
+    curriculum: Mapping[str, Any] | None = None
+    """How many theorems of each kind there were and were tried, by what budget (`RoundPlan.to_dict`). None: the next
+    theorems of the set were tried, all with the same budget."""
     figures: Mapping[str, Any] = field(default_factory=dict)
     """What `prover.search.search_to_files` said of the search."""
 

@@ -15,6 +15,7 @@ from prover_assets.defs.tracking import MlflowResource
 from prover_assets.operate.versions import step_version
 from prover_assets.steps.history import iterations_until
 from prover_assets.steps.judge_policy import TuningSettings, judge
+from prover_assets.steps.lessons import LessonSettings
 from prover_assets.steps.tune_policy import adopt, tune, write_tuning
 from prover_assets.store.files import digest_of
 
@@ -62,7 +63,15 @@ def policy_checkpoint(
         history = iterations_until(work.data, work.iteration)
         with work.reporter.stage("tune the policy on proofs") as update:
             tuned = tune(
-                settings_from(config, FineTuneConfig), wanted.start, work.data, work.iteration, history, policy, update
+                settings_from(config, FineTuneConfig),
+                wanted.start,
+                settings_from(config, LessonSettings),
+                work.data,
+                work.iteration,
+                history,
+                lean,
+                policy,
+                update,
             )
         result = tuned.result
         with work.reporter.stage("search validation, before and after") as update:

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from prover.search.config import SearchConfig
+from prover.search.curriculum_config import CurriculumSettings
 from prover_assets.defs.assets.searches import describe_search, search_data_version
 from prover_assets.defs.automation import next_when_open
 from prover_assets.defs.checks import (
@@ -34,6 +35,8 @@ from prover_assets.report.facts import (
 from prover_assets.steps.history import iterations_before
 from prover_assets.steps.labels import length_drift, negative_noise
 from prover_assets.steps.search import WindowSettings, search_training
+
+NO_CURRICULUM = "the next theorems of the set, all with the same budget: switched off, or nothing was searched before"
 
 
 @dg.asset(
@@ -85,8 +88,9 @@ def trajectories(
         model = in_use.resource
         iterations_before(work.data, work.iteration)  # what this iteration will learn from: damage is said before work
         search, window = settings_from(config, SearchConfig), settings_from(config, WindowSettings)
+        curriculum = settings_from(config, CurriculumSettings)
         with work.reporter.stage("search training theorems") as update:
-            manifest = search_training(search, window, work.data, work.iteration, lean, model, update)
+            manifest = search_training(search, window, curriculum, work.data, work.iteration, lean, model, update)
         files = work.iteration.trajectories
         nodes, summary = read(files.nodes), read(files.summary)
         labels = label_counts(nodes)
@@ -100,6 +104,11 @@ def trajectories(
             metadata={
                 **describe_search(work, files, manifest, title="policy" if manifest.ebm_id is None else "guided"),
                 **{f"{name}_states": count for name, count in labels.items()},
+                **(
+                    {}
+                    if manifest.curriculum is None
+                    else {"curriculum": dg.MetadataValue.json(dict(manifest.curriculum))}
+                ),
                 "labels": dg.MetadataValue.md(
                     markdown_table(["rule", "states"], list(manifest.figures.get("labels", {}).items()))
                 ),

@@ -144,7 +144,10 @@ def test_a_policy_that_searches_better_is_adopted_and_the_page_says_why(made, tu
     steps, _ = tuning["given"][0]
     assert {step.theorem.rstrip("0123456789") for step in steps} == {"train"}
     proved = pl.read_parquet(data.iteration(0).trajectories.summary).filter("proved")
-    assert len(steps) == proved["proof"].list.len().sum()
+    on_proofs = {(row["theorem_name"], tactic) for row in proved.iter_rows(named=True) for tactic in row["proof"]}
+    assert {(step.theorem, step.tactic) for step in steps} <= on_proofs
+    assert len(steps) + metadata["easy_steps_left_out"] == proved["proof"].list.len().sum()
+    assert metadata["needless_steps_removed"] == 0
     # The next iteration has it, under a name of its own, where nothing writes to it again.
     record = read_policy(data.iteration(1))
     assert record is not None

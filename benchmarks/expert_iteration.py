@@ -1,0 +1,366 @@
+"""Does the loop climb?  Rounds of expert iteration on a mix of worlds, with controls, each arm on the same theorems.
+
+    python benchmarks/expert_iteration.py [--rounds 8] [--arms full,frozen] [--worlds propositional,first_order]
+                                          [--seeds 0,1,2] [--folder data/expert-iteration]
+
+A round: search of training theorems (chosen by the curriculum, guided by the champion if one reads this policy's
+vectors), an energy model on the latest searches, the tuned policy on all certified proofs so far (shortened first), and
+the two gates. Then held-out theorems, never trained on, are searched with the policy of the round alone and with its
+energy model. Arms: full; frozen (the policy is never tuned); no-energy (training is guided by the policy alone);
+random-energy (a random energy in place of the trained one); no-curriculum (the next theorems in turn, one budget for
+all). Worlds without splits are split by place. Everything is kept in --folder: a run that was stopped continues.
+"""
+
+import argparse
+import itertools
+import json
+import resource
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ebm.calibration import CalibrationError, fit_scales
+from ebm.embeddings import EmbeddingCache
+from ebm.inference import EBMScorer
+from ebm.model import EnergyHeadConfig
+from ebm.training import EBMTrainingConfig, train_from_files
+from prover.environments import open_environment
+from prover.evaluation.gate import GateSettings, Measured, measure, pass_gate
+from prover.evaluation.statistics import Expansions, area_under_solve_curve, paired_test
+from prover.policy import load_policy
+from prover.policy.finetune import FineTuneConfig, FineTuneError, ProvedStep, fine_tune
+from prover.search import MixingCalibration, SearchConfig, SearchMemo, search, search_to_files
+from prover.search.budgets import Budget, BudgetedSearch
+from prover.search.curriculum import plan_round, read_records
+from prover.search.curriculum_config import CurriculumSettings
+from prover.search.shorten import FoundProof, shorten_proofs
+from prover.theorems import Theorem, TheoremSet
+from prover.trajectory import read_summaries, read_trajectories
+from prover.trajectory.labels import merge_labels
+
+ARMS = ("full", "frozen", "no-energy", "random-energy", "no-curriculum")
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass(slots=True)
+class State:
+    """What one arm carries from round to round."""
+
+    policy: Path | None = None
+    """Folder of the policy; None: the shipped one."""
+    champion: tuple[Path, MixingCalibration, str] | None = None
+    """Energy model, its scales and weight, and the encoder whose vectors it reads."""
+    trained: list[Path] = field(default_factory=list)
+    """Searches of training theorems so far."""
+    lessons: dict[ProvedStep, None] = field(default_factory=dict)
+    policy_gains: list[Measured] = field(default_factory=list)
+    energy_gains: list[Measured] = field(default_factory=list)
+    proved: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One world in one round."""
+
+    arm: str
+    seed: int
+    round: int
+    world: str
+    theorems: int
+    policy_solved: int
+    policy_area: float
+    guided_solved: int
+    guided_area: float
+    proofs: int
+    tactics: int
+    """Tactics tried in the training search of the round."""
+    seconds: float
+    cpu: float
+    energy: str
+    tuning: str
+
+
+class Bench:
+    """One arm with one seed."""
+
+    def __init__(self, args: argparse.Namespace, arm: str, seed: int, environment: Any, console: Console) -> None:
+        self.args, self.arm, self.seed, self.environment, self.console = args, arm, seed, environment, console
+        self.folder = args.folder / f"{arm}-{seed}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.sets = {split: {world: theorems_of(world, split) for world in args.worlds} for split in SPLITS}
+        self.memo = SearchMemo(args.folder / "memo.sqlite")
+        self.rows: list[Row] = []
+        self.guided: list[Expansions] = []
+        self.alone: list[Expansions] = []
+
+    def search(
+        self,
+        name: str,
+        theorems: Sequence[Theorem],
+        expansions: int,
+        policy: Any,
+        guide: tuple[EBMScorer, MixingCalibration] | None = None,
+        budgets: dict[str, Budget] | None = None,
+    ) -> Path:
+        """Search into NAME.parquet."""
+        output = self.folder / f"{name}.parquet"
+        energy = "random-energy" if self.arm == "random-energy" else "calibrated"
+        search_to_files(
+            theorems,
+            output,
+            self.environment,
+            policy,
+            SearchConfig(
+                max_expansions=expansions,
+                n_candidates=self.args.candidates,
+                mode="policy-mean" if guide is None else energy,
+                time_limit_s=None,
+                seed=self.seed,
+            ),
+            scorer=None if guide is None else guide[0],
+            calibration=None if guide is None else guide[1],
+            memo=self.memo,
+            resume=True,
+            searcher=search if budgets is None else BudgetedSearch(search, budgets),
+        )
+        return output
+
+    def mixed(self, split: str, count: int, turn: int) -> list[Theorem]:
+        """The next `count` theorems of each world."""
+        found = []
+        for theorems in self.sets[split].values():
+            size = min(count, len(theorems))
+            start = turn * size % len(theorems)
+            found += (theorems + theorems)[start : start + size]
+        return found
+
+    def train_search(self, number: int, state: State, policy: Any, guide: Any) -> Path:
+        """The training theorems of a round."""
+        args, everything = self.args, [t for world in self.sets["train"].values() for t in world]
+        base = Budget(args.expansions, args.candidates)
+        settings = CurriculumSettings(curriculum=self.arm != "no-curriculum", curriculum_seed=self.seed)
+        if not settings.curriculum or number == 0:
+            return self.search(
+                f"train-{number}", self.mixed("train", args.train, number), args.expansions, policy, guide
+            )
+        records = read_records([path.with_suffix(".summary.parquet") for path in state.trained])
+        plan = plan_round(
+            everything, records, settings, n_theorems=args.train * len(args.worlds), base=base, iteration=number
+        )
+        return self.search(f"train-{number}", plan.theorems, args.expansions, policy, guide, plan.budgets)
+
+    def learn(self, number: int, path: Path, state: State) -> None:
+        """Add the shortened proofs of a search to the lessons."""
+        proofs = read_summaries(path).filter("proved").select("theorem_name", "statement", "header", "proof").rows()
+        state.proved |= {row[0] for row in proofs}
+        given = [FoundProof(Theorem(name, text, header), tuple(proof)) for name, text, header, proof in proofs]
+        removed = 0
+        for short in shorten_proofs(given, self.environment):
+            if short is not None:
+                removed += short.removed
+                state.lessons |= {ProvedStep(short.theorem.name, *step): None for step in short.steps}
+        self.console.print(f"  round {number}: {len(given)} proofs, {removed} needless steps removed")
+
+    def head(self, number: int, state: State, policy: Any) -> tuple[Path, EBMScorer, MixingCalibration] | None:
+        """An energy model on the latest searches, with the scales of this policy's own."""
+        args, folder = self.args, self.folder / f"head-{number}"
+        cache = EmbeddingCache(
+            args.folder / "embeddings", policy.encoder_fingerprint, policy.encoding_width, pooling=policy.pooling
+        )
+        warmup = min(50, args.head_steps // 2)
+        training = EBMTrainingConfig(
+            total_steps=args.head_steps, warmup_steps=warmup, batch_size=64, lr=1e-3, seed=self.seed
+        )
+        head = EnergyHeadConfig(policy.encoding_width, 256, 128)
+        if not (folder / "config.json").exists():
+            train_from_files(state.trained[-args.history :], policy, folder, training, head_config=head, cache=cache)
+        scorer = EBMScorer.load(folder, policy, cache)
+        try:
+            scales = fit_scales(merge_labels(read_trajectories([state.trained[-1]])), scorer)
+        except CalibrationError as error:
+            self.console.print(f"  no energy: {error}")
+            return None
+        return (
+            folder,
+            scorer,
+            MixingCalibration(scales.mu_energy, scales.sigma_energy, scales.sigma_log_prob, args.beta),
+        )
+
+    def found(self, path: Path) -> Expansions:
+        """Expansions to proof by theorem."""
+        return dict(read_summaries(path).select("theorem_name", "expansions_to_proof").iter_rows())
+
+    def gain(self, first: Expansions, second: Expansions) -> Measured:
+        return measure(first, second, lowest=4, highest=self.args.validation_expansions)
+
+    def tune(self, number: int, state: State, policy: Any, before: Expansions, window: list[Theorem]) -> str:
+        """The policy of the next round; what the gate said."""
+        args, folder = self.args, self.folder / f"policy-{number}"
+        config = FineTuneConfig(steps=args.steps, epochs=args.epochs, learning_rate=args.learning_rate, seed=self.seed)
+        try:
+            if not folder.exists():
+                fine_tune(list(state.lessons), None, folder, config)
+        except FineTuneError as error:
+            return f"none: {error}"
+        tuned = load_policy(folder, threads=1)
+        path = self.search(f"valid-{number}-tuned", window, args.validation_expansions, tuned)
+        measured = self.gain(before, self.found(path))
+        verdict = pass_gate(measured, state.policy_gains, GateSettings())
+        state.policy_gains.append(measured)
+        if verdict.passed:
+            state.policy = folder
+        return f"{'adopted' if verdict.passed else 'kept'} {measured.gain:+.3f}, wrong {verdict.chance_wrong:.0%}"
+
+    def round(self, number: int, state: State) -> None:
+        """One round, and its measurement on held-out theorems."""
+        args, began, cpu = self.args, time.monotonic(), cpu_seconds()
+        policy = load_policy(state.policy, threads=1)
+        guide = None
+        if state.champion is not None and state.champion[2] == policy.encoder_fingerprint:
+            guide = EBMScorer.load(state.champion[0], policy), state.champion[1]
+        path = self.train_search(number, state, policy, None if self.arm == "no-energy" else guide)
+        state.trained.append(path)
+        self.learn(number, path, state)
+        made = None if self.arm == "no-energy" else self.head(number, state, policy)
+        window = self.mixed("valid", args.valid, number)
+        alone = self.found(self.search(f"valid-{number}", window, args.validation_expansions, policy))
+        energy = "none"
+        if made is not None:
+            folder, scorer, mixing = made
+            path = self.search(f"valid-{number}-guided", window, args.validation_expansions, policy, (scorer, mixing))
+            measured = self.gain(alone, self.found(path))
+            verdict = pass_gate(measured, state.energy_gains, GateSettings(minimum_gain=0.01))
+            state.energy_gains.append(measured)
+            energy = f"{'promoted' if verdict.passed else 'kept'} {measured.gain:+.3f}"
+            if verdict.passed:
+                state.champion = folder, mixing, policy.encoder_fingerprint
+        test = [t for theorems in self.sets["test"].values() for t in theorems[: args.test]]
+        by_policy = self.found(self.search(f"test-{number}", test, args.test_expansions, policy))
+        guided = by_policy
+        if made is not None:
+            guided = self.found(
+                self.search(f"test-{number}-guided", test, args.test_expansions, policy, (made[1], made[2]))
+            )
+        tuning = "off" if self.arm == "frozen" else self.tune(number, state, policy, alone, window)
+        self.alone.append(by_policy)
+        self.guided.append(guided)
+        tactics = int(read_summaries(state.trained[-1])["tactics"].sum())
+        worlds = {world: {t.name for t in theorems} for world, theorems in self.sets["test"].items()}
+        for world, names in {**worlds, "all": {t.name for t in test}}.items():
+            first, second = ({n: e for n, e in found.items() if n in names} for found in (by_policy, guided))
+            row = Row(
+                arm=self.arm,
+                seed=self.seed,
+                round=number,
+                world=world,
+                theorems=len(first),
+                policy_solved=sum(e is not None for e in first.values()),
+                policy_area=area(first, args.test_expansions),
+                guided_solved=sum(e is not None for e in second.values()),
+                guided_area=area(second, args.test_expansions),
+                proofs=len(state.proved),
+                tactics=tactics,
+                seconds=time.monotonic() - began,
+                cpu=cpu_seconds() - cpu,
+                energy=energy,
+                tuning=tuning,
+            )
+            self.rows.append(row)
+        (self.folder / "rows.json").write_text(json.dumps([asdict(row) for row in self.rows], indent=1))
+        self.console.print(table(self.rows, f"{self.arm}, seed {self.seed}"))
+
+
+def theorems_of(world: str, split: str) -> list[Theorem]:
+    """The theorems of a split; those of a set without splits are dealt out in turn."""
+    everything = list(TheoremSet.load(world))
+    if any(theorem.split for theorem in everything):
+        return [theorem for theorem in everything if theorem.split == split]
+    return everything[SPLITS.index(split) :: len(SPLITS)]
+
+
+def area(found: Expansions, highest: int) -> float:
+    """Under the solve curve from 4 expansions."""
+    return area_under_solve_curve(found, lowest=4, highest=highest)
+
+
+def cpu_seconds() -> float:
+    """Of this process and of the Leans that have ended."""
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+def table(rows: Sequence[Row], title: str) -> Table:
+    """A row per round and world."""
+    found = Table(title=title)
+    columns = ("round", "world", "policy", "area", "guided", "area", "proofs", "tactics", "CPU s", "energy", "tuning")
+    for column in columns:
+        found.add_column(column, justify="left" if column in ("world", "energy", "tuning") else "right")
+    for row in rows:
+        whole = row.world == "all"
+        shown = [f"{row.policy_solved}/{row.theorems}", f"{row.policy_area:.3f}"]
+        shown += [f"{row.guided_solved}/{row.theorems}", f"{row.guided_area:.3f}"]
+        last = [str(row.proofs), str(row.tactics), f"{row.cpu:.0f}", row.energy, row.tuning]
+        found.add_row(str(row.round), row.world, *shown, *(last if whole else [""] * len(last)), end_section=whole)
+    return found
+
+
+def verdict_lines(bench: Bench) -> list[str]:
+    """What the arm came to, in sentences."""
+    areas = [row.guided_area for row in bench.rows if row.world == "all"]
+    policy = [row.policy_area for row in bench.rows if row.world == "all"]
+    rises = sum(b > a for a, b in itertools.pairwise(areas))
+    lines = [
+        f"{bench.arm}, seed {bench.seed}: guided area {areas[0]:.3f} -> {areas[-1]:.3f} "
+        f"({areas[-1] / max(areas[0], 1e-9):.2f}x), rises in {rises} of {len(areas) - 1} steps; "
+        f"policy alone {policy[0]:.3f} -> {policy[-1]:.3f}"
+    ]
+    last = paired_test(bench.alone[-1], bench.guided[-1], resamples=200)
+    lines.append(
+        f"guided against policy alone in the last round: {last.faster} faster, {last.slower} slower, "
+        f"p = {last.p_value:.2g}"
+    )
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=Path("data/expert-iteration"))
+    parser.add_argument("--arms", default="full,frozen", help=", ".join(ARMS))
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--worlds", type=lambda text: text.split(","), default=["propositional", "first_order"])
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--train", type=int, default=60, help="training theorems per world and round")
+    parser.add_argument("--valid", type=int, default=40, help="validation theorems per world and round")
+    parser.add_argument("--test", type=int, default=60, help="held-out theorems per world")
+    parser.add_argument("--expansions", type=int, default=32, help="base budget of a training theorem")
+    parser.add_argument("--validation-expansions", type=int, default=32)
+    parser.add_argument("--test-expansions", type=int, default=64)
+    parser.add_argument("--candidates", type=int, default=8)
+    parser.add_argument("--history", type=int, default=3, help="searches that an energy model is trained on")
+    parser.add_argument("--head-steps", type=int, default=600)
+    parser.add_argument("--beta", type=float, default=1.0, help="weight of the energy; not calibrated here, for speed")
+    parser.add_argument("--steps", type=int, default=400, help="most gradient steps of a tuning")
+    parser.add_argument("--epochs", type=float, default=8.0)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    args = parser.parse_args()
+    args.folder.mkdir(parents=True, exist_ok=True)
+    console = Console(width=140, highlight=False)
+    lines: list[str] = []
+    with open_environment("embedded") as environment:
+        for arm in args.arms.split(","):
+            for seed in args.seeds.split(","):
+                bench, state = Bench(args, arm, int(seed), environment, console), State()
+                with bench.memo:
+                    for number in range(args.rounds):
+                        bench.round(number, state)
+                lines += verdict_lines(bench)
+                console.print("\n".join(lines), soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()
