@@ -55,6 +55,9 @@ class RoundPlan:
     disproved: tuple[str, ...] = ()
     """Names of the statements that are false: Lean certified a proof of the negation. They are not tried any more."""
 
+    made: Mapping[str, Any] = field(default_factory=dict)
+    """Theorems that were made for this round: their number and digest, or a sentence why there are none."""
+
     @property
     def theorems(self) -> list[Theorem]:
         """The theorems of the round."""
@@ -73,7 +76,13 @@ class RoundPlan:
             kinds[item.kind] = kinds.get(item.kind, 0) + 1
             name = f"{item.budget.max_expansions} expansions, k = {item.budget.n_candidates}"
             sizes[name] = sizes.get(name, 0) + 1
-        return {"pool": dict(self.pool), "tried": kinds, "budgets": sizes, "disproved": list(self.disproved)}
+        return {
+            "pool": dict(self.pool),
+            "tried": kinds,
+            "budgets": sizes,
+            "disproved": list(self.disproved),
+            "new_theorems": dict(self.made),
+        }
 
 
 def read_records(summaries: Iterable[Path]) -> dict[str, Record]:

@@ -19,20 +19,21 @@ from prover.search.curriculum_config import CurriculumSettings
 from prover_assets.defs.launchpad import launchpad
 from prover_assets.steps.compare import ComparisonSettings
 from prover_assets.steps.embed import EmbeddingSettings
+from prover_assets.steps.grow import GrowthSettings
 from prover_assets.steps.head_seeds import GuidedSettings
 from prover_assets.steps.judge_policy import TuningSettings
 from prover_assets.steps.lessons import LessonSettings
 from prover_assets.steps.promote import PromotionSettings
 from prover_assets.steps.search import HeldOutSearch, WindowSettings
 from prover_assets.steps.theorem_sets import TheoremSettings
-from prover_assets.steps.train import HistorySettings
+from prover_assets.steps.train import HistorySettings, ValidationSettings
 
 OWNERS: Mapping[str, tuple[type[Any], ...]] = {
     "theorems": (TheoremSettings,),
     "baseline_trajectories": (HeldOutSearch,),
-    "trajectories": (SearchConfig, WindowSettings, CurriculumSettings),
+    "trajectories": (SearchConfig, WindowSettings, CurriculumSettings, GrowthSettings),
     "state_embeddings": (EmbeddingSettings,),
-    "ebm_checkpoint": (EBMTrainingConfig, EnergyHeadConfig, HistorySettings, CalibrationConfig),
+    "ebm_checkpoint": (EBMTrainingConfig, EnergyHeadConfig, HistorySettings, CalibrationConfig, ValidationSettings),
     "guided_trajectories": (GuidedSettings,),
     "iteration_report": (ComparisonSettings, PromotionSettings),
     "policy_checkpoint": (FineTuneConfig, TuningSettings, LessonSettings),

@@ -59,14 +59,17 @@ def run(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--tune-policy",
-        action="store_true",
+        action=argparse.BooleanOptionalAction,
         help="end the iteration with fine-tuning the policy on the certified proofs so far; the next one searches with "
-        "the tuned policy if validation says that it is better. Where the newest finished iteration lacks this, do it",
+        "the tuned policy if validation says that it is better. Where the newest finished iteration lacks this, do it. "
+        "Default: on for several iterations (--iterations), off for one",
     )
     parser.add_argument("--json", action="store_true", help="print the report's numbers as one JSON object at the end")
     options = parser.parse_args(arguments)
     if options.iterations < 1:
         parser.error(f"--iterations is {options.iterations}; it must be at least 1")
+    if options.tune_policy is None:
+        options.tune_policy = options.iterations > 1
     logging.getLogger().setLevel(logging.WARNING)
     data = DataFolder.default()
     try:

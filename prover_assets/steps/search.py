@@ -1,7 +1,7 @@
 """Searches: of the training theorems, and of the held-out ones with and without an energy model."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, astuple, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from prover.search.curriculum_config import CurriculumSettings
 from prover.search.modes import POLICY_ALONE, POLICY_MEAN, RANDOM_ENERGY
 from prover.settings import setting
 from prover_assets.protocols import LeanSource, PolicySource, Update
+from prover_assets.steps.grow import GrowthSettings, training_pool
 from prover_assets.steps.history import iterations_before
 from prover_assets.steps.theorem_sets import load_written, training_window
 from prover_assets.store.champion import starting_champion
@@ -160,6 +161,7 @@ def search_training(
     config: SearchConfig,
     window: WindowSettings,
     curriculum: CurriculumSettings,
+    growth: GrowthSettings,
     data: DataFolder,
     iteration: IterationFolder,
     lean: LeanSource,
@@ -171,7 +173,7 @@ def search_training(
     policy: the iteration's. A champion of another policy's vectors is left out, and the manifest says why.
     """
     everything = load_written(data, "train")
-    plan = round_plan(config, window, curriculum, everything, data, iteration)
+    plan = round_plan(config, window, curriculum, growth, data, iteration)
     if plan is None:
         theorems = training_window(everything, window.n_theorems, iteration.number, rotate=window.rotate)
     else:
@@ -198,7 +200,7 @@ def round_plan(
     config: SearchConfig,
     window: WindowSettings,
     curriculum: CurriculumSettings,
-    theorems: Iterable["Theorem"],
+    growth: GrowthSettings,
     data: DataFolder,
     iteration: IterationFolder,
 ) -> "RoundPlan | None":
@@ -213,10 +215,13 @@ def round_plan(
     records = read_records([other.trajectories.summary for other in iterations_before(data, iteration)])
     if not records:
         return None
+    pool = training_pool(growth.new_theorems, window.n_theorems, records, data, iteration)
     base = Budget(config.max_expansions, config.n_candidates)
-    return plan_round(
-        list(theorems), records, curriculum, n_theorems=window.n_theorems, base=base, iteration=iteration.number
+    plan = plan_round(
+        pool.theorems, records, curriculum, n_theorems=window.n_theorems, base=base, iteration=iteration.number
     )
+    made = {"theorems": pool.generated, "digest": pool.digest, "note": pool.note}
+    return replace(plan, made={name: value for name, value in made.items() if value})
 
 
 def budgeted(searcher: "Searcher", plan: "RoundPlan") -> "Searcher":

@@ -13,7 +13,7 @@ from prover.evaluation.gate import measure
 from prover.settings import setting
 from prover_assets.protocols import LeanSource, PolicySource, Update
 from prover_assets.steps.embed import open_cache
-from prover_assets.steps.theorem_sets import load_written
+from prover_assets.steps.theorem_sets import load_written, training_window
 from prover_assets.store.champion import Evidence, starting_champion
 from prover_assets.store.files import digest_of
 from prover_assets.store.layout import DataFolder, IterationFolder
@@ -39,6 +39,14 @@ class HistorySettings:
     start: Literal["fresh", "champion"] = setting("fresh", choices=("fresh", "champion"))
     """Begin with new weights, or with those and the feature statistics of the champion that this iteration searched
     with (a warm start). Without a champion, or with one that reads another policy's vectors, weights are new."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationSettings:
+    """Which validation theorems choose the order of guided search and the weight of the energy."""
+
+    calibration_theorems: int = setting(0, unit="theorems", ge=0)
+    """Most validation theorems per round: the next ones each round, from the start again after the last. 0 = all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +146,7 @@ def torch_threads(count: int) -> Iterator[None]:
 
 def calibrate_head(
     config: CalibrationConfig,
+    window: ValidationSettings,
     data: DataFolder,
     iteration: IterationFolder,
     history: Sequence[IterationFolder],
@@ -155,7 +164,9 @@ def calibrate_head(
 
     manifest = read_manifest(iteration.trajectories)
     assert manifest is not None, "training has read these trajectories"
-    theorems = list(load_written(data, "valid"))
+    everything = load_written(data, "valid")
+    count = window.calibration_theorems or len(everything)
+    theorems = training_window(everything, count, iteration.number, rotate=True)
     settings = {**manifest.settings, "max_expansions": config.calibration_expansions, "mode": CALIBRATED}
     names: list[str] = []
 

@@ -19,8 +19,33 @@ if TYPE_CHECKING:
     from prover.policy.finetune import FineTuneResult
 
 
-class UntunablePolicyError(ValueError):
-    """The policy cannot be tuned from here. The message says why and what to do."""
+def untunable(history: Sequence[IterationFolder], policy: PolicySource) -> str:
+    """Why there is nothing to tune, as a sentence for the page; "" where there is.
+
+    A loop goes on without tuning where the model is behind a server, or where nothing has been proved yet.
+    """
+    from prover.trajectory import read_summaries
+
+    if policy.is_server:
+        return (
+            f"the policy is served at {policy.where}: its weights are not here to be tuned. Tune it where they are, or "
+            "give resources.policy.path a model folder"
+        )
+    if not any(read_summaries(folder.trajectories.nodes)["proved"].any() for folder in history):
+        searched = ", ".join(folder.key for folder in history)
+        return (
+            f"no certified proof in the trajectories of {searched}: there is nothing to tune on. Prove something "
+            "first, with a larger budget or easier theorems"
+        )
+    return ""
+
+
+def write_untuned(data: DataFolder, iteration: IterationFolder, policy: PolicySource, reason: str) -> str | None:
+    """Write `policy_tuning.json` of an iteration without tuning; returns the folder of the policy that stays in use."""
+    record = policy_of(data, iteration, policy).record
+    stays = None if record is None else record.policy
+    write_json(iteration.tuning, {"iteration": iteration.key, "adopted": False, "reason": reason, "policy": stays})
+    return stays
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +81,7 @@ def tune(
     start_from: see `TuningSettings.start`. wanted: which steps are learnt. policy: as configured. Where it starts from
     the current policy and `config.replay_share` is above 0, the proofs of earlier iterations are replay.
 
-    Raises UntunablePolicyError for a model behind a server, FineTuneError where nothing was proved.
+    Raises FineTuneError where nothing was proved. Ask `untunable` first.
     """
     from prover.policy.finetune import FineTuneError, fine_tune, separation_probe
     from prover.policy.weights import resolve
@@ -67,11 +92,6 @@ def tune(
     if not now.is_server:
         require_same_policy(iteration, now.load())  # what validation calls "before" is what the iteration searched with
     start = policy if start_from == "configured" else now
-    if start.is_server:
-        raise UntunablePolicyError(
-            f"the policy is served at {start.where}: its weights are not here to be tuned. Tune it where they are, or "
-            "give resources.policy.path a model folder"
-        )
     lessons = lessons_of(history, lean, wanted, update)
     replayed = start_from == "current" and config.replay_share > 0 and bool(lessons.newest)
     steps = lessons.newest if replayed else [*lessons.newest, *lessons.older]

@@ -78,8 +78,8 @@ def require_parquet(path: Path) -> None:
 MAKERS = (
     (r"ITERATION/champion\.json", "iteration_report", -1),
     (r"ITERATION/policy\.json", "policy_checkpoint", -1),
-    (r"ITERATION/(policy_tuning\.json|tuned_policy/.*)", "policy_checkpoint", 0),
-    (r"ITERATION/trajectories\..*", "trajectories", 0),
+    (r"ITERATION/(policy_tuning\.json|lessons\.json|tuned_policy/.*)", "policy_checkpoint", 0),
+    (r"ITERATION/(trajectories\.|new_theorems\.jsonl).*", "trajectories", 0),
     (r"ITERATION/ebm/.*", "ebm_checkpoint", 0),
     (r"ITERATION/(guided\.|control\.|heads/).*", "guided_trajectories", 0),
     (r"ITERATION/report/.*", "iteration_report", 0),

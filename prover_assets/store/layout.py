@@ -127,6 +127,11 @@ class IterationFolder:
         return self.checkpoint / "validation.json"
 
     @property
+    def new_theorems(self) -> Path:
+        """Training theorems that were made for this iteration, where the training set was exhausted."""
+        return self.root / "new_theorems.jsonl"
+
+    @property
     def lessons(self) -> Path:
         """The certified proofs of the iteration's search, shortened."""
         return self.root / "lessons.json"

@@ -27,7 +27,7 @@ from prover_assets.defs.tracking import MlflowResource
 from prover_assets.operate.versions import step_version
 from prover_assets.steps.history import iterations_until
 from prover_assets.steps.theorem_sets import load_written
-from prover_assets.steps.train import HistorySettings, Trained, calibrate_head, train_head
+from prover_assets.steps.train import HistorySettings, Trained, ValidationSettings, calibrate_head, train_head
 from prover_assets.store.champion import Evidence
 from prover_assets.store.files import digest_of, write_json
 from prover_assets.store.layout import IterationFolder
@@ -93,7 +93,14 @@ def ebm_checkpoint(
         if passed:  # a model that is not sound is not worth a search
             with work.reporter.stage("choose its weight on validation") as update:
                 evidence = calibrate_head(
-                    settings_from(config, CalibrationConfig), work.data, work.iteration, history, lean, model, update
+                    settings_from(config, CalibrationConfig),
+                    settings_from(config, ValidationSettings),
+                    work.data,
+                    work.iteration,
+                    history,
+                    lean,
+                    model,
+                    update,
                 )
             write_json(work.iteration.evidence, asdict(evidence[0]))
         _read(work, history)

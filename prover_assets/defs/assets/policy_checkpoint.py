@@ -3,20 +3,20 @@
 import dagster as dg
 
 from prover.policy.finetune_config import FineTuneConfig
-from prover_assets.defs.checks import SEPARATION, UNSEEN, iteration_check, tuning_checks
+from prover_assets.defs.checks import SEPARATION, UNSEEN, check, iteration_check, tuning_checks
 from prover_assets.defs.configs import PolicyTuningConfig
 from prover_assets.defs.launchpad import settings_from
 from prover_assets.defs.metadata import figure, tuning_numbers, tuning_pictures, tuning_tables
 from prover_assets.defs.opening import open_iteration
 from prover_assets.defs.partitions import iteration_partitions
 from prover_assets.defs.resources import DataResource, LeanResource, PolicyResource
-from prover_assets.defs.step import GPU_POOL, GROUP, OWNERS, step
+from prover_assets.defs.step import GPU_POOL, GROUP, OWNERS, Step, step
 from prover_assets.defs.tracking import MlflowResource
 from prover_assets.operate.versions import step_version
 from prover_assets.steps.history import iterations_until
 from prover_assets.steps.judge_policy import TuningSettings, judge
 from prover_assets.steps.lessons import LessonSettings
-from prover_assets.steps.tune_policy import adopt, tune, write_tuning
+from prover_assets.steps.tune_policy import adopt, tune, untunable, write_tuning, write_untuned
 from prover_assets.store.files import digest_of
 
 
@@ -61,6 +61,8 @@ def policy_checkpoint(
     with step(context, data, mlflow, config, lean=lean, policy=policy) as work:
         wanted = settings_from(config, TuningSettings)
         history = iterations_until(work.data, work.iteration)
+        if reason := untunable(history, policy):
+            return _untuned(context, work, policy, reason)
         with work.reporter.stage("tune the policy on proofs") as update:
             tuned = tune(
                 settings_from(config, FineTuneConfig),
@@ -105,3 +107,18 @@ def policy_checkpoint(
             },
             checks=tuning_checks(tuned, numbers),
         )
+
+
+def _untuned(
+    context: dg.AssetExecutionContext, work: Step, policy: PolicyResource, reason: str
+) -> dg.MaterializeResult:
+    """The loop goes on with the policy that it has, and the page says why."""
+    stays = write_untuned(work.data, work.iteration, policy, reason)
+    open_iteration(context, work.data, work.iteration.following.key)
+    context.log.warning(reason)
+    work.run.tags({"prover.policy_adopted": "False", "prover.reason": reason})
+    return work.result(
+        data_version=digest_of(["not tuned", stays]),
+        metadata={"decision": f"not tuned: {reason}", "policy_of_the_next_iteration": stays or "as configured"},
+        checks=[check(name, True, "not tuned") for name in (SEPARATION, UNSEEN)],
+    )

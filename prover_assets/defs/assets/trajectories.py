@@ -32,6 +32,7 @@ from prover_assets.report.facts import (
     search_counts,
     state_lengths,
 )
+from prover_assets.steps.grow import GrowthSettings
 from prover_assets.steps.history import iterations_before
 from prover_assets.steps.labels import length_drift, negative_noise
 from prover_assets.steps.search import WindowSettings, search_training
@@ -88,9 +89,11 @@ def trajectories(
         model = in_use.resource
         iterations_before(work.data, work.iteration)  # what this iteration will learn from: damage is said before work
         search, window = settings_from(config, SearchConfig), settings_from(config, WindowSettings)
-        curriculum = settings_from(config, CurriculumSettings)
+        curriculum, growth = settings_from(config, CurriculumSettings), settings_from(config, GrowthSettings)
         with work.reporter.stage("search training theorems") as update:
-            manifest = search_training(search, window, curriculum, work.data, work.iteration, lean, model, update)
+            manifest = search_training(
+                search, window, curriculum, growth, work.data, work.iteration, lean, model, update
+            )
         files = work.iteration.trajectories
         nodes, summary = read(files.nodes), read(files.summary)
         labels = label_counts(nodes)

@@ -344,10 +344,15 @@ def test_a_champion_without_a_fingerprint_is_trusted_and_one_of_another_encoder_
     assert "trained on the hidden vectors of maze-policy" in left_out.reason
 
 
-def test_a_policy_behind_a_server_cannot_be_tuned(made, monkeypatch, tuning, configured):
+def test_a_policy_behind_a_server_is_not_tuned_and_the_page_says_why(made, monkeypatch, tuning, configured):
     monkeypatch.setattr(type(configured), "where", property(lambda self: "http://127.0.0.1:8000/v1#m"))
-    result = made.run(TUNING_ASSET, partition="iter_000", raises=False)
-    assert "its weights are not here to be tuned" in step_error(result)
+    assert made.run(TUNING_ASSET, partition="iter_000").success, "the loop goes on"
+    metadata = made.metadata(TUNING_ASSET, "iter_000")
+    assert metadata["decision"].startswith("not tuned: the policy is served at http://127.0.0.1:8000/v1#m")
+    assert "its weights are not here to be tuned" in metadata["decision"]
+    assert tuning["given"] == []
+    assert read_json(data_of(made).iteration(0).tuning)["adopted"] is False
+    assert read_policy(data_of(made).iteration(1)) is None
 
 
 def test_the_policy_of_an_energy_model_is_found_by_what_was_trained(twice_iterated):

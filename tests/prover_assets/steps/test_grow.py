@@ -1,0 +1,76 @@
+"""New training theorems where the training set is exhausted."""
+
+from pathlib import Path
+
+from search_fakes import HashPolicy, HashWorld, theorems
+
+from prover.logic.canonical import canonical_statement
+from prover.logic.formulas import parse_statement
+from prover.logic.g4ip import decide
+from prover.logic.harder import forms_of, harder_theorems
+from prover.search import SearchConfig, search_to_files
+from prover.search.curriculum import Record
+from prover.theorems import Theorem, TheoremSet
+from prover_assets.steps.grow import training_pool
+from prover_assets.steps.theorem_sets import write_set
+from prover_assets.store.layout import DataFolder
+
+TRAIN = list(TheoremSet.load("propositional:train"))[:6]
+PROVED = {theorem.name: Record(tries=1, proofs=1, expansions=5) for theorem in TRAIN[:5]}
+
+
+def folder_of(path: Path, train: list[Theorem]) -> DataFolder:
+    data = DataFolder(path)
+    data.theorems("train").parent.mkdir(parents=True)
+    held_out = list(TheoremSet.load("propositional:test"))
+    for split, some in {"train": train, "valid": held_out[:3], "test": held_out[3:6]}.items():
+        write_set(TheoremSet(split, tuple(some)), data.theorems(split))
+    for number in range(3):
+        data.iteration(number).root.mkdir(parents=True)
+    return data
+
+
+def test_an_exhausted_set_gets_harder_true_theorems_that_stay_in_the_pool(tmp_path):
+    data = folder_of(tmp_path, TRAIN)
+    assert training_pool(0, 4, PROVED, data, data.iteration(1)).theorems == tuple(TRAIN), "not wanted"
+    assert training_pool(3, 1, PROVED, data, data.iteration(1)).theorems == tuple(TRAIN), "not needed"
+    pool = training_pool(3, 4, PROVED, data, data.iteration(1))
+    assert (pool.generated, pool.note) == (3, "")
+    new = pool.theorems[6:]
+    middle = sorted(theorem.difficulty for theorem in TRAIN[:5])[2]
+    assert all(decide(parse_statement(theorem.statement)) for theorem in new)
+    assert all(theorem.difficulty > middle for theorem in new)
+    held_out = [theorem for split in ("valid", "test") for theorem in TheoremSet.load(str(data.theorems(split)))]
+    forms = [canonical_statement(theorem.statement) for theorem in (*TRAIN, *held_out, *new)]
+    assert len(set(forms)) == len(forms)
+    assert TheoremSet.load(str(data.iteration(1).new_theorems)).digest == pool.digest
+    assert training_pool(3, 4, PROVED, data, data.iteration(1)) == pool, "taken up again, it has the same"
+
+
+def test_theorems_that_were_made_are_tried_in_later_rounds_too(tmp_path):
+    data = folder_of(tmp_path, TRAIN)
+    made = training_pool(2, 4, PROVED, data, data.iteration(1)).theorems[6:]
+    config = SearchConfig(max_expansions=2, mode="policy-mean")
+    search_to_files(theorems(2), data.iteration(1).trajectories.nodes, HashWorld(), HashPolicy(), config)
+    later = training_pool(2, 3, PROVED, data, data.iteration(2))
+    assert later.theorems[6:] == made
+    assert later.generated == 0, "three are left: the one of the set, and the two new ones"
+
+
+def test_a_set_without_a_generator_says_so(tmp_path):
+    data = folder_of(tmp_path / "a", [*TRAIN, Theorem("f", "(n : Nat) : n = n")])
+    pool = training_pool(3, 100, PROVED, data, data.iteration(1))
+    assert pool.generated == 0
+    assert "not all propositional" in pool.note
+    assert not data.iteration(1).new_theorems.exists()
+    data = folder_of(tmp_path / "b", [Theorem(t.name, t.statement) for t in TRAIN])
+    assert "no proved theorem has a known difficulty" in training_pool(3, 100, PROVED, data, data.iteration(1)).note
+
+
+def test_the_same_arguments_give_the_same_theorems():
+    first = harder_theorems(2, above=7, exclude=(), seed=3, prefix="x")
+    assert first == harder_theorems(2, above=7, exclude=(), seed=3, prefix="x")
+    assert [theorem.name for theorem in first] == ["x_001", "x_002"]
+    forms = forms_of(first)
+    assert forms is not None
+    assert not forms & forms_of(harder_theorems(2, above=7, exclude=forms, seed=3, prefix="y"))
