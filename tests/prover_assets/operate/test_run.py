@@ -33,6 +33,27 @@ def steps(project, partition: str = "iter_000") -> list[str]:
     return [event.step_key for event in events if event is not None and event.event_type_value == "STEP_SUCCESS"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "tuned"),
+    [
+        ((), [False]),
+        (("--iterations", "2"), [True, True]),
+        (("--iterations", "2", "--no-tune-policy"), [False, False]),
+        (("--tune-policy",), [True]),
+    ],
+)
+def test_several_iterations_tune_the_policy_unless_told_not_to(make_run, monkeypatch, arguments, tuned):
+    asked = []
+
+    def run_next(*given, tune_policy: bool, **options) -> int:
+        asked.append(tune_policy)
+        return 0
+
+    monkeypatch.setattr("prover_assets.operate.run_iteration.run_next", run_next)
+    assert make_run(*arguments) == 0
+    assert asked == tuned
+
+
 EVERYTHING = [*BASELINE_ASSETS, *ITERATION_ASSETS]
 QUICK = {"guided_trajectories": {"head_seeds": 1, "random_control": False}}
 OTHER_LEAN = {"uncertified": 1e-9}
