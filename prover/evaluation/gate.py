@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
-from prover.evaluation.bootstrap import solve_credits
 from prover.evaluation.statistics import Expansions
 from prover.settings import setting
 
@@ -152,6 +151,8 @@ def measure(first: Expansions, second: Expansions, *, lowest: int, highest: int)
     few pseudo-observations so that five theorems without a difference do not look like certainty.
     Raises ValueError for no theorems, or when the two are not over the same.
     """
+    from prover.evaluation.bootstrap import solve_credits  # with numpy, which orchestration does not load
+
     if first.keys() != second.keys() or not first:
         raise ValueError(f"need the same theorems in both searches; got {len(first)} and {len(second)}")
     names = sorted(first)

@@ -23,4 +23,4 @@ class CurriculumSettings:
     """Whether a statement of unknown difficulty that was tried twice without a proof is also tried negated; what is
     proved false is not tried any more."""
     curriculum_seed: int = setting(0, ge=0)
-    """Seed of the draw."""
+    """Seed of the draw (number)."""

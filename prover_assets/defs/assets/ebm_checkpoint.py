@@ -92,16 +92,8 @@ def ebm_checkpoint(
         evidence = None
         if passed:  # a model that is not sound is not worth a search
             with work.reporter.stage("choose its weight on validation") as update:
-                evidence = calibrate_head(
-                    settings_from(config, CalibrationConfig),
-                    settings_from(config, ValidationSettings),
-                    work.data,
-                    work.iteration,
-                    history,
-                    lean,
-                    model,
-                    update,
-                )
+                order, window = settings_from(config, CalibrationConfig), settings_from(config, ValidationSettings)
+                evidence = calibrate_head(order, window, work.data, work.iteration, history, lean, model, update)
             write_json(work.iteration.evidence, asdict(evidence[0]))
         _read(work, history)
         verdict = judge(trained.ebm_id, checks, TRAINING_BLOCKING)

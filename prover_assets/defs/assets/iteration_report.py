@@ -110,8 +110,7 @@ def iteration_report(
         page = write_page(work.iteration, report, pictures, compared)
         _log_pictures(work, pictures, page)
         numbers = _numbers(compared)
-        if decision.chance_wrong is not None:
-            numbers["chance_of_wrong_promotion"] = decision.chance_wrong
+        numbers["chance_of_wrong_promotion"] = decision.chance_wrong
         work.run.summary({**numbers, "promoted": float(decision.promoted)})
         work.run.tags({"prover.promoted": str(decision.promoted), "prover.reason": decision.reason}, on_parent=True)
         work.run.note(iteration_note(report, _links(work)), on_parent=True)

@@ -1,5 +1,7 @@
 """The policy of the next iteration: fine-tuned on the proofs so far, used if validation says so."""
 
+from collections.abc import Sequence
+
 import dagster as dg
 
 from prover.policy.finetune_config import FineTuneConfig
@@ -13,11 +15,13 @@ from prover_assets.defs.resources import DataResource, LeanResource, PolicyResou
 from prover_assets.defs.step import GPU_POOL, GROUP, OWNERS, Step, step
 from prover_assets.defs.tracking import MlflowResource
 from prover_assets.operate.versions import step_version
+from prover_assets.protocols import Update
 from prover_assets.steps.history import iterations_until
 from prover_assets.steps.judge_policy import TuningSettings, judge
 from prover_assets.steps.lessons import LessonSettings
-from prover_assets.steps.tune_policy import adopt, tune, untunable, write_tuning, write_untuned
+from prover_assets.steps.tune_policy import Tuned, adopt, tune, untunable, write_tuning, write_untuned
 from prover_assets.store.files import digest_of
+from prover_assets.store.layout import IterationFolder
 
 
 @dg.asset(
@@ -64,17 +68,7 @@ def policy_checkpoint(
         if reason := untunable(history, policy):
             return _untuned(context, work, policy, reason)
         with work.reporter.stage("tune the policy on proofs") as update:
-            tuned = tune(
-                settings_from(config, FineTuneConfig),
-                wanted.start,
-                settings_from(config, LessonSettings),
-                work.data,
-                work.iteration,
-                history,
-                lean,
-                policy,
-                update,
-            )
+            tuned = _tune(config, work, history, lean, policy, update)
         result = tuned.result
         with work.reporter.stage("search validation, before and after") as update:
             judged = judge(wanted, work.data, work.iteration, lean, policy, bool(result.warnings), update)
@@ -122,3 +116,16 @@ def _untuned(
         metadata={"decision": f"not tuned: {reason}", "policy_of_the_next_iteration": stays or "as configured"},
         checks=[check(name, True, "not tuned") for name in (SEPARATION, UNSEEN)],
     )
+
+
+def _tune(
+    config: PolicyTuningConfig,
+    work: Step,
+    history: Sequence[IterationFolder],
+    lean: LeanResource,
+    policy: PolicyResource,
+    update: Update,
+) -> Tuned:
+    fitting, lessons = settings_from(config, FineTuneConfig), settings_from(config, LessonSettings)
+    start = settings_from(config, TuningSettings).start
+    return tune(fitting, start, lessons, work.data, work.iteration, history, lean, policy, update)

@@ -107,11 +107,7 @@ def trajectories(
             metadata={
                 **describe_search(work, files, manifest, title="policy" if manifest.ebm_id is None else "guided"),
                 **{f"{name}_states": count for name, count in labels.items()},
-                **(
-                    {}
-                    if manifest.curriculum is None
-                    else {"curriculum": dg.MetadataValue.json(dict(manifest.curriculum))}
-                ),
+                "curriculum": dg.MetadataValue.json(dict(manifest.curriculum or {"off": NO_CURRICULUM})),
                 "labels": dg.MetadataValue.md(
                     markdown_table(["rule", "states"], list(manifest.figures.get("labels", {}).items()))
                 ),
