@@ -63,6 +63,7 @@ class ReportHandler(BaseHTTPRequestHandler):
         self._answer(body=False)
 
     def _refuse_method(self) -> None:
+        """Refuse to change anything: 405."""
         self._send(HTTPStatus.METHOD_NOT_ALLOWED, b"reports can only be read: GET or HEAD\n", allow="GET, HEAD")
 
     do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_TRACE = do_CONNECT = _refuse_method

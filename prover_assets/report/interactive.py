@@ -98,6 +98,7 @@ def solve_curve_chart(curves: Mapping[str, Sequence[int | None]], highest: int) 
         "type": "nominal",
         "scale": {"domain": list(curves), "range": [_COLOURS.get(name, "#7b4fa3") for name in curves]},
         "title": None,
+        "legend": {"symbolOpacity": 1, "symbolType": "circle"},  # not as faint as the bands
     }
     share = {"type": "quantitative", "scale": {"domain": [0, 1]}, "title": "theorems proved (share)"}
     return {
@@ -109,7 +110,7 @@ def solve_curve_chart(curves: Mapping[str, Sequence[int | None]], highest: int) 
                     "x": x,
                     "y": {"field": "low", **share},
                     "y2": {"field": "high"},
-                    "color": {**colour, "legend": None},  # the lines have one, in full colours
+                    "color": colour,
                 },
             },
             {

@@ -18,7 +18,7 @@ async function drawCharts() {
   const config = {
     background: "transparent", font: "system-ui, sans-serif", view: { stroke: null },
     axis: { labelColor: ink, titleColor: ink, gridColor: dark.matches ? "#3a444b" : "#dfe4e7", labelFontSize: 12 },
-    legend: { labelColor: ink, titleColor: ink, orient: "bottom", columns: 3 }, title: { color: ink },
+    legend: { labelColor: ink, titleColor: ink, labelFontSize: 12, orient: "bottom", columns: 3 }, title: { color: ink },
   };
   for (const [id, spec] of Object.entries(DATA.charts)) {
     drawn.push(vegaEmbed(document.getElementById(id), { ...spec, config }, { actions: false, renderer: "svg" }));
@@ -123,7 +123,8 @@ function searchView(search) {
     energies.length ? el("p", { class: "note" }, `Energy from ${low.toFixed(2)} (blue, better) to ${high.toFixed(2)} (red, worse).`
       + (search.borrowed ? " This search did not ask for them: they are those that the other one asked for." : "")) : null,
     search.cut ? el("p", { class: "note" }, nodes.length ? "Only the proof is here: the whole tree would make the file too large." : "The tree is left out to keep the file small; `prover show` prints it.") : null,
-    nodes.length ? el("div", { class: "tree" }, branch(nodes[0])) : "");
+    nodes.length ? el("details", { open: "" }, el("summary", {}, `Search tree, ${nodes.length} states`),
+      el("div", { class: "tree" }, branch(nodes[0]))) : "");
 }
 makeTable();
 drawCharts();
