@@ -46,16 +46,12 @@ EDGES = {
 }
 
 
-def test_loading_is_quick_and_imports_no_model_library():
-    script = (
-        "import sys, time, json; t = time.process_time(); import prover_assets.definitions; "
-        "print(json.dumps([time.process_time() - t, sorted(sys.modules)]))"
-    )
+def test_loading_imports_no_model_library():
+    script = "import sys, json; import prover_assets.definitions; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    seconds, modules = json.loads(done.stdout)
+    modules = json.loads(done.stdout)
     heavy = {"torch", "transformers", "mlflow", "matplotlib", "polars", "pandas", "sklearn", "scipy"}
     assert heavy.isdisjoint(modules)
-    assert seconds <= 1.5
 
 
 def test_the_graph_is_the_one_of_the_design():

@@ -528,8 +528,8 @@ def test_closing_ends_what_runs_and_leaves_no_process(standin):
     time.sleep(0.5)
     began = time.monotonic()
     environment.close()
-    thread.join(5)
-    assert time.monotonic() - began < 5
+    thread.join(60)
+    assert time.monotonic() - began < 60, "it waited for what hangs"
     assert isinstance(answers[0][0], Crashed)
     assert not any(psutil.pid_exists(pid) for pid in standin.processes())
     with pytest.raises(PoolClosed):
