@@ -52,7 +52,7 @@ def test_a_limit_on_memory(tmp_path: Path, gib: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("home", ["", "/nonexistent", "/proc"])
+@pytest.mark.parametrize("home", ["", "missing/folder", "/proc"])
 def test_a_home_that_is_missing_or_cannot_be_written(tmp_path: Path, home: str) -> None:
     assert finished(search(tmp_path, "", HOME=home, XDG_CACHE_HOME=""))
 

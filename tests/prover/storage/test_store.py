@@ -1,5 +1,6 @@
 """What is wrong with a store is said in one sentence; locks on it hold."""
 
+import tempfile
 import threading
 from pathlib import Path
 
@@ -30,12 +31,13 @@ def test_which_texts_are_urls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert working_folder("s3://b/x").parent == tmp_path
 
 
-def test_without_a_home_local_copies_lie_in_the_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_home_local_copies_lie_in_the_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv(WORKING_VARIABLE)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setenv("HOME", "/nonexistent")
-    monkeypatch.setenv("TMPDIR", "/tmp")
-    assert working_folder("s3://b/x").is_relative_to("/tmp")
+    monkeypatch.setenv("HOME", str(tmp_path / "missing"))
+    assert working_folder("s3://b/x").is_relative_to(tempfile.gettempdir())
 
 
 @pytest.mark.parametrize(
