@@ -47,15 +47,15 @@ class WorldTrainingConfig:
     """Propositional theorems to make."""
     first_order: int = 6_000
     """First-order theorems to make."""
-    arithmetic: int = 9_000
+    arithmetic: int = 6_500
     """Theorems of arithmetic to make."""
-    sized: int = 2_500
+    sized: int = 1_500
     """Propositional theorems for the proof-size loss."""
     valid_share: float = 0.03
     """Share of each world's theorems kept for the validation loss."""
-    steps: int = 2_400
+    steps: int = 1_400
     """Optimizer steps."""
-    batch_size: int = 64
+    batch_size: int = 48
     """Examples per step."""
     learning_rate: float = 2e-3
     """Peak, after a linear warm-up; falls to zero along a cosine."""
@@ -77,7 +77,7 @@ class WorldTrainingConfig:
     """Weight of the proof-size loss beside that of the tactics."""
     size_batch_size: int = 32
     """States per step for it."""
-    size_every: int = 2
+    size_every: int = 4
     """Steps from one batch of it to the next."""
     threads: int = 1
 

@@ -15,7 +15,7 @@ from prover.worlds.first_order import first_order_theorem
 from prover.worlds.generate import WORLDS, generated, other_forms, shipped, spread, to_jsonl
 from prover.worlds.parse import read_formula
 
-SHIPPED = ("first_order",)
+SHIPPED = ("first_order", "arithmetic")
 
 
 @pytest.fixture(scope="module")
