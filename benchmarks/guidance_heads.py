@@ -175,15 +175,7 @@ def fit(variant: Variant, index: ContrastiveIndex, inputs: np.ndarray, steps: in
             | {"seed": seed + 100 * offset, "early_stop_patience": 0}
             | variant.training
         )
-        sampler = ContrastiveSampler(
-            index,
-            config.k_negatives,
-            config.hard_ratio,
-            config.medium_ratio,
-            config.easy_ratio,
-            config.seed,
-            config.balance,
-        )
+        sampler = ContrastiveSampler.of(index, config)
         torch.manual_seed(config.seed)
         head = EnergyHead(replace(EnergyHeadConfig(inputs.shape[1], 256, 128), **variant.head))
         heads.append(train(config, head, inputs, sampler).head)

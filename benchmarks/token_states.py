@@ -83,9 +83,7 @@ class AttentionHead(nn.Module):
 def fit_attention(index: ContrastiveIndex, tokens: np.ndarray, steps: int, seed: int) -> AttentionHead:
     """Train query and head together, with the objective, schedule and examples of the first row of the table."""
     config = EBMTrainingConfig(total_steps=steps, warmup_steps=steps // 10, batch_size=64, lr=1e-3, seed=seed)
-    sampler = ContrastiveSampler(
-        index, config.k_negatives, config.hard_ratio, config.medium_ratio, config.easy_ratio, seed, config.balance
-    )
+    sampler = ContrastiveSampler.of(index, config)
     torch.manual_seed(seed)
     model = AttentionHead(tokens.shape[2])
     with torch.no_grad():

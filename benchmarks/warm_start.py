@@ -49,15 +49,7 @@ def fit(states: pl.DataFrame, inputs: np.ndarray, steps: int, seed: int, start: 
     config = EBMTrainingConfig(
         total_steps=steps, warmup_steps=steps // 10, batch_size=64, lr=1e-3, seed=seed, early_stop_patience=0
     )
-    sampler = ContrastiveSampler(
-        ContrastiveIndex.from_states(states),
-        config.k_negatives,
-        config.hard_ratio,
-        config.medium_ratio,
-        config.easy_ratio,
-        config.seed,
-        config.balance,
-    )
+    sampler = ContrastiveSampler.of(ContrastiveIndex.from_states(states), config)
     torch.manual_seed(seed)
     head = EnergyHead(EnergyHeadConfig(inputs.shape[1], 256, 128)) if start is None else copy.deepcopy(start).train()
     return train(config, head, inputs, sampler).head

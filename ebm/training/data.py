@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ebm.training.config import BALANCES
+from ebm.training.config import BALANCES, EBMTrainingConfig
 from ebm.training.index import NEVER, ContrastiveIndex
 from ebm.training.records import ProofStateRecord, TrainingDataError, load_records_from_parquet
 
@@ -122,6 +122,19 @@ class ContrastiveSampler:
                 "the positive's own theorem instead",
                 stacklevel=2,
             )
+
+    @classmethod
+    def of(cls, index: ContrastiveIndex, config: EBMTrainingConfig) -> Self:
+        """With the negatives, their mix, the balance and the seed of `config`. Raises as the constructor."""
+        return cls(
+            index,
+            config.k_negatives,
+            config.hard_ratio,
+            config.medium_ratio,
+            config.easy_ratio,
+            config.seed,
+            config.balance,
+        )
 
     @classmethod
     def from_records(cls, records: Sequence[ProofStateRecord], **settings: Any) -> Self:

@@ -221,9 +221,9 @@ def train_from_files(
             config,
             head,
             features,
-            _sampler(train_index, config),
+            ContrastiveSampler.of(train_index, config),
             device,
-            valid_sampler=None if valid_index is None else _sampler(valid_index, config),
+            valid_sampler=None if valid_index is None else ContrastiveSampler.of(valid_index, config),
             output=output,
             resume=resume,
             on_metrics=on_metrics,
@@ -293,18 +293,6 @@ def _held_out(
 def _texts(index: ContrastiveIndex) -> dict[str, str]:
     used = index.states[index.used_rows]
     return dict(zip(used["state_key"].to_list(), used["state_pp"].to_list(), strict=True))
-
-
-def _sampler(index: ContrastiveIndex, config: EBMTrainingConfig) -> ContrastiveSampler:
-    return ContrastiveSampler(
-        index,
-        config.k_negatives,
-        config.hard_ratio,
-        config.medium_ratio,
-        config.easy_ratio,
-        config.seed,
-        config.balance,
-    )
 
 
 def _new_head(head_config: EnergyHeadConfig, config: EBMTrainingConfig) -> EnergyHead:

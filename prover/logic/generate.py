@@ -13,7 +13,7 @@ import json
 import random
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -207,7 +207,7 @@ def shipped_theorems(shipped: ShippedConfig = ShippedConfig()) -> list[Theorem]:
     """The theorems of the shipped file, in its order: every stretch of a split has all difficulties in proportion."""
     with TEXTBOOK_FILE.open(encoding="utf-8") as lines:
         exclude = {canonical_statement(json.loads(line)["statement"]) for line in lines}
-    wanted: dict[str, list[int]] = {split: _spread(size, shipped.weights) for split, size in shipped.sizes}
+    wanted: dict[str, list[int]] = {split: spread(size, shipped.weights) for split, size in shipped.sizes}
     # Slots of one difficulty are filled in turn: first slot of each split, second of each split, ...
     slots: dict[int, list[tuple[int, str]]] = {}
     for split, difficulties in wanted.items():
@@ -227,7 +227,7 @@ def shipped_theorems(shipped: ShippedConfig = ShippedConfig()) -> list[Theorem]:
     return [filled[split, position] for split, size in shipped.sizes for position in range(size)]
 
 
-def _spread(n: int, weights: tuple[tuple[int, float], ...]) -> list[int]:
+def spread(n: int, weights: Sequence[tuple[int, float]]) -> list[int]:
     """`n` difficulties in proportion to their weights, mixed evenly: the next one is always the most overdue."""
     total = sum(weight for _, weight in weights)
     given = {steps: 0 for steps, _ in weights}

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prover.environments.base import ProofClaim
+from prover.logic.generate import spread
 from prover.theorems import BUILTIN_FOLDER, Theorem
 from prover.worlds.arithmetic import arithmetic_theorem
 from prover.worlds.canonical import TooSymmetricError, canonical_statement, known_forms, lemma_forms
@@ -65,18 +66,6 @@ class Chosen:
     made: Made
     automatic: bool
     """Whether `simp` or `simp_all` closes it."""
-
-
-def spread(n: int, weights: Sequence[tuple[int, float]]) -> list[int]:
-    """`n` difficulties in proportion to their weights, mixed evenly: the next one is always the most overdue."""
-    total = sum(weight for _, weight in weights)
-    given = {steps: 0 for steps, _ in weights}
-    order: list[int] = []
-    for i in range(n):
-        steps = max(weights, key=lambda entry: (i + 1) * entry[1] / total - given[entry[0]])[0]
-        given[steps] += 1
-        order.append(steps)
-    return order
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from prover.environments import ProofClaim, open_environment
+from prover.logic.generate import spread
 from prover.theorems import BUILTIN_FOLDER
 from prover.worlds.canonical import canonical_statement
 from prover.worlds.check import SIMP, Checker, one_step_tactics
 from prover.worlds.draft import Made
 from prover.worlds.first_order import first_order_theorem
-from prover.worlds.generate import WORLDS, generated, other_forms, shipped, spread, to_jsonl
+from prover.worlds.generate import WORLDS, generated, other_forms, shipped, to_jsonl
 from prover.worlds.parse import read_formula
 
 SHIPPED = ("first_order", "arithmetic")
