@@ -17,10 +17,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ebm.training.config import EBMTrainingConfig
+from prover.cli_open import with_policy_of
 from prover.cli_options import option
+from prover.cli_output import INTERRUPTED, TROUBLE, UsageProblem
 from prover.cli_policy import ApiKeyEnv, Dtype, Encoder, LlmPath, MaxEncodingTokens, PolicyOptions, Template
 from prover.policy import DEFAULT_POOLING
-from prover.storage import on_disk, published
+from prover.storage import data_folder, on_disk, published
 from prover.storage.outputs import Output
 
 if TYPE_CHECKING:
@@ -104,7 +106,6 @@ def train_ebm(
 ) -> None:
     """Train the energy model on trajectories, and write its checkpoint."""
     from ebm.champion import resolve_checkpoint
-    from prover.cli import INTERRUPTED, TROUBLE, data_folder, with_policy_of
 
     options = {
         "total_steps": steps,
@@ -290,7 +291,6 @@ def _probe(output: Path, *, overwrite: bool) -> None:
 @contextmanager
 def _as_usage_problems(*kinds: type[Exception]) -> Iterator[None]:
     """Errors whose message says what is wrong with the input end the command with exit code 2 and that message."""
-    from prover.cli import UsageProblem
 
     try:
         yield

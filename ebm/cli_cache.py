@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from prover.storage import data_folder
+
 app = typer.Typer(help="Look after the embedding cache.", no_args_is_help=True)
 BAD_INPUT, TROUBLE = 2, 1
 
@@ -18,7 +20,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object per 
 
 def _folders(cache: Path | None) -> list[Path]:
     from ebm.cache_upkeep import encoder_folders
-    from prover.cli import data_folder
 
     root = cache or data_folder() / "embeddings"
     found = encoder_folders(root)

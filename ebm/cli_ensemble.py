@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from prover.cli_output import UsageProblem
+
 
 def ensemble(
     heads: Annotated[list[Path], typer.Argument(help="Checkpoints of heads, trained on vectors of one encoder.")],
@@ -18,7 +20,6 @@ def ensemble(
 ) -> None:
     """Join trained heads into one energy, for --ebm-path; then let `prover calibrate` choose its order."""
     from ebm.ensemble import write_ensemble
-    from prover.cli import UsageProblem
 
     try:
         name = write_ensemble(heads, output, spread_bonus)

@@ -12,12 +12,14 @@ from rich.console import Console
 from rich.table import Table
 
 from ebm.calibration_config import BETAS, CalibrationConfig
+from prover.cli_open import load_models, load_theorems, open_lean, open_memo
 from prover.cli_options import Format, SkipInvalid, given, option
+from prover.cli_output import UsageProblem
 from prover.cli_policy import ApiKeyEnv, BatchTokens, Device, Dtype, Encoder, MaxEncodingTokens, PolicyOptions, Template
 from prover.evaluation.budgets import EVALUATION_BUDGET, budgets_up_to
 from prover.search.config import SearchConfig
 from prover.search.modes import CALIBRATED, POLICY_MEAN
-from prover.storage import is_url, published
+from prover.storage import data_folder, is_url, published
 
 if TYPE_CHECKING:
     from ebm.calibration import Calibration
@@ -93,7 +95,6 @@ def evaluate(
     from ebm.champion import resolve_checkpoint
     from ebm.evaluation import evaluate_modes, evaluate_seconds
     from ebm.inference import EBMScorer
-    from prover.cli import UsageProblem, data_folder, load_models, load_theorems, open_lean, open_memo
     from prover.evaluation.comparison import EvaluationError
 
     try:
@@ -191,7 +192,6 @@ def calibrate(
     from ebm.calibration import calibrate as run
     from ebm.champion import resolve_checkpoint
     from ebm.checkpoint import write_calibration
-    from prover.cli import UsageProblem, data_folder, load_models, load_theorems, open_lean, open_memo
     from prover.trajectory import read_trajectories
     from prover.trajectory.labels import merge_labels
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from prover.cli_open import open_lean
 from prover.cli_options import Format, Lean, LeanProject, LeanWorkers
+from prover.cli_output import UsageProblem
 from prover.files import write_atomic
 
 if TYPE_CHECKING:
@@ -44,7 +46,6 @@ def lint_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
 ) -> None:
     """Look for wrong, empty, doubled and suspicious statements in a theorem set."""
-    from prover.cli import UsageProblem, open_lean
     from prover.lint.run import DEFAULT_TACTICS, lint_theorems
     from prover.lint.whitelist import WhitelistError, read_whitelist, write_whitelist
     from prover.theorem_files.layouts import FormatError

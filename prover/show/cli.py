@@ -11,8 +11,11 @@ import typer
 from rich.console import Console
 
 from prover.cli_help import modes_help
+from prover.cli_open import lean_kind, load_models, open_lean, open_memo
 from prover.cli_options import Lean, LeanProject, LeanWorkers, given, option
+from prover.cli_output import TROUBLE, UsageProblem
 from prover.cli_policy import ApiKeyEnv, Device, Dtype, Encoder, LlmPath, PolicyOptions, Template
+from prover.cli_search import fill_wave
 from prover.search.config import SearchConfig
 
 if TYPE_CHECKING:
@@ -62,7 +65,6 @@ def prove(
 
     Example: prover prove "(p q : Prop) (h : p ∧ q) : q ∧ p"
     """
-    from prover.cli import TROUBLE, UsageProblem, fill_wave, lean_kind, load_models, open_lean, open_memo
     from prover.cli_progress import SearchProgressView
     from prover.search import search
     from prover.show.view import view_of_result
@@ -95,7 +97,6 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
 ) -> None:
     """Print a theorem's proof tactic by tactic, with the states between; or its best open branches."""
-    from prover.cli import UsageProblem
     from prover.show.view import read_views
 
     views = read_views(file, None if theorem is None else [theorem])
@@ -110,8 +111,7 @@ def show(
 
 
 def theorem_of(text: str, header: str) -> "Theorem":
-    """The theorem that a text states. Raises `prover.cli.UsageProblem` for what cannot be read as one."""
-    from prover.cli import UsageProblem
+    """The theorem that a text states. Raises `prover.cli_output.UsageProblem` for what cannot be read as one."""
     from prover.theorem_text import TheoremTextError, join_headers, read_header, read_statement
     from prover.theorems import Theorem
 

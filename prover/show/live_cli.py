@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from prover.cli_output import UsageProblem
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to the command line (see `prover.cli.load_plugins`)."""
@@ -25,7 +27,6 @@ def live(
 
     Ends when the search does; Ctrl-C ends it sooner, and does nothing to the search.
     """
-    from prover.cli import UsageProblem
     from prover.show.live import RUNNING, LiveSearch, newest_search
     from prover.show.live_terminal import screen
     from prover.storage.data import data_root

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from prover.cli_open import load_models, open_lean
 from prover.cli_options import Lean, LeanProject, LeanWorkers
+from prover.cli_output import UsageProblem
 from prover.cli_policy import ApiKeyEnv, Device, Dtype, Encoder, LlmPath, PolicyOptions, Template, Threads
 
 if TYPE_CHECKING:
@@ -46,7 +48,6 @@ def import_command(
 
     Foreign traces are taken as they are: only proofs that our own Lean replays are certified.
     """
-    from prover.cli import open_lean
     from prover.traces.imports import guess_layout, import_traces
 
     chosen = format or guess_layout(file)
@@ -88,7 +89,6 @@ def negatives_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
 ) -> None:
     """Try the policy's other tactics at each state of known proofs: negatives for an energy model."""
-    from prover.cli import load_models, open_lean
     from prover.traces.negatives import generate_negatives
 
     with open_lean(lean, lean_project, lean_workers) as environment:
@@ -113,7 +113,6 @@ def export_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
 ) -> None:
     """Write trajectories in the layouts of others: traces, pairs of states, fine-tuning data."""
-    from prover.cli import UsageProblem
     from prover.traces.export import LAYOUTS, export_trajectories
 
     if to not in LAYOUTS:

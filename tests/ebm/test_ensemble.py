@@ -10,7 +10,8 @@ from ebm.cli import register
 from ebm.ensemble import write_ensemble
 from ebm.inference import EBMScorer, EncoderMismatchError
 from ebm.model import EnergyHead, EnergyHeadConfig
-from prover.cli import BAD_INPUT, run
+from prover.cli import run
+from prover.cli_output import BAD_INPUT
 from prover.search import MixingCalibration
 
 SCALES = [(0.5, 1.5), (-1.0, 0.25), (0.0, 2.0)]

@@ -15,7 +15,10 @@ from ebm.checkpoint import CheckpointError, read_encoder
 from ebm.inference import EBMScorer, EncoderMismatchError, load_scorer
 from ebm.training import EBMTrainingConfig, train_from_files
 from prover import cli
+from prover.cli_open import load_models
+from prover.cli_output import BAD_INPUT, UsageProblem
 from prover.cli_policy import PolicyOptions
+from prover.cli_search import search
 from prover.policy import load_policy, open_policy
 from prover.policy.huggingface import HuggingFacePolicy
 from prover.policy.weights import TINY_CHECKPOINT
@@ -107,14 +110,14 @@ def test_training_goes_on_with_the_pooling_that_it_began_with(
     assert cli.run(app, [*train, "--output", "one", "--pooling", "last"]) == 0
     assert cli.run(app, [*train, "--output", "two", "--init-from", "one"]) == 0
     assert read_encoder("two").pooling == "last/1"
-    assert cli.run(app, [*train, "--output", "three", "--init-from", "one", "--pooling", "mean+max"]) == cli.BAD_INPUT
+    assert cli.run(app, [*train, "--output", "three", "--init-from", "one", "--pooling", "mean+max"]) == BAD_INPUT
 
 
 def _app() -> Any:
     import typer
 
     app = typer.Typer(pretty_exceptions_enable=False)
-    app.command("search")(cli.search)
+    app.command("search")(search)
     cli.load_plugins(app)
     return app
 
@@ -134,13 +137,13 @@ def test_a_server_borrows_the_encoder_that_the_head_names(
     expected = scores(EBMScorer.load(head, trained_with))
 
     options = PolicyOptions(f"{server.url}#m", threads=1)
-    policy, scorer = cli.load_models(options, str(head))
+    policy, scorer = load_models(options, str(head))
     assert policy.pooling == "mean/1"
     assert f"encoder: {encoder}" in caplog.text
     np.testing.assert_allclose(scores(scorer), expected, atol=1e-5)
 
     given = PolicyOptions(f"{server.url}#m", encoder=str(TINY_CHECKPOINT), threads=1)
-    policy, scorer = cli.load_models(given, str(head))  # the same weights elsewhere, pooled as the head wants it
+    policy, scorer = load_models(given, str(head))  # the same weights elsewhere, pooled as the head wants it
     np.testing.assert_allclose(scores(scorer), expected, atol=1e-5)
 
 
@@ -160,8 +163,8 @@ def test_a_head_cannot_send_states_or_the_key_elsewhere(
         config.pop("digest", None)
         config["encoder"]["source"] = f"{elsewhere.url}#x"
         (head / "config.json").write_text(json.dumps(config))
-        with pytest.raises(cli.UsageProblem, match=r"add --encoder FOLDER.*was trained with http") as caught:
-            cli.load_models(PolicyOptions(f"{server.url}#m", threads=1), str(head))
+        with pytest.raises(UsageProblem, match=r"add --encoder FOLDER.*was trained with http") as caught:
+            load_models(PolicyOptions(f"{server.url}#m", threads=1), str(head))
         elsewhere.shutdown()
     assert asked == []
     assert "secret" not in str(caught.value)
@@ -173,8 +176,8 @@ def test_a_server_without_an_encoder_is_told_what_to_add(
     head = head_of(file, tiny, "ebm")
     options = PolicyOptions(f"{server.url}#m", threads=1)
     for path in (head, tmp_path / "nowhere"):
-        with pytest.raises(cli.UsageProblem, match="add --encoder FOLDER"):
-            cli.load_models(options, str(path))
+        with pytest.raises(UsageProblem, match="add --encoder FOLDER"):
+            load_models(options, str(path))
     assert server.bodies == []
 
 

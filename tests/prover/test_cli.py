@@ -16,6 +16,7 @@ import typer
 from search_fakes import HashPolicy, HashScorer, HashWorld, theorems
 
 from prover import cli
+from prover.cli_output import BAD_INPUT, TROUBLE
 from prover.environments import ProofClaim
 from prover.policy.server import ServerUnavailableError
 from prover.proofs import export_proofs, failures
@@ -101,7 +102,7 @@ def test_the_energy_model_comes_through_its_entry_point(world, monkeypatch):
         def load(self):
             return load
 
-    monkeypatch.setattr(cli, "entry_points", lambda group: [Point()] if group == "prover.scorers" else [])
+    monkeypatch.setattr("prover.cli_open.entry_points", lambda group: [Point()] if group == "prover.scorers" else [])
     assert run(*SEARCH, "--limit", "3", "--ebm-path", "champion", "--no-ebm") == 0
     assert asked == []
     assert run(*SEARCH, "--limit", "3", "--ebm-path", "champion") == 0
@@ -115,7 +116,7 @@ def test_a_policy_that_fails_ends_the_search_with_its_message(world, capsys, mon
             raise ServerUnavailableError("http://127.0.0.1:9/v1 did not answer in 6 tries")
 
     monkeypatch.setattr("prover.policy.open_policy", lambda path, **options: Gone())
-    assert run(*SEARCH, "--limit", "3") == cli.TROUBLE
+    assert run(*SEARCH, "--limit", "3") == TROUBLE
     err = capsys.readouterr().err
     assert "did not answer in 6 tries" in err
     assert "Traceback" not in err
@@ -126,8 +127,8 @@ def test_scores_that_are_not_finite_end_the_search_with_one_message(world, capsy
         def load(self):
             return lambda path, policy, data_dir: HashScorer(lambda _: float("nan"))
 
-    monkeypatch.setattr(cli, "entry_points", lambda group: [Point()] if group == "prover.scorers" else [])
-    assert run(*SEARCH, "--limit", "3", "--ebm-path", "e", "--mode", "energy-only") == cli.TROUBLE
+    monkeypatch.setattr("prover.cli_open.entry_points", lambda group: [Point()] if group == "prover.scorers" else [])
+    assert run(*SEARCH, "--limit", "3", "--ebm-path", "e", "--mode", "energy-only") == TROUBLE
     assert "every score must be finite" in capsys.readouterr().err
 
 
@@ -148,7 +149,7 @@ def test_scores_that_are_not_finite_end_the_search_with_one_message(world, capsy
 )
 def test_bad_arguments_are_named_before_anything_is_searched(world, capsys, arguments, words):
     Path("settings.json").write_text('{"max_expansions_budget": 5}')
-    assert run(*SEARCH, *arguments) == cli.BAD_INPUT
+    assert run(*SEARCH, *arguments) == BAD_INPUT
     captured = capsys.readouterr()
     for word in words:
         assert word in captured.err
@@ -167,7 +168,7 @@ def test_a_statement_that_lean_does_not_accept_is_named_and_the_rest_goes_on(wor
     assert "wrong" in captured.err
     assert "unknown identifier 'bad'" in captured.err
     Path("set.jsonl").write_text(lines[1])
-    assert run(*SEARCH, "--json") == cli.TROUBLE
+    assert run(*SEARCH, "--json") == TROUBLE
 
 
 def test_summary_prints_the_figures_of_files(world, capsys):
@@ -177,7 +178,7 @@ def test_summary_prints_the_figures_of_files(world, capsys):
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert figures["theorems"] == 5
     assert figures["proved"] == read_summaries("y.parquet")["proved"].sum()
-    assert run("summary", "nothing.parquet") == cli.BAD_INPUT
+    assert run("summary", "nothing.parquet") == BAD_INPUT
 
 
 def test_certify_checks_the_proofs_of_a_file_again(world, capsys):
@@ -187,7 +188,7 @@ def test_certify_checks_the_proofs_of_a_file_again(world, capsys):
     assert run("certify", "y.parquet", "--json") == 0
     assert json.loads(capsys.readouterr().out) == {"claims": proved, "certified": proved, "failed": {}}
     world._uncertified = 1.0
-    assert run("certify", "y.parquet", "--json") == cli.TROUBLE
+    assert run("certify", "y.parquet", "--json") == TROUBLE
     captured = capsys.readouterr()
     assert len(json.loads(captured.out)["failed"]) == proved
     assert "the kernel says no" in captured.err
@@ -200,10 +201,10 @@ def test_certify_reads_proofs_that_others_wrote(world, capsys):
     assert run("certify", "proofs.json") == 0
     assert world.certified[-1][0].tactics == ("intro h", "exact h")
     assert world.certified[-1][0].theorem.statement == ": p → p"
-    assert run("certify", "proofs.json", "--format", "nummina") == cli.BAD_INPUT
+    assert run("certify", "proofs.json", "--format", "nummina") == BAD_INPUT
     assert "did you mean 'numina'" in " ".join(capsys.readouterr().err.split())
     Path("proofs.json").write_text(json.dumps(entries))
-    assert run("certify", "proofs.json") == cli.BAD_INPUT
+    assert run("certify", "proofs.json") == BAD_INPUT
     assert "proofs.json, line 1, field `proof`: b: is missing" in " ".join(capsys.readouterr().err.split())
 
 
@@ -228,7 +229,7 @@ def test_proofs_are_exported_a_file_a_theorem(world, capsys):
     assert record["checker"] is None
     assert "lean4export" in record["checker_note"]
     world._uncertified = 1.0
-    assert run("export-proofs", "proofs.json", "--output", "other") == cli.TROUBLE
+    assert run("export-proofs", "proofs.json", "--output", "other") == TROUBLE
     assert list(Path("other").iterdir()) == []
     assert "b: not written, it does not hold" in capsys.readouterr().err
 
@@ -242,14 +243,14 @@ def test_every_failed_claim_counts_and_edited_files_are_not_believed(world, caps
     n_proved = read_summaries("run.parquet")["proved"].sum()
     assert n_proved
     world._uncertified = 1.0
-    assert run("export-proofs", "run.parquet", "--output", "lean", "--json") == cli.TROUBLE
+    assert run("export-proofs", "run.parquet", "--output", "lean", "--json") == TROUBLE
     figures = json.loads(capsys.readouterr().out)
     assert (figures["proofs"], len(figures["failed"])) == (0, n_proved)
 
 
 def test_a_project_that_is_not_there_is_bad_input(world, tmp_path, capsys):
     Path("proofs.jsonl").write_text('{"name": "a", "statement": ": True", "proof": "trivial"}\n')
-    assert run("certify", "proofs.jsonl", "--lean-project", str(tmp_path / "nowhere")) == cli.BAD_INPUT
+    assert run("certify", "proofs.jsonl", "--lean-project", str(tmp_path / "nowhere")) == BAD_INPUT
     assert "no such folder" in capsys.readouterr().err
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from search_fakes import HashPolicy, HashScorer, HashWorld
 
 from prover import cli
+from prover.cli_output import BAD_INPUT
 from prover.search import SearchConfig, SearchProgress, search_to_files
 from prover.search import glimpse as glimpses
 from prover.show import live_cli
@@ -136,14 +137,14 @@ def test_the_command_prints_a_finished_search_and_names_what_is_missing(
     app.command("other")(lambda: None)  # with one command alone, typer leaves its name out
     live_cli.register(app)
     monkeypatch.setenv("PROVER_DATA", str(tmp_path))
-    assert cli.run(app, ["live"]) == cli.BAD_INPUT
+    assert cli.run(app, ["live"]) == BAD_INPUT
     assert "no search has written to" in capsys.readouterr().err
     search(tmp_path / "iterations" / "x.parquet")
     assert cli.run(app, ["live"]) == 0
     out = capsys.readouterr().out
     assert "─ finished ─" in out
     assert "6 of 6 theorems" in out
-    assert cli.run(app, ["live", str(tmp_path / "y.parquet")]) == cli.BAD_INPUT
+    assert cli.run(app, ["live", str(tmp_path / "y.parquet")]) == BAD_INPUT
     assert "no search has written there" in capsys.readouterr().err
 
 

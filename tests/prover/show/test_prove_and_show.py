@@ -9,6 +9,7 @@ import pytest
 from search_fakes import HashPolicy, HashScorer, HashWorld, ScriptedPolicy, ScriptedWorld
 
 from prover import cli
+from prover.cli_output import BAD_INPUT, TROUBLE
 from prover.search import SearchConfig, search_to_files
 from prover.search.modes import MODES
 from prover.show.view import read_views
@@ -61,7 +62,7 @@ def test_a_whole_theorem_keeps_its_name_and_gets_the_header(world, capsys):
 
 
 def test_without_a_proof_the_best_open_branches_are_printed_and_the_exit_code_is_1(world, capsys):
-    assert run("prove", "p", "--budget", "1", "--no-memo") == cli.TROUBLE
+    assert run("prove", "p", "--budget", "1", "--no-memo") == TROUBLE
     out = capsys.readouterr().out
     assert "not proved: the budget of 1 expansions is used up" in out
     assert out.index("branch 1 of 2 (open") < out.index("1  skip") < out.index("1  intro h"), "the likelier one first"
@@ -72,7 +73,7 @@ def test_without_a_proof_the_best_open_branches_are_printed_and_the_exit_code_is
 )
 def test_what_is_no_statement_is_bad_input(world, monkeypatch, capsys, statement, words):
     monkeypatch.setattr("prover.environments.open_environment", lambda kind, **options: HashWorld())
-    assert run("prove", statement, "--no-memo") == cli.BAD_INPUT
+    assert run("prove", statement, "--no-memo") == BAD_INPUT
     assert words in capsys.readouterr().err
 
 
@@ -86,9 +87,9 @@ def test_show_prints_any_theorem_of_a_search(world, capsys):
     assert run("show", "x.parquet") == 0
     out = capsys.readouterr().out
     assert out.index("one  proved") < out.index("two  proved")
-    assert run("show", "x.parquet", "tow") == cli.BAD_INPUT
+    assert run("show", "x.parquet", "tow") == BAD_INPUT
     assert "no theorem `tow`; it holds 2, e.g. two" in capsys.readouterr().err
-    assert run("show", "nothing.parquet") == cli.BAD_INPUT
+    assert run("show", "nothing.parquet") == BAD_INPUT
 
 
 def test_show_reads_a_search_that_was_stopped(world, capsys):
