@@ -21,16 +21,11 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("prover_assets", "ebm", "prover")
 
 ROOMS = {
-    "prover": {
-        "cli": "command line",
-        "cli_progress": "command line",
-        "doctor": "command line",
-        "proofs": "command line",
-    },
-    "ebm": {"cli": "command line", "cli_eval": "command line", "cli_train": "command line"},
+    "prover": {"cli": "command line", "proofs": "command line"},
+    "ebm": {"cli": "command line"},
     "prover_assets": {},
 }
-"""Rooms of modules that lie directly in a package; the others are its `OWN` room."""
+"""Rooms of modules that lie directly in a package, by name or by the part before `_`; the others are its `OWN` room."""
 OWN = {"prover": "theorems, states", "ebm": "scorer, cache", "prover_assets": "faces"}
 
 BOX_HEIGHT, ROW_HEIGHT, WIDTH, MARGIN = 34, 74, 980, 24
@@ -70,7 +65,8 @@ def room_of(module: str) -> Room | None:
         return Room(package, first)
     if not (ROOT / package / f"{first}.py").exists():
         return None
-    return Room(package, ROOMS[package].get(first, OWN[package]))
+    rooms = ROOMS[package]
+    return Room(package, rooms.get(first) or rooms.get(first.partition("_")[0]) or OWN[package])
 
 
 def imported(tree: ast.AST) -> Iterator[str]:

@@ -13,7 +13,8 @@ import typer
 from stand_in_server import StandIn
 from typer.testing import CliRunner
 
-from prover.doctor import Check, Subject, _model, iter_checks, register
+from prover.doctor import Check, Subject, iter_checks, register
+from prover.doctor.model import check_model
 
 
 def by_name(checks: Iterator[Check]) -> dict[str, Check]:
@@ -121,7 +122,7 @@ def test_a_server_is_asked_what_it_is(name: str, status: str, words: list[str], 
     with StandIn() as server:
         server.pages["/v1/models"] = (200, {"data": models})
         server.start()
-        check = _model(Subject(llm_path=f"{server.url}#{name}", data=tmp_path))
+        check = check_model(Subject(llm_path=f"{server.url}#{name}", data=tmp_path))
         server.shutdown()
     assert check.status == status
     for word in words:
@@ -135,14 +136,14 @@ def test_a_server_that_is_not_there_is_one_sentence_at_once(tmp_path: Path, monk
         address = server.url
         server.pages["/v1/models"] = (503, {"error": "Loading model"})
         server.start()
-        loading = _model(Subject(llm_path=f"{address}#m", data=tmp_path))
+        loading = check_model(Subject(llm_path=f"{address}#m", data=tmp_path))
         server.shutdown()
     assert loading.status == "fail"
     assert "Loading model" in loading.detail
-    gone = _model(Subject(llm_path=f"{address}#m", data=tmp_path))
+    gone = check_model(Subject(llm_path=f"{address}#m", data=tmp_path))
     assert gone.status == "fail"
     assert "Start the server first" in gone.detail
-    assert _model(Subject(llm_path=address, data=tmp_path)).detail.startswith(f"{address} names no model")
+    assert check_model(Subject(llm_path=address, data=tmp_path)).detail.startswith(f"{address} names no model")
 
 
 def test_the_model_is_that_of_the_environment_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

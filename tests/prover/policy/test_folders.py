@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, T5Config
 
-from prover.doctor import Subject, _model
+from prover.doctor import Subject
+from prover.doctor.model import check_model
 from prover.policy import load_policy
 from prover.policy.weights import PolicyLoadError, weights_digest
 from tests.helpers.families import save_family
@@ -48,14 +49,14 @@ def _refused(folder: Path, *words: str) -> str:
     for word in words:
         assert word in said
     assert "trust_remote_code" not in said
-    check = _model(Subject(llm_path=str(folder)))
+    check = check_model(Subject(llm_path=str(folder)))
     assert (check.status, check.detail) == ("fail", said)
     return said
 
 
 def _loads(folder: Path) -> Any:
     policy = load_policy(folder)
-    assert _model(Subject(llm_path=str(folder))).status == "ok"
+    assert check_model(Subject(llm_path=str(folder))).status == "ok"
     return policy
 
 
