@@ -3,7 +3,7 @@
 import difflib
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,8 @@ BUILTIN_NAMES = ("propositional", "textbook", "first_order", "first_order_classi
 _GAME = BUILTIN_FOLDER / "nng.jsonl"
 OPEN = "open"
 """`nng:open`: the Natural Number Game with the whole prelude at hand, not only what comes before each level."""
+MIX = " + "
+"""Between the sources of a mix: `propositional:train + first_order:train`."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,9 @@ class TheoremSet:
     """How the file was read: a name of `prover.theorem_files.layouts`."""
     skipped: tuple[Problem, ...] = field(default=(), compare=False)
     """What was wrong with the entries that `skip_invalid` left out."""
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Of a set that comes with the package, and of a mix: name of each theorem -> the set it is from, without its
+    split."""
 
     def __post_init__(self) -> None:
         seen: set[str] = set()
@@ -65,21 +70,29 @@ class TheoremSet:
         was taken from: a path inside a project), `line_number` are optional and other fields are ignored. A JSON file
         is `{"theorems": [...]}`, a list, or JSON Lines. The layouts of published sets are told by their fields; layout
         overrules that. skip_invalid: leave out the entries that cannot be used, and keep what is wrong with them in
-        `skipped`; otherwise any of them is an error. `hf://OWNER/NAME` is downloaded.
+        `skipped`; otherwise any of them is an error. `hf://OWNER/NAME` is downloaded. `A + B` is a mix (`mixed`).
 
         Raises FileNotFoundError, TheoremFileError (the file, the line and the field of every fault), ValueError (no
         such split, no such layout).
         """
+        if MIX in str(source) and not Path(source).exists():
+            parts = [
+                cls.load(part.strip(), split=split, layout=layout, skip_invalid=skip_invalid)
+                for part in str(source).split(MIX)
+            ]
+            return mixed(parts) if limit is None else mixed(parts).limit(limit)
         path, in_name = _resolve(source)
         if split is not None and in_name is not None and split != in_name:
             raise ValueError(f"{source} asks for split `{in_name}`, the split argument for `{split}`; give one of them")
         reading = Reading(path, layout_named(layout) if layout else None, skip_invalid)
         theorems = tuple(theorem for _, _, theorem in reading)
-        theorem_set = cls(path.name.split(".")[0] or path.stem, theorems, reading.layout_name, tuple(reading.problems))
+        name = path.name.split(".")[0] or path.stem
+        origins = {theorem.name: name for theorem in theorems} if path.parent == BUILTIN_FOLDER else {}
+        theorem_set = cls(name, theorems, reading.layout_name, tuple(reading.problems), origins)
         wanted = split if split is not None else in_name
         if wanted == OPEN and path == _GAME:
             everything = tuple(replace(theorem, header="") for theorem in theorems)
-            theorem_set = cls(f"{theorem_set.name}:{OPEN}", everything, reading.layout_name, theorem_set.skipped)
+            theorem_set = replace(theorem_set, name=f"{theorem_set.name}:{OPEN}", theorems=everything)
         elif wanted is not None:
             theorem_set = theorem_set.split(wanted)
         return theorem_set if limit is None else theorem_set.limit(limit)
@@ -141,13 +154,13 @@ class TheoremSet:
         if not chosen:
             known = ", ".join(self.splits) or "no splits at all"
             raise ValueError(f"theorem set `{self.name}` has no split `{name}`; it has {known}")
-        return TheoremSet(f"{self.name}:{name}", chosen, self.layout, self.skipped)
+        return TheoremSet(f"{self.name}:{name}", chosen, self.layout, self.skipped, self.origins)
 
     def limit(self, n: int) -> "TheoremSet":
         """The first `n` theorems (all, if there are fewer)."""
         if n < 1:
             raise ValueError(f"limit = {n}: expected at least 1")
-        return TheoremSet(self.name, self.theorems[:n], self.layout, self.skipped)
+        return TheoremSet(self.name, self.theorems[:n], self.layout, self.skipped, self.origins)
 
     def divide(self, fraction: float, *, salt: str = "") -> "tuple[TheoremSet, TheoremSet]":
         """(most of the theorems, about `fraction` of them), decided by each theorem's name alone.
@@ -159,6 +172,22 @@ class TheoremSet:
         apart = {t.name for t in self.theorems if _unit_hash(f"{salt}\n{t.name}") < fraction}
         kept = tuple(t for t in self.theorems if t.name not in apart)
         return TheoremSet(self.name, kept), TheoremSet(self.name, tuple(t for t in self.theorems if t.name in apart))
+
+
+def mixed(sets: Sequence[TheoremSet]) -> TheoremSet:
+    """The theorems of all sets, each set spread evenly, so that any first part has about the same share of each.
+
+    Their names must differ: raises ValueError. `origins` keeps which theorem is from which set.
+    """
+    places = [
+        ((number + 0.5) / len(theorems), turn, theorem)
+        for turn, theorems in enumerate(sets)
+        for number, theorem in enumerate(theorems)
+    ]
+    in_order = tuple(theorem for _, _, theorem in sorted(places, key=lambda place: place[:2]))
+    origins = {theorem.name: theorems.name.partition(":")[0] for theorems in sets for theorem in theorems}
+    name = MIX.join(theorems.name for theorems in sets)
+    return TheoremSet(name, in_order, "own", tuple(p for theorems in sets for p in theorems.skipped), origins)
 
 
 def _unit_hash(text: str) -> float:

@@ -1,6 +1,6 @@
 """Two searches of the same theorems, read off their files and compared."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -182,3 +182,53 @@ def compare_modes(first: ModeResult, second: ModeResult, budgets: Sequence[int])
         for result in (first, second)
     ]
     return Comparison(first, second, tuple(budgets), paired_test(cut[0], cut[1]))
+
+
+@dataclass(frozen=True, slots=True)
+class GroupComparison:
+    """Two searches on one group of their theorems. What is known of whole searches alone (time, calls) is not in it."""
+
+    theorems: int
+    solved: dict[str, dict[int, int]]
+    """Search -> budget -> theorems proved within it."""
+    area: dict[str, float]
+    """Search -> area under the solve curve."""
+    paired: PairedTest
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "theorems": self.theorems,
+            "solved": {name: {str(b): n for b, n in solved.items()} for name, solved in self.solved.items()},
+            "area": self.area,
+            "paired": asdict(self.paired),
+        }
+
+
+def by_group(whole: Comparison, groups: Mapping[str, str]) -> dict[str, GroupComparison]:
+    """The same comparison on each group of theorems, in order of name; {} where they are of fewer than two groups.
+
+    groups: theorem -> group; theorems without one are in none.
+    """
+    names = sorted({groups[name] for name in whole.first.expansions if name in groups})
+    if len(names) < 2:
+        return {}
+    return {group: _of_group(whole, {name for name, of in groups.items() if of == group}) for group in names}
+
+
+def _of_group(whole: Comparison, members: Collection[str]) -> GroupComparison:
+    lowest, highest = min(whole.budgets), max(whole.budgets)
+    found = {
+        mode.name: {
+            name: e if e is not None and e <= highest else None
+            for name, e in mode.expansions.items()
+            if name in members
+        }
+        for mode in (whole.first, whole.second)
+    }
+    return GroupComparison(
+        theorems=len(found[whole.first.name]),
+        solved={name: solved_by_budget(expansions, whole.budgets) for name, expansions in found.items()},
+        area={n: area_under_solve_curve(e, lowest=lowest, highest=highest) for n, e in found.items()},
+        paired=paired_test(*found.values()),
+    )

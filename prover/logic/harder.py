@@ -20,6 +20,11 @@ def forms_of(theorems: Sequence[Theorem]) -> set[str] | None:
         return None
 
 
+def known_forms(theorems: Sequence[Theorem]) -> set[str]:
+    """Canonical forms of those of the theorems that are propositional; the others cannot be equal to such a one."""
+    return {form for theorem in theorems for form in forms_of([theorem]) or ()}
+
+
 def harder_theorems(n: int, *, above: int, exclude: Collection[str], seed: int, prefix: str) -> list[Theorem]:
     """`n` theorems, each true by the decision procedure, with a known difficulty above `above` steps.
 

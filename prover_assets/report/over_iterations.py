@@ -66,6 +66,10 @@ def _held_out(report: Mapping[str, Any]) -> dict[str, float]:
         if name in modes:
             found[f"held_out/{name}/solve_rate"] = float(modes[name]["rate"][highest])
             found[f"held_out/{name}/area"] = float(modes[name]["area"])
+    for world, split in report.get("worlds", {}).items():
+        for name, area in split["area"].items():
+            found[f"held_out/{world}/{name}/area"] = float(area)
+            found[f"held_out/{world}/{name}/solve_rate"] = split["solved"][name][highest] / max(split["theorems"], 1)
     ratio = comparison["paired"]["ratio"]
     if ratio is not None:
         found["held_out/expansions_ratio"] = float(ratio)

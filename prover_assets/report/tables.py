@@ -104,6 +104,24 @@ def ending_table(comparison: Mapping[str, Any], control: Mapping[str, Any] | Non
     return ["searches ended by", *(ending.replace("_", " ") for ending in endings)], rows
 
 
+def worlds_table(worlds: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Each set of a mix apart: theorems proved within the largest budget, and areas, by search."""
+    searches = list(next(iter(worlds.values()))["area"])
+    highest = max(next(iter(worlds.values()))["solved"][searches[0]], key=int)
+    header = ["theorem set", *(f"{name} @{highest}" for name in searches), *(f"{name} area" for name in searches)]
+    rows = [
+        [
+            world,
+            *(f"{found['solved'][name][highest]}/{found['theorems']}" for name in searches),
+            *(f"{found['area'][name]:.3f}" for name in searches),
+            f"{found['paired']['faster']} / {found['paired']['slower']}",
+            f"{found['paired']['p_value']:.3g}",
+        ]
+        for world, found in worlds.items()
+    ]
+    return [*header, "faster / slower", "sign test p"], rows
+
+
 SAME_MEMORY = 0.05
 """Searches whose shares of remembered candidates differ by no more than this did the same work: their wall times can be
 compared."""

@@ -28,6 +28,7 @@ from prover_assets.report.tables import (
     rate_table,
     solved_table,
     trials_table,
+    worlds_table,
 )
 from prover_assets.steps.compare import GUIDED, POLICY, RANDOM, Compared
 from prover_assets.store.layout import IterationFolder
@@ -135,6 +136,17 @@ def write_page(
                 ending_table(report["comparison"], report["control"]),
             ],
             chart="solve-curve",
+        ),
+        *(
+            [
+                Section(
+                    "World by world",
+                    "The held-out theorems are from several sets. Each search, on the theorems of each set alone.",
+                    tables=[worlds_table(report["worlds"])],
+                )
+            ]
+            if report.get("worlds")
+            else []
         ),
         Section(
             "Over the iterations",

@@ -10,6 +10,7 @@ from prover_assets.protocols import LeanSource
 from prover_assets.steps.head_seeds import further_heads
 from prover_assets.steps.labels import MOST_STATES, STEP_LIMIT
 from prover_assets.steps.search import require_baseline
+from prover_assets.steps.theorem_sets import worlds_of
 from prover_assets.store.files import read_json
 from prover_assets.store.layout import DataFolder, IterationFolder, SearchFiles
 from prover_assets.store.manifest import Manifest, read_manifest, require_complete
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from ebm.evaluation import Ranking
-    from prover.evaluation.comparison import Comparison
+    from prover.evaluation.comparison import Comparison, GroupComparison
 
 POLICY, GUIDED, RANDOM = "policy", "guided", "random"
 
@@ -56,6 +57,8 @@ class Compared:
     """What validation said of each weight and order: beta or order, area, solved."""
     beta: float | None
     """The weight that validation chose for the first head; further heads are searched with it too."""
+    worlds: "dict[str, GroupComparison]"
+    """Guided against policy alone for each set of a mix; empty where the held-out theorems are one set."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for report.json."""
@@ -77,6 +80,7 @@ class Compared:
                 }
                 for found in (self.main, *self.heads)
             ],
+            "worlds": {name: found.to_dict() for name, found in self.worlds.items()},
             "label_noise": self.noise,
             "validation": self.trials,
             "candidates_from_memo": {
@@ -97,7 +101,7 @@ def compare(
 
     from ebm.evaluation import rank_states
     from ebm.inference import load_scorer
-    from prover.evaluation.comparison import compare_runs
+    from prover.evaluation.comparison import by_group, compare_runs
     from prover.trajectory import read_trajectories
     from prover.trajectory.labels import merge_labels
 
@@ -168,6 +172,7 @@ def compare(
         noise=_label_noise(rows),
         trials=[*evidence.get("trials", []), *evidence.get("orders", [])],
         beta=None if scorer.calibration is None else scorer.calibration.beta,
+        worlds=by_group(main, worlds_of(data.theorems("test"))),
     )
 
 

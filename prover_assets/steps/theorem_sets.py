@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from prover.theorems import Theorem, TheoremSet
 
 SPLITS = ("train", "valid", "test")
+WORLD = "world"
+"""Field of a written theorem: the set that it is from."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class TheoremSettings(ReadingSettings):
     """Which theorems are searched to learn from, which choose the settings, and which are held out for the report."""
 
     train: str = "propositional:train"
-    """Theorems to learn from: a shipped set, or a JSON, JSONL or Parquet file; SET:SPLIT for one split."""
+    """Theorems to learn from: a shipped set, or a JSON, JSONL or Parquet file; SET:SPLIT for one split; A + B for
+    a mix."""
     valid: str = "propositional:valid"
     """Theorems that choose the weight of the energy. Named as for train."""
     test: str = "propositional:test"
@@ -60,12 +63,14 @@ def write_theorem_sets(config: TheoremSettings, data: DataFolder) -> WrittenSets
 
 
 def write_set(theorems: "TheoremSet", path: Path) -> None:
-    """As JSONL, whole or not at all."""
+    """As JSONL, whole or not at all. The theorems of shipped sets and of mixes keep the name of their set (`world`)."""
     fields = ("name", "statement", "header", "split", "difficulty")
-    lines = [
-        json.dumps({f: getattr(t, f) for f in fields if getattr(t, f) not in (None, "")}, ensure_ascii=False)
-        for t in theorems
-    ]
+    lines = []
+    for theorem in theorems:
+        entry = {f: getattr(theorem, f) for f in fields if getattr(theorem, f) not in (None, "")}
+        if theorem.name in theorems.origins:
+            entry[WORLD] = theorems.origins[theorem.name]
+        lines.append(json.dumps(entry, ensure_ascii=False))
     text = "\n".join(lines) + "\n"
     write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
@@ -76,6 +81,15 @@ def load_written(data: DataFolder, split: str) -> "TheoremSet":
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing; materialize theorems first")
     return load_set(str(path))
+
+
+def worlds_of(path: Path) -> dict[str, str]:
+    """Theorem -> the set it is from, as far as a written file says; empty where there is no file."""
+    from prover.theorems import read_entries
+
+    if not path.exists():
+        return {}
+    return {theorem.name: str(entry[WORLD]) for _, entry, theorem in read_entries(path) if entry.get(WORLD)}
 
 
 def lint_of(theorems: "TheoremSet") -> dict[str, Any]:
@@ -91,10 +105,10 @@ def load_set(name: str, reading: ReadingSettings | None = None) -> "TheoremSet":
 
     reading: how files are read; the shipped sets are in a layout of their own.
     """
-    from prover.theorems import BUILTIN_NAMES, TheoremSet
+    from prover.theorems import BUILTIN_NAMES, MIX, TheoremSet
 
     reading = reading or ReadingSettings()
-    shipped = name.partition(":")[0] in BUILTIN_NAMES
+    shipped = all(part.partition(":")[0].strip() in BUILTIN_NAMES for part in name.split(MIX))
     layout = None if shipped else reading.format or None
     return TheoremSet.load(name, layout=layout, skip_invalid=reading.skip_invalid)
 

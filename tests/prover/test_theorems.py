@@ -1,4 +1,5 @@
 import json
+from collections import Counter
 from pathlib import Path
 
 import polars
@@ -504,3 +505,25 @@ def test_the_open_game_is_the_game_without_its_limits() -> None:
     assert game.digest != everything.digest
     with pytest.raises(ValueError, match="no split `open`"):
         TheoremSet.load("textbook:open")
+
+
+def test_a_mix_has_an_even_share_of_each_set_in_any_first_part(tmp_path: Path) -> None:
+    own = tmp_path / "own.jsonl"
+    own.write_text("".join(f'{{"name": "own{i}", "statement": ": True"}}\n' for i in range(40)), encoding="utf-8")
+    mix = TheoremSet.load(f"first_order:valid + arithmetic:valid + {own}")
+    assert len(mix) == 160 + 160 + 40
+    assert mix.name == "first_order:valid + arithmetic:valid + own"
+    first = mix.limit(90)
+    counts = Counter(first.origins[name] for name in first.names)
+    assert counts == {"first_order": 40, "arithmetic": 40, "own": 10}
+    assert TheoremSet.load("first_order + arithmetic", split="test").splits == {"test": 440}
+    with pytest.raises(ValueError, match="two theorems named"):
+        TheoremSet.load("nng + nng")
+    with pytest.raises(FileNotFoundError, match="no theorem file 'arithmetik:valid'"):
+        TheoremSet.load("first_order + arithmetik:valid")
+
+
+def test_a_file_whose_name_looks_like_a_mix_is_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "algebra + order.jsonl"
+    path.write_text('{"name": "a", "statement": ": True"}\n', encoding="utf-8")
+    assert TheoremSet.load(path).names == ("a",)

@@ -33,6 +33,7 @@ from prover_assets.report.tables import (
     same_memory,
     solved_table,
     transposed,
+    worlds_table,
 )
 from prover_assets.report.write import pictures_of, write_page
 from prover_assets.steps.compare import GUIDED, POLICY, Compared, ComparisonSettings, compare
@@ -230,6 +231,11 @@ def _metadata(
         **(
             {"rank1_by_depth": dg.MetadataValue.md(markdown_table(*transposed(rank1_table(report["ranking"]))))}
             if report["ranking"] is not None
+            else {}
+        ),
+        **(
+            {"worlds": dg.MetadataValue.md(markdown_table(*transposed(worlds_table(report["worlds"]))))}
+            if report["worlds"]
             else {}
         ),
         "head_seeds": dg.MetadataValue.md(seeds),

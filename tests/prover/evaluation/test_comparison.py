@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from search_fakes import HashPolicy, HashScorer, HashWorld, theorems
 
-from prover.evaluation.comparison import EvaluationError, compare_runs
+from prover.evaluation.comparison import EvaluationError, by_group, compare_runs
 from prover.search import SearchConfig, search_to_files
 
 
@@ -41,3 +41,23 @@ def test_theorems_lost_to_crashes_are_left_out_of_both_searches_and_counted(tmp_
         else:
             with pytest.raises(EvaluationError, match="is incomplete: 2 of 30 theorems were lost to crashes"):
                 compare_runs(first, second, (4, 8, 16))
+
+
+def test_groups_of_theorems_add_up_to_the_whole(tmp_path: Path) -> None:
+    some, policy, config = theorems(30), HashPolicy(), SearchConfig(max_expansions=16, n_candidates=5)
+    world = HashWorld(complete=0.03)
+    for mode, scorer in (("policy-mean", None), ("calibrated", HashScorer())):
+        search_to_files(some, tmp_path / f"{mode}.parquet", world, policy, config, scorer=scorer)
+    whole = compare_runs(tmp_path / "policy-mean.parquet", tmp_path / "calibrated.parquet", (4, 8))
+    groups = {theorem.name: "even" if place % 2 == 0 else "odd" for place, theorem in enumerate(some[:24])}
+    split = by_group(whole, groups)
+    assert list(split) == ["even", "odd"]
+    assert [found.theorems for found in split.values()] == [12, 12], "six theorems are of no group"
+    everything = by_group(whole, {t.name: "a" if place < 9 else "b" for place, t in enumerate(some)})
+    for name, mode in zip(("policy-mean", "calibrated"), (whole.first, whole.second), strict=True):
+        for budget in (4, 8):
+            assert sum(found.solved[name][budget] for found in everything.values()) == mode.solved[budget]
+        weighted = (9 * everything["a"].area[name] + 21 * everything["b"].area[name]) / 30
+        assert weighted == pytest.approx(mode.area)
+    assert sum(found.paired.faster for found in everything.values()) == whole.paired.faster
+    assert by_group(whole, dict.fromkeys(groups, "one")) == {}

@@ -4,7 +4,7 @@ import polars as pl
 
 from prover_assets.defs.metadata import INLINE, inline_table, preview
 from prover_assets.report.facts import markdown_table
-from prover_assets.report.tables import cost_line
+from prover_assets.report.tables import cost_line, worlds_table
 
 
 def test_table_cells_cannot_break_a_table():
@@ -41,3 +41,14 @@ def test_else_calls_are_compared_and_the_line_says_why():
     assert "guided needed the candidates of 100 states, policy of 200 (0.50 times as many)" in line
     assert "0% of policy's and 60% of guided's" in line
     assert "1.50" not in line
+
+
+def test_worlds_are_shown_apart_at_the_largest_budget():
+    paired = {"faster": 3, "slower": 1, "p_value": 0.625}
+    one = {"theorems": 20, "solved": {"policy": {"8": 2, "64": 5}, "guided": {"8": 4, "64": 9}}}
+    world = {**one, "area": {"policy": 0.12, "guided": 0.2}, "paired": paired}
+    header, rows = worlds_table({"arithmetic": world})
+    assert header == [
+        "theorem set", "policy @64", "guided @64", "policy area", "guided area", "faster / slower", "sign test p",
+    ]  # fmt: skip
+    assert rows == [["arithmetic", "5/20", "9/20", "0.120", "0.200", "3 / 1", "0.625"]]

@@ -10,9 +10,10 @@ from prover.logic.g4ip import decide
 from prover.logic.harder import forms_of, harder_theorems
 from prover.search import SearchConfig, search_to_files
 from prover.search.curriculum import Record
-from prover.theorems import Theorem, TheoremSet
+from prover.theorems import Theorem, TheoremSet, mixed
+from prover.worlds.canonical import known_forms
 from prover_assets.steps.grow import training_pool
-from prover_assets.steps.theorem_sets import write_set
+from prover_assets.steps.theorem_sets import worlds_of, write_set
 from prover_assets.store.layout import DataFolder
 
 TRAIN = list(TheoremSet.load("propositional:train"))[:6]
@@ -74,3 +75,23 @@ def test_the_same_arguments_give_the_same_theorems():
     forms = forms_of(first)
     assert forms is not None
     assert not forms & forms_of(harder_theorems(2, above=7, exclude=forms, seed=3, prefix="y"))
+
+
+def test_a_mix_grows_in_each_of_its_worlds(tmp_path):
+    sets = [TheoremSet.load(f"{world}:train").limit(6) for world in ("propositional", "first_order")]
+    train = mixed(sets)
+    data = folder_of(tmp_path, TRAIN)
+    write_set(train, data.theorems("train"))
+    write_set(TheoremSet.load("first_order:test").limit(4), data.theorems("test"))
+    proved = {theorem.name: Record(tries=1, proofs=1, expansions=5) for theorem in train}
+    pool = training_pool(5, 20, proved, data, data.iteration(1))
+    assert (pool.generated, pool.note) == (5, "")
+    new = pool.theorems[len(train) :]
+    worlds = worlds_of(data.iteration(1).new_theorems)
+    assert sorted(worlds[theorem.name] for theorem in new) == ["first_order"] * 2 + ["propositional"] * 3
+    easy = sorted(t.difficulty for t in sets[1])[3]
+    first_order = [t for t in new if worlds[t.name] == "first_order"]
+    assert all(t.difficulty > easy for t in first_order)
+    held_out = list(TheoremSet.load("first_order"))
+    assert not known_forms(t.statement for t in first_order) & known_forms(t.statement for t in held_out)
+    assert training_pool(5, 20, proved, data, data.iteration(1)) == pool, "taken up again, it has the same"
