@@ -1,5 +1,8 @@
 """What all tests share: options, and Hypothesis settings that do not depend on how busy the machine is."""
 
+import functools
+from collections.abc import Callable, Collection
+
 import hypothesis
 import pytest
 
@@ -20,3 +23,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for name in ("slow", "ui"):
             if name in item.keywords and not config.getoption(f"--{name}"):
                 item.add_marker(pytest.mark.skip(reason=f"{name}; run with --{name}"))
+
+
+@pytest.fixture(scope="session")
+def known_forms() -> Callable[..., set[str]]:
+    """`prover.worlds.generate.other_forms`, which takes seconds, read once for each choice of shipped sets."""
+    from prover.worlds.generate import other_forms
+
+    @functools.cache
+    def read(but: frozenset[str]) -> set[str]:
+        return other_forms(but)
+
+    def known(but: Collection[str] = ()) -> set[str]:
+        return set(read(frozenset(but)))
+
+    return known

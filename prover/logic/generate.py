@@ -9,6 +9,7 @@ it; its difficulty is the number of tactics of its shortest script. Statements t
 """
 
 import argparse
+import functools
 import json
 import random
 import sys
@@ -166,6 +167,7 @@ GUARDED_TRAIN = 240
 iterations search. The later ones it may have met; nothing is measured on them."""
 
 
+@functools.cache  # a second or so, of files that come with the package
 def shipped_forms() -> frozenset[str]:
     """Canonical forms a policy must not be trained on: valid, test, textbook, and `GUARDED_TRAIN` training theorems."""
     forms: set[str] = set()

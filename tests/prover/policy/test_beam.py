@@ -102,11 +102,12 @@ def _noise(seed: int, width: int):
     return gumbel
 
 
-def test_sampling_follows_the_models_distribution() -> None:
+@pytest.mark.parametrize("n", [200, pytest.param(1500, marks=pytest.mark.slow)])
+def test_sampling_follows_the_models_distribution(n: int) -> None:
     """The first of the sample without replacement is an ordinary sample: its frequencies are the probabilities."""
     expected = enumerate_completions(3)
     mass = sum(math.exp(value) for value in expected.values())
-    n, counts = 1500, {}
+    counts: dict[tuple[int, ...], int] = {}
     for seed in range(n):
         made = beam_search(
             TableDecoder([3]), [3], ending(), n_best=2, width=60, max_tokens=MAX_TOKENS, noise=_noise(seed, 60)

@@ -77,7 +77,7 @@ def test_training_learns(tmp_path: Path) -> None:
 
     threads = torch.get_num_threads()
     config = TinyTrainingConfig(
-        n_theorems=120, n_valid=20, steps=40, warmup=5, batch_size=32, hidden_size=32, intermediate=32, threads=1
+        n_theorems=40, n_valid=10, steps=40, warmup=5, batch_size=16, hidden_size=32, intermediate=32, threads=1
     )
     _, figures = train(config, tmp_path)
     _, again = train(config, tmp_path)

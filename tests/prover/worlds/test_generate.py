@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -13,7 +13,7 @@ from prover.worlds.canonical import canonical_statement
 from prover.worlds.check import SIMP, Checker, one_step_tactics
 from prover.worlds.draft import Made
 from prover.worlds.first_order import first_order_theorem
-from prover.worlds.generate import WORLDS, generated, other_forms, shipped, to_jsonl
+from prover.worlds.generate import WORLDS, generated, shipped, to_jsonl
 from prover.worlds.parse import read_formula
 
 SHIPPED = ("first_order", "arithmetic")
@@ -25,10 +25,19 @@ def checker() -> Iterator[Checker]:
         yield open_checker
 
 
+@pytest.fixture(autouse=True)
+def forms_read_once(monkeypatch: pytest.MonkeyPatch, known_forms: Callable[..., set[str]]) -> None:
+    monkeypatch.setattr("prover.worlds.generate.other_forms", known_forms)
+
+
+@pytest.mark.parametrize("n_draws", [24, pytest.param(120, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", SHIPPED)
-def test_the_first_draws_are_in_the_shipped_set_and_certified(name: str, checker: Checker) -> None:
+def test_the_first_draws_are_in_the_shipped_set_and_certified(
+    name: str, n_draws: int, checker: Checker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prover.worlds.generate._BATCH", n_draws)
     made = shipped(WORLDS[name], checker, most_batches=1)
-    assert len(made) > 20
+    assert len(made) > n_draws // 6
     with (BUILTIN_FOLDER / f"{name}.jsonl").open(encoding="utf-8") as lines:
         rows = set(lines)
     assert set(to_jsonl([theorem for theorem, _ in made]).splitlines(keepends=True)) <= rows
@@ -79,12 +88,15 @@ def test_what_lean_does_not_accept_is_no_replay(checker: Checker) -> None:
     assert replays[0].states == ("a : Nat\n⊢ a + 0 = a",)
 
 
-def test_more_theorems_are_new_ones_and_the_same_again(checker: Checker) -> None:
+def test_more_theorems_are_new_ones_and_the_same_again(
+    checker: Checker, known_forms: Callable[..., set[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prover.worlds.generate._BATCH", 16)
     first = generated("first_order", 5, 4, steps=(3, 5), checker=checker)
     assert first == generated("first_order", 5, 4, steps=(3, 5), checker=checker)
     forms = {canonical_statement(theorem.statement) for theorem, _ in first}
     assert len(forms) == 4
-    assert not forms & other_forms(())
+    assert not forms & known_forms()
     others = generated("first_order", 5, 4, steps=(3, 5), exclude=forms, checker=checker)
     assert not forms & {canonical_statement(theorem.statement) for theorem, _ in others}
     assert {len(script) for _, script in first} == {3, 4, 5}
