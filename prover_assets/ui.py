@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.error import URLError
 
+from prover_assets.operate.live_pages import PREFIX
 from prover_assets.operate.shared import fetch_for_reading
 from prover_assets.operate.versions import ROOT
 from prover_assets.store.layout import DataFolder, DataFolderError
@@ -159,7 +160,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 )
                 return 1
             time.sleep(0.3)
-        print(f"charts   {charts}  (all iterations, one line per number)\nCtrl-C stops them.", flush=True)
+        print(f"charts   {charts}  (all iterations, one line per number)")
+        print(f"live     {urls['Reports']}{PREFIX}  (searches, also while they run)\nCtrl-C stops them.", flush=True)
         while all(process.poll() is None for process in processes.values()):
             time.sleep(0.5)
         ended = [name for name, process in processes.items() if process.poll() is not None]

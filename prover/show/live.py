@@ -4,6 +4,7 @@ Nothing of the search waits for this: it reads files that are written whole, and
 """
 
 import json
+import os
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -55,6 +56,8 @@ class LiveView:
     """All that are done and on disk, the latest last."""
     searches: tuple[Mapping[str, Any], ...]
     """Open theorems, as `prover.search.glimpse.glimpse` describes them."""
+    generation: int = 0
+    """Within one `LiveSearch`: with the same number, `landed` has only grown."""
 
     @property
     def seconds_left(self) -> float | None:
@@ -72,7 +75,8 @@ class LiveSearch:
         self._read: dict[str, int] = {}  # part -> its size when it was read
         self._landed: list[Landed] = []
         self._figures = {"model_s": 0.0, "lean_s": 0.0}
-        self._merged = False
+        self._merged: tuple[int, int] | None = None  # `_stamp` of the merged file that was read
+        self._generation = 0
         self._looks: deque[tuple[float, int, int]] = deque()  # (when, done, expansions)
 
     def look(self) -> LiveView:
@@ -80,7 +84,7 @@ class LiveSearch:
         self._touch()
         live = self._live()
         self._take_in()
-        state = RUNNING if live is not None else FINISHED if self._merged else UNFINISHED
+        state = RUNNING if live is not None else FINISHED if self._merged is not None else UNFINISHED
         done, expansions = len(self._landed), sum(one.expansions for one in self._landed)
         if live is not None:
             done, expansions = int(live["done"]), int(live["expansions"])
@@ -88,7 +92,7 @@ class LiveSearch:
         return LiveView(
             output=self.output,
             state=state,
-            theorems=int(live["theorems"]) if live is not None else done if self._merged else None,
+            theorems=int(live["theorems"]) if live is not None else done if self._merged is not None else None,
             done=done,
             proved=int(live["proved"]) if live is not None else sum(one.proved for one in self._landed),
             expansions=expansions,
@@ -99,6 +103,7 @@ class LiveSearch:
             lean_s=float(live["lean_s"]) if live is not None else self._figures["lean_s"],
             landed=tuple(self._landed),
             searches=tuple(live["searches"]) if live is not None else (),
+            generation=self._generation,
         )
 
     def close(self) -> None:
@@ -107,7 +112,7 @@ class LiveSearch:
             watched_file(self.output).unlink(missing_ok=True)
 
     def _touch(self) -> None:
-        if self._merged or not parts_folder(self.output).is_dir():
+        if not parts_folder(self.output).is_dir():
             return
         with suppress(OSError):  # a folder that only others may write to: its part files can still be read
             watched_file(self.output).touch()
@@ -124,24 +129,40 @@ class LiveSearch:
 
     def _take_in(self) -> None:
         """Read the parts that are new; or, once, the merged file."""
-        if self._merged:
-            return
-        parts = parts_folder(self.output)
+        from prover.trajectory.reader import TrajectoryError
+
+        parts, summary = parts_folder(self.output), sibling_path(self.output, "summary")
         names = sorted(parts.glob("part-?????.summary.parquet")) if parts.is_dir() else []
-        if not names and sibling_path(self.output, "summary").exists():
-            self._read.clear()
-            self._landed.clear()
-            self._add(sibling_path(self.output, "summary"))
-            self._merged = True
+        if self._merged is not None and (names or _stamp(summary) != self._merged):  # searched again in this place
+            self._merged = None
+            self._forget()
+        if self._merged is not None:
+            return
+        if not names and summary.exists():
+            stamp = _stamp(summary)
+            self._forget()
+            self._add(summary)
+            self._merged = stamp
             return
         if set(self._read) - {path.name for path in names}:  # another run has begun in this place
-            self._read.clear()
-            self._landed.clear()
+            self._forget()
         for path in names:
             size = path.stat().st_size if path.exists() else 0
-            if size and self._read.get(path.name) != size:
+            if not size or self._read.get(path.name) == size:
+                continue
+            try:
                 self._add(path)
-                self._read[path.name] = size
+            except TrajectoryError:
+                if path.exists():
+                    raise
+                return  # the search has just ended: the next look reads the merged file
+            self._read[path.name] = size
+
+    def _forget(self) -> None:
+        self._read.clear()
+        self._landed.clear()
+        self._figures = dict.fromkeys(self._figures, 0.0)
+        self._generation += 1
 
     def _add(self, summary: Path) -> None:
         from prover.trajectory.reader import read_summaries
@@ -173,13 +194,46 @@ class LiveSearch:
         return (done - done_then) / (now - since), (expansions - expansions_then) / (now - since)
 
 
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """What tells a file from the one that lay there before; None where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
+def searches_in(folder: Path) -> dict[str, Path]:
+    """The searches in a data folder: name -> output (`X.parquet`); running or cut off first, then the latest first.
+
+    A name is the path within the folder, without `.parquet`. Links are not followed: they may lead anywhere.
+    """
+    found: dict[str, tuple[bool, float]] = {}
+    waiting = [folder]
+    while waiting:
+        try:
+            entries = list(os.scandir(waiting.pop()))
+        except OSError:  # removed meanwhile, or of somebody else
+            continue
+        for entry in entries:
+            path = Path(entry.path)
+            name = path.relative_to(folder).as_posix()
+            if entry.is_symlink():
+                continue
+            if entry.is_dir() and entry.name.endswith(".parts"):
+                found[name.removesuffix(".parts")] = True, entry.stat().st_mtime
+            elif entry.is_dir():
+                waiting += [path] if name not in _NO_SEARCHES else []
+            elif entry.name.endswith(".summary.parquet"):
+                found.setdefault(name.removesuffix(".summary.parquet"), (False, entry.stat().st_mtime))
+    order = sorted(found, key=lambda name: found[name], reverse=True)
+    return {name: folder / f"{name}.parquet" for name in order}
+
+
+_NO_SEARCHES = frozenset({"mlflow", "embeddings", "logs"})
+"""Folders of the data folder that hold many files, and no search."""
+
+
 def newest_search(folder: Path) -> Path | None:
     """The output (`X.parquet`) of the search in a data folder that was written to last; a running one first."""
-    running = [path for path in folder.rglob("*.parts") if path.is_dir()]
-    if running:
-        return max(running, key=lambda path: path.stat().st_mtime).with_suffix(".parquet")
-    finished = list(folder.rglob("*.summary.parquet"))
-    if not finished:
-        return None
-    newest = max(finished, key=lambda path: path.stat().st_mtime)
-    return newest.with_name(newest.name.replace(".summary", ""))
+    return next(iter(searches_in(folder).values()), None)

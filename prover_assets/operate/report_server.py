@@ -1,4 +1,6 @@
-"""The reports of a data folder as pages on this machine: `make ui` starts it. It reads, and never writes.
+"""The reports of a data folder, and its searches while they run, as pages on this machine: `make ui` starts it.
+
+It changes nothing that is there.
 
 Only GET and HEAD are answered, only on 127.0.0.1, and only files that lie directly in the report folder of an
 iteration, under names that a report has. A path is never joined from what was asked: it is looked up among what is
@@ -13,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from prover_assets.operate.live_pages import POLICY, PREFIX, LivePages
 from prover_assets.store.iterations import in_order
 from prover_assets.store.layout import DataFolder, IterationFolder
 
@@ -62,6 +65,11 @@ class ReportHandler(BaseHTTPRequestHandler):
         """The same without the content."""
         self._answer(body=False)
 
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Log what was asked, but not the looks at a search, one per second."""
+        if "/state.json" not in self.requestline:
+            super().log_request(code, size)
+
     def _refuse_method(self) -> None:
         """Refuse to change anything: 405."""
         self._send(HTTPStatus.METHOD_NOT_ALLOWED, b"reports can only be read: GET or HEAD\n", allow="GET, HEAD")
@@ -74,7 +82,13 @@ class ReportHandler(BaseHTTPRequestHandler):
         if host not in _NAMES:
             self._send(HTTPStatus.FORBIDDEN, b"asked under another name than 127.0.0.1\n", body=body)
             return
-        parts = unquote(urlsplit(self.path).path).split("/")
+        address = urlsplit(self.path)
+        path = unquote(address.path)
+        if path.startswith(PREFIX):
+            found = self.server.live.answer(path.removeprefix(PREFIX), address.query)
+            self._send(found.status, found.content, found.kind, body=body, policy=POLICY)
+            return
+        parts = path.split("/")
         reports = reports_of(self.server.data)
         if parts == ["", ""]:
             self._send(HTTPStatus.OK, _list(self.server.data, reports), KINDS[".html"], body=body)
@@ -94,6 +108,7 @@ class ReportHandler(BaseHTTPRequestHandler):
         body: bool = True,
         location: str = "",
         allow: str = "",
+        policy: str = "",
     ) -> None:
         self.send_response(status)
         headers = {
@@ -105,6 +120,7 @@ class ReportHandler(BaseHTTPRequestHandler):
             "Referrer-Policy": "no-referrer",
             **({"Location": location} if location else {}),
             **({"Allow": allow} if allow else {}),
+            **({"Content-Security-Policy": policy} if policy else {}),
         }
         for name, value in headers.items():
             self.send_header(name, value)
@@ -121,7 +137,7 @@ def _list(data: DataFolder, reports: dict[str, dict[str, Path]]) -> bytes:
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><link rel="icon" href="data:,">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Reports</title><style>{_STYLE}</style></head><body><h1>Reports</h1>"
-        f"<p>Of the iterations in {folder}.</p>"
+        f'<p>Of the iterations in {folder}. <a href="{PREFIX}">Searches</a>, also those that run.</p>'
         + (f"<ul>{links}</ul>" if links else "<p>There is none yet: <code>make run</code> makes one.</p>")
         + "</body></html>\n"
     )
@@ -129,12 +145,13 @@ def _list(data: DataFolder, reports: dict[str, dict[str, Path]]) -> bytes:
 
 
 class ReportServer(ThreadingHTTPServer):
-    """Serves the reports of `data` on 127.0.0.1. port: 0 for any that is free."""
+    """Serves the reports and the searches of `data` on 127.0.0.1. port: 0 for any that is free."""
 
     daemon_threads = True
 
     def __init__(self, data: DataFolder, port: int) -> None:
         self.data = data
+        self.live = LivePages(data.root)
         super().__init__((HOST, port), ReportHandler)
 
 

@@ -223,7 +223,7 @@ def widgets(charts: Mapping[str, Mapping[str, Any]], theorems: Sequence[TheoremR
     table = [[row.name, row.proved_by, row.policy, row.guided, round(row.seconds, 2)] for row in theorems]
     parts = [_data("data", _json({"charts": dict(charts), "theorems": table}))]
     parts += [_data(f"tree-{place}", block, "application/gzip") for place, block in enumerate(_blocks(theorems))]
-    parts += [f'<script type="text/javascript">{_asset(name)}</script>' for name in (*_VEGA, "page.js")]
+    parts += [f'<script type="text/javascript">{_asset(name)}</script>' for name in (*_VEGA, "tree.js", "page.js")]
     return "\n".join(parts)
 
 
@@ -290,22 +290,29 @@ def _blocks(theorems: Sequence[TheoremRow]) -> list[str]:
 
 def _packed(row: TheoremRow, what: str) -> str:
     """A theorem and its searches: JSON, gzip, base64. what: all nodes, those of the proof, or none."""
-    searches = []
     # An energy is the state's own, so a search that asked for none is coloured by what the other one asked for.
     energies = {node.state: node.energy for _, view in row.searches for node in view.nodes if node.energy is not None}
+    searches = []
     for title, view in row.searches:
-        proof = view.proof_path()
-        nodes = {_WHOLE: view.nodes, _PROOF: tuple(proof), _NOTHING: ()}[what]
-        searches.append(
-            {
-                "title": f"{title}: {_fate(view)}",
-                "cut": len(nodes) < len(view.nodes),
-                "borrowed": all(node.energy is None for node in view.nodes),
-                "nodes": _nodes(nodes, {node.id for node in proof}, energies),
-            }
-        )
+        nodes = {_WHOLE: view.nodes, _PROOF: tuple(view.proof_path()), _NOTHING: ()}[what]
+        searches.append(search_data(title, view, nodes, energies))
     text = json.dumps({"declaration": row.declaration, "searches": searches}, ensure_ascii=False)
     return base64.b64encode(gzip.compress(text.encode(), compresslevel=6, mtime=0)).decode()
+
+
+def search_data(
+    title: str, view: "SearchView", nodes: "Sequence[NodeView]", energies: Mapping[str, float | None]
+) -> dict[str, Any]:
+    """One theorem's search as `searchView` in `page_files/tree.js` draws it, plain values.
+
+    nodes: those of `view` that are shown. energies: ENERGY by state, for nodes that have none of their own.
+    """
+    return {
+        "title": f"{title}: {_fate(view)}",
+        "cut": len(nodes) < len(view.nodes),
+        "borrowed": all(node.energy is None for node in view.nodes),
+        "nodes": _nodes(nodes, {node.id for node in view.proof_path()}, energies),
+    }
 
 
 def _fate(view: "SearchView") -> str:
