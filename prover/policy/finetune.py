@@ -167,7 +167,7 @@ def fine_tune(
 
     torch.manual_seed(config.seed)
     anchor = copy.deepcopy(model) if method == "full" and config.anchor_weight else None
-    tuned = _with_lora(model, config) if method == "lora" else model
+    tuned: Any = _with_lora(model, config) if method == "lora" else model  # peft gives no types
     new_in_a_batch = config.batch_size * (1 - (config.replay_share if older else 0.0))
     n_steps = max(1, min(config.steps, math.ceil(config.epochs * len(examples) / new_in_a_batch)))
     try:

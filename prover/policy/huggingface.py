@@ -7,82 +7,31 @@ import copy
 import hashlib
 import json
 import logging
-import threading
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Self
 
 import numpy as np
 import torch
 
 from prover.policy import DEFAULT_POOLING
 from prover.policy.base import PolicyCounters, PolicyError, TacticCandidate
-from prover.policy.batching import STEPS, Budget, measured_budget, plan, run
-from prover.policy.beam import Completion, Ending, beam_search
+from prover.policy.batching import STEPS, Budget, plan, run
+from prover.policy.beam import Completion, beam_search
 from prover.policy.decoder import Decoder, PlainDecoder, TreeDecoder
+from prover.policy.decoding import DecodingConfig
 from prover.policy.encoding import encode_batch
 from prover.policy.faithful import tree_attention_is_faithful
-from prover.policy.loading import check_folder, load_model, load_tokenizer
+from prover.policy.loaded import LoadedModel, context_tokens
 from prover.policy.pooling import parse_pooling, pooling_name
 from prover.policy.prefixes import shared_prefixes
-from prover.policy.prompts import PromptTemplate, get_template, prompt_key, template_identity
-from prover.policy.weights import PolicyLoadError, checked_device, resolve, tokenizer_digest, weights_digest
+from prover.policy.prompts import PromptTemplate, prompt_key, template_identity
+from prover.policy.weights import checked_device, resolve
 from prover.states import normalise
 
 log = logging.getLogger(__name__)
 _CLUSTER = 4  # fewer states than this are no batch of their own
-
-
-@dataclass(frozen=True, slots=True)
-class DecodingConfig:
-    """How candidates are made. Part of the policy's fingerprint."""
-
-    method: Literal["beam", "sample"] = "beam"
-    """beam: the likeliest tactics, deterministic. sample: drawn without replacement, by `seed` and the state alone."""
-    width: int | None = None
-    """Beams a state; None: as many as candidates are asked for."""
-    max_tactic_tokens: int = 48
-    """A longer tactic is given up."""
-    max_prompt_tokens: int | None = None
-    """A longer prompt loses its oldest hypotheses, whole lines at a time, until it fits, and is counted. None: what the
-    model's context leaves beside `max_tactic_tokens`."""
-    max_encoding_tokens: int = 2048
-    """A longer state is encoded by its first tokens: the main goal comes first."""
-    temperature: float = 1.0
-    """For `sample`: log-probabilities are divided by it before drawing; reported log-probs are the model's own."""
-    seed: int = 0
-    """For `sample`."""
-
-    def __post_init__(self) -> None:
-        if self.method not in ("beam", "sample"):
-            raise ValueError(f"decoding method {self.method!r} is not known; expected 'beam' or 'sample'")
-        for name in ("max_tactic_tokens", "max_prompt_tokens", "max_encoding_tokens"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} = {value} must be at least 1")
-        if self.temperature <= 0:
-            raise ValueError(f"temperature = {self.temperature} must be above 0; for no randomness use method='beam'")
-
-
-@dataclass
-class _Loaded:
-    """What all views of one model share."""
-
-    model: Any
-    tokenizer: Any
-    template: PromptTemplate
-    ending: Ending
-    pad_id: int
-    n_embeddings: int
-    injective: bool  # different token sequences are different texts
-    weights: str
-    vocabulary: str
-    dtype: str  # as chosen; int8 and int4 compute in another one
-    budget: Budget
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    counters: PolicyCounters = field(default_factory=PolicyCounters)
-    faithful: bool | None = None  # whether tree attention works; None: not tried yet
 
 
 class HuggingFacePolicy:
@@ -90,7 +39,7 @@ class HuggingFacePolicy:
     views that share the model. Calls from several threads are safe, and run one at a time."""
 
     def __init__(
-        self, loaded: _Loaded, name: str, *, pooling: str = DEFAULT_POOLING, decoding: DecodingConfig | None = None
+        self, loaded: LoadedModel, name: str, *, pooling: str = DEFAULT_POOLING, decoding: DecodingConfig | None = None
     ) -> None:
         self._loaded = loaded
         self._name = name
@@ -329,7 +278,7 @@ class HuggingFacePolicy:
             temperature=decoding.temperature if decoding.method == "sample" else 1.0,
         )
 
-    def _noise(self, states: list[str], width: int) -> Any:
+    def _noise(self, states: list[str], width: int) -> Callable[[int, int], torch.Tensor]:
         """Gumbel numbers that depend on the seed, the state's prompt and the step alone."""
         keys = [self.prompt_key(state) for state in states]
         size = self._loaded.ending.stop.shape[0] + 1
@@ -346,9 +295,7 @@ class HuggingFacePolicy:
         """Distinct readable tactics, best first. Near-equal log-probs are ordered by text, not by rounding noise."""
         best: dict[str, TacticCandidate] = {}
         for completion in completions:  # best rank first
-            text = self._loaded.tokenizer.decode(
-                list(completion.tokens), skip_special_tokens=False, clean_up_tokenization_spaces=False
-            )
+            text = self.token_text(completion.tokens)
             tactic = self.template.tactic(text, state)
             self.counters.candidates_read += 1
             if tactic is None:
@@ -441,96 +388,6 @@ def load_huggingface_policy(
     place = "auto" if device == "auto" else checked_device(device)
     if dtype is None:
         dtype = "bfloat16" if place.startswith("cuda") or (place == "auto" and torch.cuda.is_available()) else "float32"
-    check_folder(folder)
-    tokenizer = load_tokenizer(folder)
-    model = load_model(folder, dtype, place)
-    chosen = _template_of(template, model.config, tokenizer, folder)
-    ending, pad_id = _ending(model, tokenizer, chosen)
-    loaded = _Loaded(
-        model=model,
-        tokenizer=tokenizer,
-        template=chosen,
-        ending=ending,
-        pad_id=pad_id,
-        n_embeddings=model.get_input_embeddings().weight.shape[0],
-        injective=_is_word_level(tokenizer),
-        weights=weights_digest(folder),
-        vocabulary=tokenizer_digest(folder),
-        dtype=dtype,
-        budget=measured_budget(model, batch_tokens),
-    )
-    name = getattr(model.config, "prover_name", None) or folder.name
+    loaded = LoadedModel.read(folder, dtype, place, template=template, batch_tokens=batch_tokens)
+    name = getattr(loaded.model.config, "prover_name", None) or folder.name
     return HuggingFacePolicy(loaded, name, pooling=pooling, decoding=decoding)
-
-
-def context_tokens(config: Any) -> int:
-    """Tokens that a model can read, from its text configuration; 2^30 where it knows no limit.
-
-    A model with `longrope` (Phi-3, Phi-4) reads all tokens differently as soon as one lies beyond its original context,
-    so that a state's numbers would depend on its neighbours in the batch; there the original context is the limit.
-    """
-    limit = getattr(config, "max_position_embeddings", None) or 1 << 30
-    rope = getattr(config, "rope_parameters", None) or {}
-    for settings in (rope, *(part for part in rope.values() if isinstance(part, dict))):
-        if settings.get("rope_type") == "longrope":
-            original = settings.get("original_max_position_embeddings")
-            original = original or getattr(config, "original_max_position_embeddings", None)
-            limit = min(limit, original or limit)
-    return int(limit)
-
-
-def _is_word_level(tokenizer: Any) -> bool:
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    return backend is not None and json.loads(backend.to_str())["model"]["type"] == "WordLevel"
-
-
-def _template_of(given: str | None, config: Any, tokenizer: Any, folder: Path) -> PromptTemplate:
-    """The template that is given, else the one that the model's config names, else the one that fits its tokenizer.
-
-    Raises ValueError for one that is given, PolicyLoadError for one of the model's folder, that there is not.
-    """
-    named = getattr(config, "prover_template", None)
-    if given or named is None:
-        return get_template(given or _guess_template(tokenizer))
-    try:
-        return get_template(str(named))
-    except ValueError as error:
-        raise PolicyLoadError(
-            f"{folder}: `prover_template` in its config.json cannot be used: {error}. Restore the file, or choose a "
-            "template with --template"
-        ) from error
-
-
-def _guess_template(tokenizer: Any) -> str:
-    """The template of a model that names none in its config.json (`prover_template`)."""
-    vocabulary = tokenizer.get_vocab()
-    if "<｜User｜>" in vocabulary and "<｜Assistant｜>" in vocabulary:
-        return "deepseek-prover-v2/1"
-    if "[PROOFSTEP]" in vocabulary:
-        return "goal-proofstep/1"
-    return "state-comment/1"
-
-
-def _ending(model: Any, tokenizer: Any, template: PromptTemplate) -> tuple[Ending, int]:
-    """Which tokens end a tactic, over the model's vocabulary (which may be padded beyond the tokenizer's)."""
-    size = model.get_output_embeddings().weight.shape[0]
-    stop = torch.zeros(size, dtype=torch.bool)
-    closing = torch.zeros(size, dtype=torch.bool)
-    ends = tokenizer.eos_token_id
-    configured = getattr(model.generation_config, "eos_token_id", None)
-    for token in [ends, *(configured if isinstance(configured, list) else [configured])]:
-        if token is not None and token < size:
-            stop[token] = True
-    stop[len(tokenizer) :] = True  # rows without a token can never be meant
-    texts = tokenizer.batch_decode([[token] for token in range(min(size, len(tokenizer)))])
-    for token, text in enumerate(texts):
-        if "\n" in text and not template.several_tactics:
-            (closing if text.split("\n", 1)[0].strip() else stop)[token] = True
-        elif text.strip() and text.strip() in template.stop:
-            stop[token] = True
-    if not bool(stop.any()):
-        raise PolicyLoadError("the tokenizer has neither an end-of-sequence token nor a line break: no tactic can end")
-    known = model.get_input_embeddings().weight.shape[0]
-    choices = [token for token in (tokenizer.pad_token_id, ends) if token is not None and 0 <= token < known]
-    pad_id = choices[0] if choices else 0  # never looked at, so that any token will do
-    return Ending(stop.to(model.device), closing.to(model.device)), pad_id

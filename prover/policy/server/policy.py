@@ -9,9 +9,8 @@ import hashlib
 import json
 import logging
 import threading
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,12 +34,13 @@ from prover.policy.prompts import (
     template_identity,
     template_names,
 )
-from prover.policy.server.answers import NoLogProbs, Scored, UnreadableChoice, score, text_of
+from prover.policy.server.answers import NoLogProbs, UnreadableChoice, score, text_of
 from prover.policy.server.config import ServerConfig
 from prover.policy.server.connection import Connection
 from prover.policy.server.errors import ContextTooLongError, RequestRefusedError, ServerPolicyError
 from prover.policy.server.parallel import side_by_side
 from prover.policy.server.patience import Patience
+from prover.policy.server.reading import AnswerReader, ServerCounters
 from prover.policy.server.start import (
     PROBE_STATES,
     PROBE_TOKENS,
@@ -55,17 +55,6 @@ from prover.states import normalise
 logger = logging.getLogger(__name__)
 
 _IDENTITY = ("model", "temperature", "top_p", "oversampling", "max_tactic_tokens", "seed")
-
-
-@dataclass(slots=True)
-class ServerCounters:
-    """What happened to a server's answers, beside what `PolicyCounters` counts. Since the policy was made."""
-
-    states_short_of_candidates: int = 0
-    """Fewer distinct tactics than asked for, after all samples."""
-    first_log_probs_unknown: int = 0
-    choices_left_out: Counter[str] = field(default_factory=Counter)
-    """By reason."""
 
 
 class ServerPolicy:
@@ -86,20 +75,24 @@ class ServerPolicy:
         self.config = config
         self._use_template(config.template)
         self.counters = PolicyCounters()
-        self.answers = ServerCounters()
         self.facts = ServerFacts()
         self._open_encoder = open_encoder
         self._patience = Patience(sleep)
         self._connection = Connection(config, self._patience)
         self._stop: Callable[[], bool] = lambda: False
         self._lock = threading.Lock()
-        self._said: set[str] = set()
+        self._reader = AnswerReader(config.url, self.counters, self._lock)
         self._n_limit: int | None = None  # choices that the server makes of one request, where that is not `n`
         self._drops_first_token = False  # the server puts its own before the prompt
         self._decode: Callable[[Sequence[int]], str] | None = None
         self._identify("")
         self.encoder_source: str = ""
         self._lend(encoder)
+
+    @property
+    def answers(self) -> ServerCounters:
+        """What happened to the server's answers so far."""
+        return self._reader.counters
 
     def _lend(self, encoder: StateEncoder | None) -> None:
         """Take hidden vectors from `encoder`."""
@@ -179,7 +172,7 @@ class ServerPolicy:
                 log_probs.append(score({**choice, "finish_reason": "stop"}, text, whole=True).log_prob)
             except NoLogProbs as error:
                 if text.strip():
-                    raise self._no_log_probs() from error
+                    raise self._reader.no_log_probs() from error
             except UnreadableChoice as error:
                 self.facts.notes.append(f"a probe could not be read: {error.reason}")
         weights = {"root": self.facts.root, "context": self.facts.context_length}
@@ -302,11 +295,11 @@ class ServerPolicy:
                 shown = self.template.shorten(shown)
                 with self._lock:
                     self.counters.hypotheses_dropped += shown is not None
-                self._say("long", "%s. Such states lose their oldest hypotheses, or get no candidates.", error)
+                self._reader.say("long", "%s. Such states lose their oldest hypotheses, or get no candidates.", error)
                 continue
             with self._lock:
                 self.counters.prompts_shortened += shown is not state
-                self.answers.states_short_of_candidates += len(found) < n_candidates
+                self._reader.counters.states_short_of_candidates += len(found) < n_candidates
             return found
         with self._lock:
             self.counters.prompts_too_long += 1
@@ -322,7 +315,7 @@ class ServerPolicy:
             choices = self._choices(state, asked, turn)
             if 0 < len(choices) < asked:
                 self._n_limit = len(choices)
-                self._say(
+                self._reader.say(
                     "n",
                     "%s makes %d completions of a request for %d; it is asked more often.",
                     self.config.url,
@@ -331,11 +324,11 @@ class ServerPolicy:
                 )
             drawn += len(choices) or asked
             turn += 1
-            for candidate in self._read(choices, state):
+            for candidate in self._reader.read(choices, state, self.template, self._decode):
                 if candidate.tactic not in best or best[candidate.tactic].log_prob < candidate.log_prob:
                     best[candidate.tactic] = candidate
         if len(best) < n_candidates:
-            self._say(
+            self._reader.say(
                 "few",
                 "%s gave %d distinct tactics of %d wanted for a state, in %d samples; a higher temperature or "
                 "oversampling gives more.",
@@ -386,7 +379,7 @@ class ServerPolicy:
             if refused and body["n"] > 1:
                 answer = self._connection.post("completions", body | {"n": 1})
                 self._n_limit = 1
-                self._say("n", "%s makes one completion of a request; it is asked more often.", self.config.url)
+                self._reader.say("n", "%s makes one completion of a request; it is asked more often.", self.config.url)
                 return answer
             raise
 
@@ -395,70 +388,3 @@ class ServerPolicy:
         the first line's end is found in the answer."""
         blank_line = [] if self.template.several_tactics else ["\n\n"]
         return [*self.template.stop, *blank_line][:4]
-
-    def _read(self, choices: list[dict[str, Any]], state: str) -> list[TacticCandidate]:
-        """The tactics of an answer with their log-probs; what cannot be read is left out and counted."""
-        found: list[tuple[str, Scored]] = []
-        without = texts = 0
-        with self._lock:
-            self.counters.candidates_read += len(choices)
-        for choice in choices:
-            try:
-                text = text_of(choice)
-                tactic = self.template.tactic(text, state)
-                if tactic is None:
-                    raise UnreadableChoice("no tactic")
-                texts += 1
-                found.append((tactic, score(choice, text, whole=self.template.several_tactics, decode=self._decode)))
-            except NoLogProbs:
-                without += 1
-                self._leave_out("no log-probs")
-            except UnreadableChoice as error:
-                self._leave_out(error.reason)
-        if without and without == texts:
-            raise self._no_log_probs()
-        if any(scored.first_unknown for _, scored in found):
-            found = self._first_unknown(found)
-        return [TacticCandidate(tactic, scored.log_prob, scored.n_tokens) for tactic, scored in found]
-
-    def _first_unknown(self, found: list[tuple[str, Scored]]) -> list[tuple[str, Scored]]:
-        """Log-probs without the first token's compare with each other, and with no others."""
-        if not all(scored.first_unknown for _, scored in found):
-            whole = [(tactic, scored) for tactic, scored in found if not scored.first_unknown]
-            for _ in range(len(found) - len(whole)):
-                self._leave_out("no log-prob of the first token")
-            return whole
-        with self._lock:
-            self.answers.first_log_probs_unknown += len(found)
-        self._say(
-            "first",
-            "%s gives no log-prob for the first token of an answer: they count from the second on.",
-            self.config.url,
-        )
-        return found
-
-    def _leave_out(self, reason: str) -> None:
-        with self._lock:
-            self.answers.choices_left_out[reason] += 1
-            self.counters.candidates_unreadable += 1
-        if reason not in ("no tactic", "cut off"):
-            self._say(
-                reason,
-                "%s sent a completion that is left out: %s. Later ones are counted only.",
-                self.config.url,
-                reason,
-            )
-
-    def _no_log_probs(self) -> ServerPolicyError:
-        return ServerPolicyError(
-            f"{self.config.url} sent no usable log-probabilities (`logprobs`): the search orders by them. Start the "
-            "server with log-probs enabled (vLLM: --max-logprobs 1 or more), or use another server."
-        )
-
-    def _say(self, what: str, message: str, *values: object) -> None:
-        """A warning, once for each `what`."""
-        with self._lock:
-            if what in self._said:
-                return
-            self._said.add(what)
-        logger.warning(message, *values)
