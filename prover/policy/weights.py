@@ -11,6 +11,9 @@ from prover.policy.base import PolicyError
 from prover.policy.digests import file_digest
 
 TINY_CHECKPOINT = Path(__file__).parent / "tiny" / "checkpoint"
+"""The shipped policy, for all worlds."""
+PROPOSITIONAL_CHECKPOINT = Path(__file__).parent / "tiny" / "propositional"
+"""What its training starts from: knows propositional logic alone. `--llm-path` takes it, for comparisons."""
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")

@@ -98,6 +98,11 @@ def hit_limit(message: str) -> bool:
     return _RUNTIME_LIMIT.search(message) is not None
 
 
+def left_open(message: str) -> bool:
+    """Whether an error message says that a value, such as the `x` of an applied `∀ x`, was never determined."""
+    return "declaration has metavariables" in message
+
+
 def may_log_errors(tactic: str, *, complete: bool) -> bool:
     """Whether a tactic may complain and go on all the same: backtracking loses what it said.
 

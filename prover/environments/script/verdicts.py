@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from prover.environments.base import Complete, Crashed, Outcome, Progress, ProofState, Rejected, TimedOut
 from prover.environments.script.process import RunResult
-from prover.environments.script.source import HEAD, PREFIX, Slot, Trial, TrialAnswer, hit_limit
+from prover.environments.script.source import HEAD, PREFIX, Slot, Trial, TrialAnswer, hit_limit, left_open
 
 UNEXPLAINED = "Lean did not accept this tactic in this state"
 _SHARED_ROUNDS = 3  # after so many tries, candidates that lose their neighbours get a theorem each
@@ -39,7 +39,9 @@ def read_trial(trial: Trial, answer: TrialAnswer, elapsed_ms: float) -> Verdict:
     """A trial that Lean came to the end of."""
     # A candidate that does not parse also leaves "unsolved goals" at the head: that says nothing of the replay.
     unparsed = max(answer.errors, default=HEAD) >= 0
-    at_head = (said for said in answer.errors.get(HEAD, ()) if hit_limit(said) or not unparsed)
+    # A value that the tactics before left open is nobody's fault: the closing `sorry` gives it none.
+    said_at_head = (said for said in answer.errors.get(HEAD, ()) if not left_open(said))
+    at_head = (said for said in said_at_head if hit_limit(said) or not unparsed)
     broken = answer.first_error(PREFIX) or next(at_head, "")
     if broken and not hit_limit(broken):
         return for_all(trial, Crashed(f"the replay of the tactics before failed: {broken}", elapsed_ms))

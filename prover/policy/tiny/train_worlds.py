@@ -1,6 +1,6 @@
 """Teaches a policy of `prover.policy.tiny.train` the other worlds, on the CPU:
 
-    python -m prover.policy.tiny.train_worlds [--start DIR] --output DIR
+    python -m prover.policy.tiny.train_worlds [--start DIR] [--output DIR]
 
 The start is the propositional policy; its words keep their vectors, new ones (order, numerals, the prelude's lemmas)
 begin at random. It learns from first-order logic, arithmetic and propositional logic together, so that nothing is lost.
@@ -31,7 +31,7 @@ from prover.policy.tiny.sizes import (
 )
 from prover.policy.tiny.train import SizeHead, completion_loss, validation_loss
 from prover.policy.tiny.worlds import as_training_pairs, load_world_pairs
-from prover.policy.weights import TINY_CHECKPOINT
+from prover.policy.weights import PROPOSITIONAL_CHECKPOINT, TINY_CHECKPOINT
 
 log = logging.getLogger(__name__)
 _LETTERS = "phx"
@@ -45,15 +45,15 @@ class WorldTrainingConfig:
     """Of the theorems, the new words' vectors and the order of the examples."""
     propositional: int = 7_000
     """Propositional theorems to make."""
-    first_order: int = 6_000
+    first_order: int = 12_000
     """First-order theorems to make."""
-    arithmetic: int = 6_500
+    arithmetic: int = 12_000
     """Theorems of arithmetic to make."""
     sized: int = 1_500
     """Propositional theorems for the proof-size loss."""
     valid_share: float = 0.03
     """Share of each world's theorems kept for the validation loss."""
-    steps: int = 1_400
+    steps: int = 5_000
     """Optimizer steps."""
     batch_size: int = 48
     """Examples per step."""
@@ -216,8 +216,8 @@ def _validate(model: LlamaForCausalLM, valid: dict[str, list[Example]]) -> dict[
 def main() -> None:
     """Train and write the checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--start", type=Path, default=TINY_CHECKPOINT, help="folder of the checkpoint to start from")
-    parser.add_argument("--output", type=Path, required=True, help="folder of the new checkpoint")
+    parser.add_argument("--start", type=Path, default=PROPOSITIONAL_CHECKPOINT, help="the checkpoint to start from")
+    parser.add_argument("--output", type=Path, default=TINY_CHECKPOINT, help="folder of the new checkpoint")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "prover-tiny-training")
     for name, value in asdict(WorldTrainingConfig()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)

@@ -29,12 +29,12 @@ def test_format_and_size() -> None:
 
 def test_it_is_what_the_training_script_would_write() -> None:
     config = json.loads((TINY_CHECKPOINT / "config.json").read_text())
-    wanted = model_config().to_dict()
+    wanted = model_config(worlds=True).to_dict()
     for key in ("hidden_size", "num_hidden_layers", "intermediate_size", "vocab_size", "prover_template"):
         assert config[key] == wanted[key]
     shipped = json.loads((TINY_CHECKPOINT / "tokenizer.json").read_text())
-    assert list(shipped["model"]["vocab"]) == vocabulary()
-    assert shipped == json.loads(make_tokenizer().backend_tokenizer.to_str())
+    assert list(shipped["model"]["vocab"]) == vocabulary(worlds=True)
+    assert shipped == json.loads(make_tokenizer(worlds=True).backend_tokenizer.to_str())
 
 
 @pytest.mark.parametrize(
