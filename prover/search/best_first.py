@@ -43,6 +43,8 @@ class AskCandidates:
     """Answer: list[TacticCandidate], best first."""
 
     state: ProofState
+    count: int
+    """How many at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,12 +176,14 @@ class TheoremSearch:
         self._tree = SearchTree()
         n_queues = len(guidance.orders)
         self._frontier: OpenNodes = RankedFrontier(n_queues) if guidance.ranked else Frontier(n_queues)
+        self._widths: dict[int, int] = {}  # of the expanded nodes: what n_candidates was multiplied by
+        self._tried: dict[str, set[str]] = {}  # tactics by the text of expanded nodes that may be expanded again
         self._started = time.perf_counter()
         self._result = TheoremResult(theorem, Ended.BUDGET, "", self._tree, self.meter, _now_ms())
 
-    def upcoming(self, n: int) -> list[ProofState]:
-        """The open states most likely to be expanded next, best first; at most what the budget still allows."""
-        return [self._tree.nodes[index].state for index in self.frontier(n)]
+    def upcoming(self, n: int) -> list[AskCandidates]:
+        """What will most likely be asked next, best first; at most what the budget still allows."""
+        return [self._ask(self._tree.nodes[index]) for index in self.frontier(n)]
 
     def frontier(self, n: int) -> list[int]:
         """The same as indices of nodes."""
@@ -211,7 +215,7 @@ class TheoremSearch:
             if silent >= config.max_crashes or (silent and not frontier):  # nothing was refuted: Lean did not answer
                 words = "expansion" if silent == 1 else "expansions in a row"
                 return self._end(Ended.CRASHED, f"{silent} {words} crashed; the last: {last_crash}")
-            if not frontier:
+            if not frontier and not self._reopen():
                 return self._end(Ended.FRONTIER_EXHAUSTED)
             if result.expansions >= config.max_expansions:
                 return self._end(Ended.BUDGET)
@@ -220,14 +224,19 @@ class TheoremSearch:
 
             node = self._tree.nodes[frontier.pop()]
             result.expansions += 1
-            node.expansion = result.expansions
-            proposed: list[TacticCandidate] = yield AskCandidates(node.state)
-            candidates = self.with_probes(proposed)
+            ask = self._ask(node)
+            self._widths[node.index] = self._width(node)
+            if node.expansion is None:
+                node.expansion = result.expansions
+            proposed: list[TacticCandidate] = yield ask
+            ranked = self.to_try(node.state, proposed)
             outcomes: list[Outcome] = []
-            if candidates:
-                outcomes = yield AskOutcomes(node.state, tuple(candidate.tactic for candidate in candidates))
+            if ranked:
+                outcomes = yield AskOutcomes(node.state, tuple(candidate.tactic for _, candidate in ranked))
             result.tactics += len(outcomes)
-            new = yield from self._record(node, candidates, outcomes)
+            if self._config.widen > 1:
+                self._tried.setdefault(node.state.text, set()).update(candidate.tactic for _, candidate in ranked)
+            new = yield from self._record(node, ranked, outcomes)
             if result.proof is not None:
                 return self._end(Ended.PROVED)
             yield from self._open(new)
@@ -238,8 +247,9 @@ class TheoremSearch:
             else:
                 silent = 0
 
-    def with_probes(self, proposed: list[TacticCandidate]) -> list[TacticCandidate]:
-        """Distinct candidates, best first as the policy gave them, then the probes it did not think of."""
+    def to_try(self, state: ProofState, proposed: list[TacticCandidate]) -> list[tuple[int, TacticCandidate]]:
+        """Distinct candidates with their ranks, best first as the policy gave them, then the probes it did not think
+        of; without those that were tried at this state before."""
         seen: set[str] = set()
         candidates: list[TacticCandidate] = []
         probes = (TacticCandidate(tactic, self._config.probe_log_prob, 0) for tactic in self._config.probe_tactics)
@@ -247,14 +257,34 @@ class TheoremSearch:
             if candidate.tactic not in seen:
                 seen.add(candidate.tactic)
                 candidates.append(candidate)
-        return candidates
+        tried = self._tried.get(state.text, ())
+        return [(rank, candidate) for rank, candidate in enumerate(candidates) if candidate.tactic not in tried]
+
+    def _width(self, node: Node) -> int:
+        """What `n_candidates` is multiplied by at the next expansion of the node."""
+        before = self._widths.get(node.index)
+        return 1 if before is None else min(2 * before, self._config.widen)
+
+    def _ask(self, node: Node) -> AskCandidates:
+        return AskCandidates(node.state, self._config.n_candidates * self._width(node))
+
+    def _reopen(self) -> bool:
+        """Put the expanded nodes that may have more candidates back on the frontier; whether there are any."""
+        for index, width in self._widths.items():
+            if width < self._config.widen:
+                node = self._tree.nodes[index]
+                self._frontier.push(index, self._priorities(node))
+        return bool(self._frontier)
 
     def _record(
-        self, node: Node, candidates: list[TacticCandidate], outcomes: list[Outcome]
+        self, node: Node, ranked: list[tuple[int, TacticCandidate]], outcomes: list[Outcome]
     ) -> Generator[Ask, Any, list[Node]]:
-        """Make nodes and attempts of the outcomes; certify claims, best first, until one holds. Returns new nodes."""
+        """Make nodes and attempts of the outcomes; certify claims, best first, until one holds. Returns new nodes.
+
+        ranked: candidates with their places among all that the policy gave.
+        """
         new: list[Node] = []
-        for rank, (candidate, outcome) in enumerate(zip(candidates, outcomes, strict=True)):
+        for (rank, candidate), outcome in zip(ranked, outcomes, strict=True):
             kind, message, child, is_new = _KIND[type(outcome)], "", None, False
             match outcome:
                 case Progress(state=state):
@@ -295,7 +325,8 @@ class TheoremSearch:
         if known is None:
             step = (parent, candidate.tactic, candidate.log_prob, state)
             return self._tree.add_child(*step, key=key, created_ms=_now_ms()), True
-        if known.index in self._frontier and parent.depth + 1 < self._config.max_depth:
+        is_open = known.expansion is None and known.index in self._frontier  # an expanded node keeps its path
+        if is_open and parent.depth + 1 < self._config.max_depth:
             here = self._priorities(known)
             there = self._guidance.priorities(
                 log_prob=parent.log_prob + candidate.log_prob, depth=parent.depth + 1, score=known.score, key=known.key

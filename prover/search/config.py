@@ -22,6 +22,11 @@ class SearchConfig:
     n_candidates: int = setting(8, unit="tactics", ge=1, le=4096)
     """Candidates asked of the policy at each node (k)."""
 
+    widen: int = setting(4, unit="ratio", ge=1, le=1024)
+    """Where no open node is left and the budget is not used up, expanded nodes are expanded again: the policy is asked
+    for twice as many candidates as the last time, up to this many times `n_candidates`, and those that are new are
+    tried. 1 means never."""
+
     max_depth: int = setting(64, unit="tactics", ge=1, le=100_000)
     """Longest proof that is looked for. A node at this depth is kept but never expanded."""
 

@@ -96,7 +96,7 @@ class _Engine:
     ) -> None:
         self._config = config
         self._guidance = guidance
-        self._knowledge = Knowledge(environment, policy, options.get("memo"), config.n_candidates)
+        self._knowledge = Knowledge(environment, policy, options.get("memo"))
         self._first_tactics = FirstTactics(as_policy(policy).policy_id)
         self._models = ModelCalls(self._knowledge, options.get("scorer"))
         self._lean = LeanCalls(environment, config.cohorts, _POLL_S)
@@ -171,7 +171,7 @@ class _Engine:
             ask = answer.ask
             for request, outcomes in answer.parts:
                 slot.known.learn(request.state, request.tactics, outcomes, ahead=request.state != ask.state)
-                own = slot.known.candidates.get(request.state.text, [])
+                own = slot.known.candidates.get((request.state.text, self._config.n_candidates), [])
                 self._first_tactics.see((candidate.tactic for candidate in own), request.tactics, outcomes)
                 fresh.update(((request.state, t), o) for t, o in zip(request.tactics, outcomes, strict=True))
             answers.append((slot, slot.known.recall(ask.state, ask.tactics)))
@@ -203,8 +203,8 @@ class _Engine:
                 for_lean += unknown
             elif asks.candidates:
                 some = asks.take_candidates()
-                self._models.propose([(slot, ask.state) for slot, ask in some])
-                answers = [(slot, slot.known.candidates[ask.state.text]) for slot, ask in some]
+                self._models.propose(some)
+                answers = [(slot, slot.known.candidates[ask.state.text, ask.count]) for slot, ask in some]
             else:
                 break
             self._advance(answers, asks)
@@ -243,12 +243,12 @@ class _Engine:
         spare = self._config.fill_wave_to - len(slots)
         if spare <= 0:
             return []
-        states = [(slot, state) for slot in slots for state in slot.search.upcoming(-(-spare // len(slots)))]
-        self._models.propose(states)
+        upcoming = [(slot, ask) for slot in slots for ask in slot.search.upcoming(-(-spare // len(slots)))]
+        self._models.propose(upcoming)
         asks = []
-        for slot, state in states:
-            candidates = slot.search.with_probes(slot.known.candidates[state.text])
-            asks.append((slot, AskOutcomes(state, tuple(candidate.tactic for candidate in candidates))))
+        for slot, ask in upcoming:
+            ranked = slot.search.to_try(ask.state, slot.known.candidates[ask.state.text, ask.count])
+            asks.append((slot, AskOutcomes(ask.state, tuple(candidate.tactic for _, candidate in ranked))))
         self._knowledge.outcomes([(slot.known, ask.state, ask.tactics) for slot, ask in asks])
         return [found for found in _missing(asks) if found[2]]
 

@@ -26,8 +26,8 @@ _RECENT_PROMPTS = 20_000
 class Known:
     """Answers known for one theorem's search."""
 
-    candidates: dict[str, list[TacticCandidate]] = field(default_factory=dict)
-    """By state text."""
+    candidates: dict[tuple[str, int], list[TacticCandidate]] = field(default_factory=dict)
+    """By (state text, how many were asked for)."""
     outcomes: dict[tuple[str, str], Outcome] = field(default_factory=dict)
     """By (state text, tactic). The path in them may be another's: read them with `recall`."""
 
@@ -60,54 +60,64 @@ def _repath(outcome: Outcome, state: ProofState, tactic: str) -> Outcome:
 class Knowledge:
     """The policy behind the memo, and Lean's outcomes in the memo, asked in bulk for many theorems."""
 
-    def __init__(
-        self, environment: ProofEnvironment, policy: TacticGenerator, memo: SearchMemo | None, n_candidates: int
-    ) -> None:
+    def __init__(self, environment: ProofEnvironment, policy: TacticGenerator, memo: SearchMemo | None) -> None:
         # Words of rejection are no part of an environment's fingerprint, and must not be mixed up either.
         self._environment = environment.fingerprint + (" explained" if explains(environment) else "")
         self._policy = as_policy(policy)
         self._memo = memo
-        self._k = n_candidates
         # Besides saving calls, this keeps ties: a model's last digits vary with the batch, and the same prompt met
         # twice must not get two log-probs.
-        self._recent: dict[str, list[TacticCandidate]] = {}
+        self._recent: dict[tuple[str, int], list[TacticCandidate]] = {}
 
-    def candidates(self, states: Sequence[tuple[Known, ProofState]]) -> list[bool]:
-        """Fill in the candidates of each state; a prompt that several states share is generated once.
+    def candidates(self, states: Sequence[tuple[Known, ProofState, int]]) -> list[bool]:
+        """Fill in the candidates of each state, so many at most; a prompt that several states share is generated once.
 
         Returns which of the states the policy was asked for.
         """
-        texts: dict[str, StateText] = {}
-        keys: list[str | None] = []
-        for known, state in states:
-            if state.text in known.candidates:
+        texts: dict[tuple[str, int], StateText] = {}
+        keys: list[tuple[str, int] | None] = []
+        for known, state, count in states:
+            if (state.text, count) in known.candidates:
                 keys.append(None)
                 continue
             theorem = state.theorem
             text = StateText(state.text, name=theorem.name, header=theorem.header, history=state.tactics)
-            key = self._policy.prompt_key(text)
+            key = self._policy.prompt_key(text), count
             keys.append(key)
             texts.setdefault(key, text)
         by_key = {key: self._recent[key] for key in texts if key in self._recent}
-        unknown = [key for key in texts if key not in by_key]
-        if self._memo is not None and self._policy.fingerprint is not None and unknown:
-            by_key |= self._memo.candidates(self._policy.fingerprint, unknown, self._k)
-        new = [key for key in unknown if key not in by_key]
-        fresh: dict[str, list[TacticCandidate]] = {}
-        if new:
-            fresh = dict(zip(new, self._policy.generate([texts[key] for key in new], self._k), strict=True))
-            by_key |= fresh
-            if self._memo is not None and self._policy.fingerprint is not None:
-                self._memo.store_candidates(self._policy.fingerprint, self._k, fresh)
+        fresh: set[tuple[str, int]] = set()
+        for count in sorted({count for _, count in texts}):
+            unknown = [key for key in texts if key[1] == count and key not in by_key]
+            found, new = self._ask({key: texts[key] for key in unknown}, count)
+            by_key |= found
+            fresh |= new
         self._recent |= by_key
         while len(self._recent) > _RECENT_PROMPTS:
             del self._recent[next(iter(self._recent))]
         asked = []
-        for (known, state), found in zip(states, keys, strict=True):
-            asked.append(found is not None and state.text not in known.candidates and found in fresh)
-            if found is not None:
-                known.candidates.setdefault(state.text, by_key[found])
+        for (known, state, count), key in zip(states, keys, strict=True):
+            asked.append(key is not None and (state.text, count) not in known.candidates and key in fresh)
+            if key is not None:
+                known.candidates.setdefault((state.text, count), by_key[key])
         return asked
+
+    def _ask(
+        self, texts: dict[tuple[str, int], StateText], count: int
+    ) -> tuple[dict[tuple[str, int], list[TacticCandidate]], set[tuple[str, int]]]:
+        """`count` candidates for each prompt, by (prompt key, count), and which of them are the policy's own words."""
+        remembered: dict[str, list[TacticCandidate]] = {}
+        policy = self._policy.fingerprint
+        if self._memo is not None and policy is not None and texts:
+            remembered = self._memo.candidates(policy, [prompt for prompt, _ in texts], count)
+        new = {prompt: text for (prompt, _), text in texts.items() if prompt not in remembered}
+        fresh: dict[str, list[TacticCandidate]] = {}
+        if new:
+            fresh = dict(zip(new, self._policy.generate(list(new.values()), count), strict=True))
+            if self._memo is not None and policy is not None:
+                self._memo.store_candidates(policy, count, fresh)
+        found = {(prompt, count): some for prompt, some in (remembered | fresh).items()}
+        return found, {(prompt, count) for prompt in fresh}
 
     def outcomes(self, asked: Sequence[tuple[Known, ProofState, Sequence[str]]]) -> None:
         """Bring what the memo knows of the tactics' outcomes into each `Known`."""

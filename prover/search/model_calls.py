@@ -4,8 +4,7 @@ import time
 from collections.abc import Sequence
 from itertools import islice
 
-from prover.environments.base import ProofState
-from prover.search.best_first import AskScores
+from prover.search.best_first import AskCandidates, AskScores
 from prover.search.guidance import ValueScorer
 from prover.search.known import Knowledge
 from prover.search.slots import Answers, Slot
@@ -30,11 +29,11 @@ class ModelCalls:
         self._charge("energy", [slot for slot, ask in asks for _ in ask.texts], began)
         return [(slot, list(islice(scores, len(ask.texts)))) for slot, ask in asks]
 
-    def propose(self, states: Sequence[tuple[Slot, ProofState]]) -> None:
-        """Make the candidates of each state known to its slot."""
+    def propose(self, asks: Sequence[tuple[Slot, AskCandidates]]) -> None:
+        """Make the candidates that are asked for known to each slot."""
         began = time.perf_counter()
-        asked = self._knowledge.candidates([(slot.known, state) for slot, state in states])
-        self._charge("policy", [slot for (slot, _), was in zip(states, asked, strict=True) if was], began)
+        asked = self._knowledge.candidates([(slot.known, ask.state, ask.count) for slot, ask in asks])
+        self._charge("policy", [slot for (slot, _), was in zip(asks, asked, strict=True) if was], began)
 
     def _charge(self, kind: str, slots: Sequence[Slot], began: float) -> None:
         """Share the seconds since `began` among the slots, once for each time a slot is named. kind: of the call."""

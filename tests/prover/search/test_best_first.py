@@ -224,3 +224,34 @@ def test_random_energy_depends_on_seed_and_state_alone():
 
     assert orders(1) == orders(1)
     assert orders(1) != orders(2)
+
+
+def test_an_exhausted_search_asks_for_more_candidates_and_tries_the_new_ones():
+    table = {("root", "d"): "a", ("a", "y"): ""}
+    proposals = {"root": {"a": -0.1, "b": -0.2, "c": -0.3, "d": -0.4}, "a": {"x": -0.1, "y": -0.2}}
+    result = run(table, proposals, n_candidates=1)
+    assert result.proof == ("d", "y")
+    tried = [(attempt.expansion, attempt.rank, attempt.tactic) for attempt in result.tree.attempts]
+    assert tried == [(1, 0, "a"), (2, 1, "b"), (3, 2, "c"), (3, 3, "d"), (4, 0, "x"), (5, 1, "y")]
+    assert result.expansions_to_proof == 5
+    assert order(result) == ["root", "a"], "a node has the number of its first expansion"
+    for widen, expansions in ((1, 1), (2, 2)):
+        narrow = run(table, proposals, n_candidates=1, widen=widen)
+        assert (narrow.ended, narrow.expansions) == (Ended.FRONTIER_EXHAUSTED, expansions)
+    assert run(table, proposals, n_candidates=1, max_expansions=3).ended is Ended.BUDGET
+
+
+def test_nodes_that_are_expanded_again_keep_their_paths_and_try_nothing_twice():
+    config = SearchConfig(mode="policy-mean", n_candidates=2, widen=8, max_expansions=60)
+    some = theorems(25)
+    report = search(some, HashWorld(complete=0.0, rejected=0.8), HashPolicy(), config)
+    again = 0
+    for result in report.results:
+        pairs = [(attempt.parent, attempt.tactic) for attempt in result.tree.attempts]
+        assert len(set(pairs)) == len(pairs)
+        again += result.expansions > sum(node.expansion is not None for node in result.tree.nodes)
+        for node in result.tree.nodes[1:]:
+            assert result.tree.nodes[node.parent].depth == node.depth - 1
+            assert node.state.tactics[-1] == node.tactic
+            assert node.state.tactics[:-1] == result.tree.nodes[node.parent].state.tactics
+    assert again > 10, "the worlds are small enough to be exhausted"

@@ -243,6 +243,28 @@ def test_an_unsound_replay_is_a_crash_not_a_rejection(lean: LeanScript, state) -
     assert [type(outcome) for outcome in lean.step([StepRequest(stale, ("left", "right"))])[0]] == [Crashed, Crashed]
 
 
+def test_a_value_that_a_tactic_left_open_is_no_fault_of_the_next_ones(lean: LeanScript, state) -> None:
+    statement = "(P Q : Nat → Prop) (h : ∀ x, P x → Q 0) (k : ∃ y, P y) (g : P 2) : Q 0"
+    here = state(statement)
+    for tactic in ("apply h", "obtain ⟨y, i⟩ := k"):  # the x of h stays open, and may not be y
+        ((outcome,),) = lean.step([StepRequest(here, (tactic,))])
+        assert isinstance(outcome, Progress)
+        here = outcome.state
+    assert "?" in here.text
+    found = dict(
+        zip(
+            ("exact i", "exact g", "exfalso"),
+            lean.step([StepRequest(here, ("exact i", "exact g", "exfalso"))])[0],
+            strict=True,
+        )
+    )
+    assert isinstance(found["exact i"], Rejected)
+    assert isinstance(found["exfalso"], Progress)
+    claim = found["exact g"]
+    assert isinstance(claim, Complete)
+    assert lean.certify([ProofClaim(here.theorem, claim.tactics)])[0].certified
+
+
 def test_a_finished_state_has_nothing_to_step(lean: LeanScript, state) -> None:
     finished = replace(state(STATEMENT), text="")
     ((outcome,),) = lean.step([StepRequest(finished, ("skip",))])
