@@ -96,10 +96,11 @@ class Knowledge:
         while len(self._recent) > _RECENT_PROMPTS:
             del self._recent[next(iter(self._recent))]
         asked = []
-        for (known, state, count), key in zip(states, keys, strict=True):
-            asked.append(key is not None and (state.text, count) not in known.candidates and key in fresh)
-            if key is not None:
-                known.candidates.setdefault((state.text, count), by_key[key])
+        for (known, state, count), found_under in zip(states, keys, strict=True):
+            was_known = (state.text, count) in known.candidates
+            asked.append(found_under in fresh and not was_known)
+            if found_under is not None:
+                known.candidates.setdefault((state.text, count), by_key[found_under])
         return asked
 
     def _ask(
