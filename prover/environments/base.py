@@ -24,6 +24,10 @@ class ProofState:
     tactics: tuple[str, ...]
     text: str
 
+    def __hash__(self) -> int:
+        """Of text and tactics: equal states have equal ones, and a theorem's fields are many to hash."""
+        return hash((self.text, self.tactics))
+
     @property
     def key(self) -> str:
         """Hash of the normalised text: equal for states that count as one. See `prover.states.state_key`."""

@@ -124,7 +124,7 @@ class SearchMemo:
         self, environment: str, asked: Sequence[tuple[ProofState, str]]
     ) -> dict[tuple[ProofState, str], Outcome]:
         """Those of `asked` (state, tactic) that are known, with the paths of the states they were asked for."""
-        keys = {pair: _outcome_key(environment, *pair) for pair in asked}
+        keys = dict(zip(asked, _outcome_keys(environment, asked), strict=True))
         found = self.read_rows("outcomes_1", keys.values())
         hits = {pair: _load_outcome(found[key], *pair) for pair, key in keys.items() if key in found}
         self.counts.outcome_hits += len(hits)
@@ -133,11 +133,9 @@ class SearchMemo:
 
     def store_outcomes(self, environment: str, outcomes: Mapping[tuple[ProofState, str], Outcome]) -> None:
         """Crashes and timeouts are passed over: they say nothing about the tactic."""
-        rows = []
-        for pair, outcome in outcomes.items():
-            value = _dump_outcome(outcome)
-            if value is not None:
-                rows.append((_outcome_key(environment, *pair), value))
+        values = [_dump_outcome(outcome) for outcome in outcomes.values()]
+        keys = _outcome_keys(environment, outcomes)
+        rows = [(key, value) for key, value in zip(keys, values, strict=True) if value is not None]
         self.write_rows("outcomes_1", rows)
 
     # -- root states: the outcome of the empty tactic in the empty state -------------------------------------------
@@ -182,11 +180,10 @@ class SearchMemo:
                     "The memo %s %s (%s); the search goes on without it. %s", self.path, fault, error, _REMEDIES[fault]
                 )
                 return {}
-            for key, stored in rows:
-                try:
-                    found[key] = json.loads(_unsealed(key, stored))
-                except (ValueError, TypeError):
-                    self._pass_over(table, key)
+            answers, damaged = _parsed(rows)
+            found |= answers
+            for key in damaged:
+                self._pass_over(table, key)
         return found
 
     def _pass_over(self, table: str, key: bytes) -> None:
@@ -239,14 +236,28 @@ def _sealed(key: bytes, value: str) -> str:
     return f"{value}\n{_value_digest(key, value)}"
 
 
-def _unsealed(key: bytes, stored: str) -> str:
-    """The answer without its digest. Raises ValueError if they do not fit; older answers have none."""
-    value, line_break, digest = stored.rpartition("\n")
-    if not line_break:
-        return stored
-    if digest != _value_digest(key, value):
-        raise ValueError("the digest does not fit")
-    return value
+def _parsed(rows: Iterable[tuple[bytes, str]]) -> tuple[dict[bytes, Any], list[bytes]]:
+    """(answers as JSON values, keys of damaged answers) of stored rows.
+
+    Answers whose digest fits are parsed together, which is much faster than one by one. Older answers have no digest:
+    each of them is parsed alone, so that a damaged one cannot spoil another.
+    """
+    sealed: dict[bytes, str] = {}
+    found: dict[bytes, Any] = {}
+    damaged: list[bytes] = []
+    for key, stored in rows:
+        try:
+            value, line_break, digest = stored.rpartition("\n")
+            if not line_break:
+                found[key] = json.loads(stored)
+            elif digest == _value_digest(key, value):
+                sealed[key] = value
+            else:
+                damaged.append(key)
+        except (ValueError, TypeError, AttributeError):  # no text at all, where the file itself is damaged
+            damaged.append(key)
+    found.update(zip(sealed, json.loads(f"[{','.join(sealed.values())}]"), strict=True))
+    return found, damaged
 
 
 def _value_digest(key: bytes, value: str) -> str:
@@ -254,20 +265,40 @@ def _value_digest(key: bytes, value: str) -> str:
     return hashlib.blake2b(raw, key=key, digest_size=_DIGEST_DIGITS // 2).hexdigest()
 
 
+def _begun(*parts: str) -> "hashlib.blake2b":
+    """The digest of a key whose last parts are still to come."""
+    return hashlib.blake2b(b"".join(map(_part, parts)), digest_size=16)
+
+
+def _part(text: str) -> bytes:
+    raw = text.encode("utf-8", "surrogatepass")
+    return len(raw).to_bytes(8, "big") + raw
+
+
 def _digest(*parts: str) -> bytes:
-    digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        raw = part.encode("utf-8", "surrogatepass")
-        digest.update(len(raw).to_bytes(8, "big"))
-        digest.update(raw)
-    return digest.digest()
+    return _begun(*parts).digest()
+
+
+def _outcome_keys(environment: str, pairs: Iterable[tuple[ProofState, str]]) -> list[bytes]:
+    """The key of each (state, tactic). Of the theorem, it has statement, header, and the namespace of its name, in
+    which Lean reads both. The tactics of one state follow each other: what they share is digested once."""
+    keys: list[bytes] = []
+    last: ProofState | None = None
+    begun = _begun()
+    for state, tactic in pairs:
+        if state is not last:
+            theorem = state.theorem
+            namespace = theorem.name.rpartition(".")[0]
+            begun = _begun("outcome", environment, namespace, theorem.header, theorem.statement, state.text)
+            last = state
+        digest = begun.copy()
+        digest.update(_part(tactic))
+        keys.append(digest.digest())
+    return keys
 
 
 def _outcome_key(environment: str, state: ProofState, tactic: str) -> bytes:
-    """The theorem's part of the key: statement, header, and of its name the namespace, in which Lean reads both."""
-    theorem = state.theorem
-    namespace = theorem.name.rpartition(".")[0]
-    return _digest("outcome", environment, namespace, theorem.header, theorem.statement, state.text, tactic)
+    return _outcome_keys(environment, [(state, tactic)])[0]
 
 
 def _dump(value: object) -> str:

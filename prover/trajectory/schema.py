@@ -10,6 +10,7 @@ Signs: log-prob (nats) higher is better; `ebm_score` is the SCORE = -energy, hig
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 import pyarrow as pa
@@ -247,8 +248,9 @@ def parts_folder(output: Path) -> Path:
 
 def to_table(records: Iterable[Record], schema: pa.Schema) -> pa.Table:
     """Records, whose fields are named as the schema's columns, as a table."""
-    records = list(records)
-    arrays = [pa.array([getattr(record, field.name) for record in records], type=field.type) for field in schema]
+    rows = list(map(attrgetter(*schema.names), records))
+    columns = zip(*rows, strict=True) if rows else ((),) * len(schema)
+    arrays = [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)]
     return pa.Table.from_arrays(arrays, schema=schema)
 
 

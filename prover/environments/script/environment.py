@@ -48,6 +48,7 @@ from prover.environments.script.source import (
     WaveText,
     hit_limit,
     may_log_errors,
+    may_not_parse,
     wave_head,
 )
 from prover.environments.script.verdicts import (
@@ -160,7 +161,7 @@ class LeanScript:
             state = request.state
             loose = bool(variables(statement))
             wild = {slot for slot in slots if loose or may_free_a_command(slot.tactic)}
-            tame = [slot for slot in slots if slot not in wild]
+            tame = sorted((slot for slot in slots if slot not in wild), key=lambda slot: may_not_parse(slot.tactic))
             for first in range(0, len(tame), _TRIAL_SIZE):
                 trials.append(Trial(state.theorem, state.tactics, tuple(tame[first : first + _TRIAL_SIZE])))
             trials += [Trial(state.theorem, state.tactics, (slot,), wild=True) for slot in slots if slot in wild]

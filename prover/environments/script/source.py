@@ -49,6 +49,7 @@ _FIELD_OF_UNKNOWN = re.compile(r"(?=.*(?<![\w.'])(?:_|\?\w*)(?![\w'])).*\)\.\w",
 _PLAIN_CLOSER = re.compile(
     r"(?:assumption|contradiction|trivial|rfl|(?:exact|apply|refine) (?!.*(?:\bby\b|\(\d))[\w.' ⟨⟩(),]+)"
 )
+_DOUBTFUL = re.compile(r"\A(?:[^a-z(·{<]|\w*\d\b)|\bwith\s+(?:\||with\b)")
 _LAST_PART = re.compile(r"(^|\.)(?:«[^«»]*»|[^.«»]+)$")
 _SETS_HEARTBEATS = re.compile(r"^\s*set_option\s+maxHeartbeats\b", re.MULTILINE)
 
@@ -113,6 +114,15 @@ def may_log_errors(tactic: str, *, complete: bool) -> bool:
         or _FIELD_OF_UNKNOWN.match(tactic) is not None
         or (complete and not _PLAIN_CLOSER.fullmatch(tactic))
     )
+
+
+def may_not_parse(tactic: str) -> bool:
+    """Whether a tactic looks as if Lean could not read it: it begins like no tactic, or its patterns do.
+
+    A guess, which decides nothing but the order of candidates: one that does not parse ends its theorem, and all that
+    come behind it have to be tried again, in another process.
+    """
+    return _DOUBTFUL.search(clean(tactic)) is not None
 
 
 def uses_sorry(message: dict[str, Any]) -> bool:

@@ -107,6 +107,19 @@ def test_parse_errors_cost_no_neighbour_its_outcome(lean: LeanScript, state) -> 
     assert [shape(outcome) for outcome in reversed_order] == [shape(outcome) for outcome in alone]
 
 
+@pytest.mark.parametrize("tactic", ["rcases h with | h1 | h1", "⊢ left", "?_", ":= h", "h1"])
+def test_what_looks_unreadable_is_tried_last_so_that_no_neighbour_is_tried_again(
+    lean: LeanScript, state, tactic: str
+) -> None:
+    root = state("(p q : Prop) (h : p ∧ q) : q ∧ p")
+    before = lean.counts()
+    (outcomes,) = lean.step([StepRequest(root, (tactic, "constructor", "exact h"))])
+    assert [type(outcome) for outcome in outcomes] == [Rejected, Progress, Rejected]
+    after = lean.counts()
+    assert after["files"] == before.get("files", 0) + 1
+    assert after.get("retried", 0) == before.get("retried", 0)
+
+
 @pytest.mark.parametrize(
     "tactic", ["intro h <;>", "·", "try", "have : p := by", "case inl =>", "repeat", "exact h.1 |>."]
 )
