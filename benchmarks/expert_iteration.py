@@ -6,9 +6,11 @@
 A round: search of training theorems (chosen by the curriculum, guided by the champion if one reads this policy's
 vectors), an energy model on the latest searches, the tuned policy on all certified proofs so far (shortened first), and
 the two gates. Then held-out theorems, never trained on, are searched with the policy of the round alone and with its
-energy model. Arms: full; frozen (the policy is never tuned); no-energy (training is guided by the policy alone);
-random-energy (a random energy in place of the trained one); no-curriculum (the next theorems in turn, one budget for
-all). Worlds without splits are split by place. Everything is kept in --folder: a run that was stopped continues.
+energy model. --transfer names a set that is never trained on nor chosen by, searched whole in the first and the last
+round: `nng` shows whether what was learnt helps elsewhere. Worlds without splits are split by place. Everything is kept in --folder: a run that was stopped continues.
+
+Arms: full; frozen (the policy is never tuned); no-energy (training is guided by the policy alone); random-energy (a
+random energy in place of the trained one); no-curriculum (the next theorems in turn, one budget for all).
 """
 
 import argparse
@@ -250,9 +252,22 @@ class Bench:
         self.alone.append(by_policy)
         self.guided.append(guided)
         tactics = int(read_summaries(state.trained[-1])["tactics"].sum())
-        worlds = {world: {t.name for t in theorems} for world, theorems in self.sets["test"].items()}
-        for world, names in {**worlds, "all": {t.name for t in test}}.items():
-            first, second = ({n: e for n, e in found.items() if n in names} for found in (by_policy, guided))
+        measured_by = {
+            world: (by_policy, guided, {t.name for t in these}) for world, these in self.sets["test"].items()
+        }
+        if args.transfer and number in (0, args.rounds - 1):
+            elsewhere = list(TheoremSet.load(args.transfer))
+            alone_there = self.found(self.search(f"transfer-{number}", elsewhere, args.test_expansions, policy))
+            guided_there = alone_there
+            if made is not None:
+                path = self.search(
+                    f"transfer-{number}-guided", elsewhere, args.test_expansions, policy, (made[1], made[2])
+                )
+                guided_there = self.found(path)
+            measured_by[args.transfer] = (alone_there, guided_there, set(alone_there))
+        measured_by["all"] = (by_policy, guided, {t.name for t in test})
+        for world, (by_it_alone, with_energy, names) in measured_by.items():
+            first, second = ({n: e for n, e in found.items() if n in names} for found in (by_it_alone, with_energy))
             row = Row(
                 arm=self.arm,
                 seed=self.seed,
@@ -332,7 +347,10 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("data/expert-iteration"))
     parser.add_argument("--arms", default="full,frozen", help=", ".join(ARMS))
     parser.add_argument("--seeds", default="0")
-    parser.add_argument("--worlds", type=lambda text: text.split(","), default=["propositional", "first_order"])
+    parser.add_argument(
+        "--worlds", type=lambda text: text.split(","), default=["propositional", "first_order", "arithmetic"]
+    )
+    parser.add_argument("--transfer", default="", help="a set searched in the first and last round alone, such as nng")
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--train", type=int, default=60, help="training theorems per world and round")
     parser.add_argument("--valid", type=int, default=40, help="validation theorems per world and round")

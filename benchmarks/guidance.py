@@ -57,7 +57,9 @@ class Bench:
         return list(TheoremSet.load("propositional").split(split))[:limit]
 
     def config(self, expansions: int, mode: str) -> SearchConfig:
-        return SearchConfig(max_expansions=expansions, n_candidates=self.args.candidates, mode=mode)
+        return SearchConfig(
+            max_expansions=expansions, n_candidates=self.args.candidates, mode=mode, widen=self.args.widen
+        )
 
     def search_training(self, iteration: int, scorer: EBMScorer | None) -> Path:
         output = self.args.folder / f"iteration-{iteration}" / "train.parquet"
@@ -185,6 +187,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("data/guidance"), help="where searches and heads are kept")
     parser.add_argument("--policy", type=Path, default=None, help="model folder (default: the shipped policy)")
+    parser.add_argument("--widen", type=int, default=4, help="most times the candidates asked at a node")
     parser.add_argument("--train", type=int, default=720, help="training theorems")
     parser.add_argument("--valid", type=int, default=120, help="validation theorems")
     parser.add_argument("--test", type=int, default=180, help="held-out theorems")

@@ -61,9 +61,9 @@ def settings(steps: int) -> list[Setting]:
     ]
 
 
-def collect(folder: Path, n_train: int, n_test: int, expansions: int, policy: Any) -> None:
+def collect(folder: Path, n_train: int, n_test: int, expansions: int, policy: Any, widen: int) -> None:
     """Search training and held-out theorems with the policy alone; finished theorems are kept."""
-    config = SearchConfig(mode="policy-mean", max_expansions=expansions)
+    config = SearchConfig(mode="policy-mean", max_expansions=expansions, widen=widen)
     theorems = TheoremSet.load("propositional")
     with open_environment("embedded") as environment, SearchMemo(folder / "memo.sqlite") as memo:
         for split, n in (("train", n_train), ("test", n_test)):
@@ -93,6 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, default=Path("data/ablation"), help="where searches and heads are kept")
     parser.add_argument("--policy", type=Path, default=None, help="model folder (default: the shipped policy)")
+    parser.add_argument("--widen", type=int, default=4, help="most times the candidates asked at a node")
     parser.add_argument("--train", type=int, default=240, help="training theorems")
     parser.add_argument("--test", type=int, default=120, help="held-out theorems")
     parser.add_argument("--expansions", type=int, default=64, help="budget a theorem")
@@ -104,7 +105,7 @@ def main() -> None:
 
     args.folder.mkdir(parents=True, exist_ok=True)
     policy = load_policy(args.policy)
-    collect(args.folder, args.train, args.test, args.expansions, policy)
+    collect(args.folder, args.train, args.test, args.expansions, policy, args.widen)
     train_file = args.folder / f"train-{args.train}-{args.expansions}.parquet"
     test_rows = read_trajectories(args.folder / f"test-{args.test}-{args.expansions}.parquet")
     chosen = [s for s in settings(args.steps) if not args.only or s.group in (*args.only.split(","), "default")]

@@ -82,6 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("data/headroom"), help="where the memo is kept")
     parser.add_argument("--policy", type=Path, default=None, help="model folder (default: the shipped policy)")
+    parser.add_argument("--widen", type=int, default=4, help="most times the candidates asked at a node")
     parser.add_argument("--test", type=int, default=180, help="held-out theorems")
     parser.add_argument("--expansions", type=int, default=64, help="budget a theorem")
     parser.add_argument("--candidates", type=int, default=8, help="tactics tried at a node")
@@ -99,7 +100,9 @@ def main() -> None:
     with open_environment("embedded") as environment, SearchMemo(args.folder / "memo.sqlite") as memo:
 
         def config(mode: str) -> SearchConfig:
-            return SearchConfig(max_expansions=args.expansions, n_candidates=args.candidates, mode=mode)
+            return SearchConfig(
+                max_expansions=args.expansions, n_candidates=args.candidates, mode=mode, widen=args.widen
+            )
 
         base = search(theorems, environment, policy, config("policy-mean"), memo=memo)
         nodes = [node for result in base.results for node in result.tree.nodes if node.depth > 0 and not node.complete]

@@ -61,7 +61,13 @@ class Bench:
             output,
             self.environment,
             policy,
-            SearchConfig(max_expansions=expansions, n_candidates=self.args.candidates, mode=mode, time_limit_s=None),
+            SearchConfig(
+                max_expansions=expansions,
+                n_candidates=self.args.candidates,
+                mode=mode,
+                widen=self.args.widen,
+                time_limit_s=None,
+            ),
             scorer=None if guided_by is None else guided_by[0],
             calibration=None if guided_by is None else guided_by[1],
             memo=self.memo,
@@ -185,6 +191,7 @@ def main() -> None:
     parser.add_argument("--test", type=int, default=90, help="held-out theorems")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--expansions", type=int, default=32, help="budget of a training theorem")
+    parser.add_argument("--widen", type=int, default=4, help="most times the candidates asked at a node")
     parser.add_argument("--candidates", type=int, default=8, help="tactics tried at a node")
     parser.add_argument("--budgets", type=lambda text: [int(b) for b in text.split(",")], default=[4, 8, 16, 32, 64])
     parser.add_argument("--steps", type=int, default=600, help="most gradient steps of a tuning")

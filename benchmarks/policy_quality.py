@@ -57,6 +57,7 @@ def main() -> None:
     """Search and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--policy", default=None, help="folder of a policy (default: the shipped one)")
+    parser.add_argument("--widen", type=int, default=4, help="most times the candidates asked at a node")
     parser.add_argument("--theorems", default="propositional", help="name of a shipped set, or a file")
     parser.add_argument("--split", default="test", help="split of the set; '' for all of it")
     parser.add_argument("--budget", type=int, default=64, help="expansions per theorem")
@@ -67,7 +68,11 @@ def main() -> None:
     theorems = TheoremSet.load(options.theorems, split=options.split or None, limit=options.limit)
     policy = load_policy(options.policy, threads=1)
     config = SearchConfig(
-        mode="policy-mean", max_expansions=options.budget, n_candidates=options.candidates, time_limit_s=None
+        mode="policy-mean",
+        max_expansions=options.budget,
+        n_candidates=options.candidates,
+        widen=options.widen,
+        time_limit_s=None,
     )
     started = time.perf_counter()
     with open_environment() as environment:
