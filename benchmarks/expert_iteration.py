@@ -7,7 +7,8 @@ A round: search of training theorems (chosen by the curriculum, guided by the ch
 vectors), an energy model on the latest searches, the tuned policy on all certified proofs so far (shortened first), and
 the two gates. Then held-out theorems, never trained on, are searched with the policy of the round alone and with its
 energy model. --transfer names a set that is never trained on nor chosen by, searched whole in the first and the last
-round: `nng` shows whether what was learnt helps elsewhere. Worlds without splits are split by place. Everything is kept in --folder: a run that was stopped continues.
+round: `nng` shows whether what was learnt helps elsewhere. Worlds without splits are split by place. Everything is kept
+in --folder: a run that was stopped continues.
 
 Arms: full; frozen (the policy is never tuned); no-energy (training is guided by the policy alone); random-energy (a
 random energy in place of the trained one); no-curriculum (the next theorems in turn, one budget for all).
