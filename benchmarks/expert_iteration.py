@@ -343,6 +343,33 @@ def verdict_lines(bench: Bench) -> list[str]:
     return lines
 
 
+def draw(rows: Sequence[Row], path: Path) -> None:
+    """A picture of the climb: area of each round, guided and with the policy alone, over all worlds and in each."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    worlds = [world for world in dict.fromkeys(row.world for row in rows) if world != "all"]
+    shown = ["all", *(w for w in worlds if len({row.round for row in rows if row.world == w}) > 2)]
+    figure, places = plt.subplots(1, len(shown), figsize=(3.1 * len(shown), 2.9), sharey=True, layout="constrained")
+    for place, world in zip(places if len(shown) > 1 else [places], shown, strict=True):
+        some = [row for row in rows if row.world == world]
+        numbers = [row.round for row in some]
+        place.plot(numbers, [row.guided_area for row in some], "o-", color="#2f8fdd", label="guided by the energy")
+        place.plot(numbers, [row.policy_area for row in some], "s--", color="#7a8892", label="policy alone")
+        place.set_title(f"{world.replace('_', ' ')}, {some[0].theorems} held-out theorems", fontsize=9)
+        place.set_xlabel("round")
+        place.set_xticks(numbers)
+        place.grid(alpha=0.25)
+    first = places[0] if len(shown) > 1 else places
+    first.set_ylabel("area under the solve curve")
+    first.legend(fontsize=8, loc="lower right")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("data/expert-iteration"))
@@ -366,6 +393,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=400, help="most gradient steps of a tuning")
     parser.add_argument("--epochs", type=float, default=8.0)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument(
+        "--picture", type=Path, default=None, help="draw the areas of the first arm and seed into a PNG"
+    )
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     console = Console(width=140, highlight=False)
@@ -377,6 +407,8 @@ def main() -> None:
                 with bench.memo:
                     for number in range(args.rounds):
                         bench.round(number, state)
+                if args.picture is not None and not lines:
+                    draw(bench.rows, args.picture)
                 lines += verdict_lines(bench)
                 console.print("\n".join(lines), soft_wrap=True)
 
