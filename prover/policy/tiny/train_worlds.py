@@ -47,13 +47,13 @@ class WorldTrainingConfig:
     """Propositional theorems to make."""
     first_order: int = 12_000
     """First-order theorems to make."""
-    arithmetic: int = 12_000
+    arithmetic: int = 3_000
     """Theorems of arithmetic to make."""
     sized: int = 1_500
     """Propositional theorems for the proof-size loss."""
     valid_share: float = 0.03
     """Share of each world's theorems kept for the validation loss."""
-    steps: int = 5_000
+    steps: int = 6_000
     """Optimizer steps."""
     batch_size: int = 48
     """Examples per step."""
