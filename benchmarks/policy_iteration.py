@@ -105,7 +105,7 @@ class Bench:
             anchor_weight=args.anchor_weight,
             deduplicate=not args.keep_duplicates,
         )
-        found = fine_tune_from_files(files, None, args.folder / name, config)
+        found = fine_tune_from_files(files, args.policy, args.folder / name, config)
         self.console.print(
             f"{name}: {found.n_examples} of {found.n_given} steps of {found.n_theorems} theorems, {found.n_steps} "
             f"gradient steps, {found.seconds:.0f} s; loss {found.loss_before:.3f} -> {found.loss_after:.3f}, on those "
@@ -124,7 +124,7 @@ class Bench:
 
 def run(bench: Bench) -> None:
     args = bench.args
-    shipped = load_policy(None, threads=1)
+    shipped = load_policy(args.policy, threads=1)
     first = bench.search("train-0", bench.train_theorems(0), args.expansions, shipped)
     bench.measure("shipped", shipped)
 
@@ -192,6 +192,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--expansions", type=int, default=32, help="budget of a training theorem")
     parser.add_argument("--widen", type=int, default=4, help="most times the candidates asked at a node")
+    parser.add_argument("--policy", type=Path, default=None, help="model folder (default: the shipped policy)")
     parser.add_argument("--candidates", type=int, default=8, help="tactics tried at a node")
     parser.add_argument("--budgets", type=lambda text: [int(b) for b in text.split(",")], default=[4, 8, 16, 32, 64])
     parser.add_argument("--steps", type=int, default=600, help="most gradient steps of a tuning")
