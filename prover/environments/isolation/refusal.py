@@ -266,7 +266,16 @@ def refuse_tactic(tactic: str, statement: str = "") -> str | None:
 
     statement: what it is to prove: the names of its variables are no commands.
     """
-    return _refusal(tactic, "tactic", variables(statement)) or too_deep(tactic)
+    judge = _tactic_refusal if len(tactic) <= _REMEMBERED else _tactic_refusal.__wrapped__
+    return judge(tactic, variables(statement))
+
+
+_REMEMBERED = 400  # characters: a policy repeats itself, and does so in short tactics
+
+
+@lru_cache(maxsize=8192)
+def _tactic_refusal(tactic: str, names: frozenset[str]) -> str | None:
+    return _refusal(tactic, "tactic", names) or too_deep(tactic)
 
 
 def _holds_open_block(statement: str) -> str | None:
@@ -300,6 +309,11 @@ def may_free_a_command(tactic: str) -> bool:
 
     Lean then goes on one character behind the start of the word that it could not use: in `hdef`, `"def f"`, `«def f»`.
     """
+    return (_hides_a_command if len(tactic) <= _REMEMBERED else _hides_a_command.__wrapped__)(tactic)
+
+
+@lru_cache(maxsize=8192)
+def _hides_a_command(tactic: str) -> bool:
     hidden = [token.group()[1:] for token in _WORD_OR_LITERAL.finditer(tactic)]
     hidden += re.findall(r'"[^"]*"|«[^»]*»', tactic)
     return any(name in _WORDS or name in _TACTICS for text in hidden for name in _names(text))
@@ -413,6 +427,7 @@ def refuse_header(header: str) -> str | None:
     return f"the header holds `{found}`: it may import, open and set options only" if found else None
 
 
+@lru_cache(maxsize=1024)  # asked again for every state of a theorem
 def refuse_theorem(name: str, statement: str, header: str) -> str | None:
     """Why a theorem is not given to Lean: for people, with the way out; None when it may be."""
     reason = refuse_name(name) or refuse_statement(statement) or refuse_header(header)
