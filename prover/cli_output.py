@@ -18,6 +18,7 @@ class UsageProblem(Exception):
 
 
 def show_figures(figures: dict[str, Any], as_json: bool) -> None:
+    """The figures of a search as a table; with `as_json` the table goes to standard error, and one JSON object follows."""
     table = Table(show_header=False, box=None)
     names = ("theorems", "proved", "claimed", "expansions", "tactics", "seconds", "mode", "output")
     for name in names:

@@ -209,6 +209,7 @@ def search(
 
 
 def settings_of_file(file: Path) -> dict[str, Any]:
+    """Search settings by name, from a JSON file. Raises `UsageProblem` for a file that holds none."""
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -276,6 +277,8 @@ def open_cluster(
 
 @dataclass
 class Stopping:
+    """Whether a signal has asked the search to stop, and which one."""
+
     asked: bool = False
     signal_number: int = int(signal.SIGINT)
 
