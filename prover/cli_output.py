@@ -18,7 +18,7 @@ class UsageProblem(Exception):
 
 
 def show_figures(figures: dict[str, Any], as_json: bool) -> None:
-    """The figures of a search as a table; with `as_json` the table goes to standard error, and one JSON object follows."""
+    """Print a search's figures as a table; with `as_json` on standard error, and as JSON on standard output."""
     table = Table(show_header=False, box=None)
     names = ("theorems", "proved", "claimed", "expansions", "tactics", "seconds", "mode", "output")
     for name in names:
