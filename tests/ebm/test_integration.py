@@ -33,7 +33,6 @@ def test_training_loop_synthetic(new_records):
     assert metrics[-1].rank_accuracy > 0.6
     assert result.warnings == []
     assert all(math.isfinite(m.loss) and math.isfinite(m.energy_std) and math.isfinite(m.grad_norm) for m in metrics)
-    assert result.seconds < 5, "without the imports"
 
 
 @pytest.mark.slow

@@ -22,7 +22,17 @@ RUNS = {
 """Arguments that keep each short, and what its output has."""
 
 
-@pytest.mark.parametrize("script", sorted(path.name for path in EXAMPLES.glob("*.py")))
+SLOW = ("train_energy_model.py", "custom_policy.py")
+"""They search with the shipped policy for more than a few seconds."""
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param(path.name, marks=[pytest.mark.slow] if path.name in SLOW else [])
+        for path in sorted(EXAMPLES.glob("*.py"))
+    ],
+)
 def test_an_example_runs(script: str, tmp_path: Path) -> None:
     arguments, expected = RUNS[script]
     environment = {**os.environ, "PROVER_DATA": str(tmp_path), "OMP_NUM_THREADS": "1"}

@@ -44,12 +44,15 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_ten_sizes_of_disk(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("points", [(3, 7, 10), pytest.param(tuple(range(1, 11)), marks=pytest.mark.slow)], ids=len)
+def test_sizes_of_disk(
+    points: tuple[int, ...], undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("prover.trajectory.writer.MIN_FREE_BYTES", 0)
     needed = sum(path.stat().st_size for path in undisturbed.iterdir() if path.is_file()) // 1024
     wanted = read_summaries(undisturbed / "x.parquet").select(COUNTS)
     refused = 0
-    for point in range(1, 11):
+    for point in points:
         with small_disk(tmp_path / str(point), kib=max(8, needed * point // 10)) as folder:
             said = refusal_of(folder)
             if said:
@@ -63,4 +66,4 @@ def test_ten_sizes_of_disk(undisturbed: Path, tmp_path: Path, monkeypatch: pytes
             assert read_trajectories(folder / "x.parquet").select("theorem_name", "state_id").is_duplicated().sum() == 0
             assert not (folder / "x.parts").exists()
             assert not [path for path in folder.iterdir() if path.name.endswith(".tmp")]
-    assert refused >= 5
+    assert refused >= len(points) // 2

@@ -43,7 +43,7 @@ def cache() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("umask", ["077", pytest.param("027", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("user", ["root", "ordinary"])
+@pytest.mark.parametrize("user", ["ordinary", pytest.param("root", marks=pytest.mark.slow)])
 def test_lean_reads_its_own_files(umask: str, user: str, cache: Path) -> None:
     if os.geteuid() != 0:
         if user == "root":

@@ -34,7 +34,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return standin_lean.install(tmp_path_factory.mktemp("toolchain")).parent
 
 
-@pytest.fixture(scope="module", params=["lean", "project"])
+@pytest.fixture(scope="module", params=["project", pytest.param("lean", marks=pytest.mark.slow)])
 def installed(
     request: pytest.FixtureRequest, installation: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LeanScript]:
