@@ -17,11 +17,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ebm.training.config import EBMTrainingConfig
+from ebm.training.machine import TrainingMachine, threads_for
 from prover.cli_open import with_policy_of
 from prover.cli_options import option
 from prover.cli_output import INTERRUPTED, TROUBLE, UsageProblem
-from prover.cli_policy import ApiKeyEnv, Dtype, Encoder, LlmPath, MaxEncodingTokens, PolicyOptions, Template
+from prover.cli_policy import ApiKeyEnv, Device, Dtype, Encoder, LlmPath, MaxEncodingTokens, PolicyOptions, Template
 from prover.policy import DEFAULT_POOLING
+from prover.policy.settings import PolicySettings
 from prover.storage import data_folder, on_disk, published
 from prover.storage.outputs import Output
 
@@ -60,9 +62,10 @@ def train_ebm(
     max_encoding_tokens: MaxEncodingTokens = None,
     pooling: Annotated[
         str | None,
-        typer.Option(
-            help="How hidden states become one vector. [default: that of the run or head that this one begins from, "
-            f"else {DEFAULT_POOLING}]"
+        option(
+            PolicySettings,
+            "pooling",
+            default=f"that of the run or head that this one begins from, else {DEFAULT_POOLING}",
         ),
     ] = None,
     cache_dtype: Annotated[
@@ -95,10 +98,8 @@ def train_ebm(
         Path | None,
         typer.Option(help="JSON file of training settings by name; options given here override it."),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda. [default: a GPU if there is one]")] = None,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads on a CPU. [default: all cores, 1 for small heads]")
-    ] = None,
+    device: Device = None,
+    threads: Annotated[int | None, option(TrainingMachine, "threads")] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Give up an unfinished run in the output folder.")
     ] = False,
@@ -166,7 +167,7 @@ def train_ebm(
             chosen.check_encoder("the energy model")
             chosen = with_policy_of(chosen, init_from)
             policy = chosen.open(start=False)  # a server is not asked: its encoder is all that is needed
-            torch.set_num_threads(threads or _threads_for(policy.encoding_width))
+            torch.set_num_threads(threads or threads_for(policy.encoding_width))
             cache = EmbeddingCache(
                 data_folder() / "embeddings",
                 policy.encoder_fingerprint,
@@ -232,11 +233,6 @@ def _resuming(arguments: list[str], output: str) -> list[str]:
         elif part != "--overwrite" and not part.startswith(("--resume-from=", "--init-from=")):
             kept.append(part)
     return [*kept, "--resume-from", output]
-
-
-def _threads_for(width: int) -> int:
-    """A step of a small head is too short to share: threads that wait for each other cost more than they do."""
-    return 1 if width < 1024 else os.cpu_count() or 1
 
 
 def _pooling_of(resume_from: Path | None, warm: Path | None) -> str | None:

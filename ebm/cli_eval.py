@@ -13,10 +13,11 @@ from rich.table import Table
 
 from ebm.calibration_config import BETAS, CalibrationConfig
 from prover.cli_open import load_models, load_theorems, open_lean, open_memo
-from prover.cli_options import Format, SkipInvalid, given, option
+from prover.cli_options import Format, Lean, LeanProject, LeanWorkers, SkipInvalid, given, option
 from prover.cli_output import UsageProblem
 from prover.cli_policy import ApiKeyEnv, BatchTokens, Device, Dtype, Encoder, MaxEncodingTokens, PolicyOptions, Template
 from prover.evaluation.budgets import EVALUATION_BUDGET, budgets_up_to
+from prover.policy.settings import PolicySettings
 from prover.search.config import SearchConfig
 from prover.search.modes import CALIBRATED, POLICY_MEAN
 from prover.storage import data_folder, is_url, published
@@ -39,17 +40,11 @@ Theorems = Annotated[str, typer.Option(help="JSON, JSONL or Parquet file, or a b
 EbmPath = Annotated[str, typer.Option(help="Energy model: a checkpoint folder, or `champion` of the data folder.")]
 LlmPath = Annotated[
     str | None,
-    typer.Option(
-        help="Policy: folder, hub id, or a server as http://HOST:PORT/v1#MODEL. Default: the tuned one of the data "
-        "folder that the energy model was trained on, else $PROVER_POLICY, else the shipped one."
-    ),
+    option(PolicySettings, "path", "--llm-path", default="the policy that the energy model was trained with"),
 ]
 Split = Annotated[str | None, typer.Option(help="Only this split of the theorem set.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N theorems.")]
 Candidates = Annotated[int | None, option(SearchConfig, "n_candidates", "--candidates")]
-Lean = Annotated[str | None, typer.Option(help="embedded | lean | project | repl.")]
-LeanWorkers = Annotated[int | None, typer.Option(min=1, help="Lean processes at a time.")]
-LeanProject = Annotated[Path | None, typer.Option(help="Lake project in which Lean runs.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")]
 
 

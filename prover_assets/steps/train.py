@@ -1,6 +1,5 @@
 """The energy model of an iteration: training on the trajectories so far, calibration on validation theorems."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -84,6 +83,7 @@ def train_head(
     from ebm.checkpoint import checkpoint_id
     from ebm.head_config import EnergyHeadConfig
     from ebm.training.from_files import train_from_files
+    from ebm.training.machine import threads_for
 
     iteration.verdict.unlink(missing_ok=True)  # until it is judged again, nothing may use what is written now
     model = policy.load()
@@ -94,7 +94,7 @@ def train_head(
         init_from, begun = data.root / champion.checkpoint, f"the champion {champion.ebm_id}"
     elif start == "champion":
         begun = f"fresh: {champion.reason}"
-    with open_cache(data, model) as cache, torch_threads(1 if model.encoding_width < 1024 else os.cpu_count() or 1):
+    with open_cache(data, model) as cache, torch_threads(threads_for(model.encoding_width)):
         result = train_from_files(
             [folder.trajectories.nodes for folder in history],
             model,
