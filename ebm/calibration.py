@@ -130,7 +130,7 @@ def lowest_budget(max_expansions: int) -> int:
 
 
 def fit_scales(rows: pl.DataFrame, scorer: ValueScorer, *, seed: int = 0) -> MixingCalibration:
-    """The scales of energy and log-prob per step, and steps to go by energy, over training rows.
+    """The scales of energy and of log-prob per tactic, and tactics to go by energy, over training rows.
 
     beta is 0. Where energies of positives do not rise with their steps to go, no steps to go are fitted.
 
@@ -161,7 +161,7 @@ def fit_scales(rows: pl.DataFrame, scorer: ValueScorer, *, seed: int = 0) -> Mix
 
 
 def _with_distance(scales: MixingCalibration, rows: pl.DataFrame, energies: np.ndarray) -> MixingCalibration:
-    """Add the line of steps to go by energy over positives, and nats per step, as far as they can be fitted."""
+    """Add the line of tactics to go by energy over positives, and nats per tactic, as far as they can be fitted."""
     known = ((rows["label"] == "positive") & (rows["remaining_depth"] >= 0)).to_numpy()
     if known.sum() < 2:
         return scales
@@ -187,7 +187,7 @@ def uncalibrated(rows: pl.DataFrame, scorer: ValueScorer) -> tuple[MixingCalibra
 
 
 def mean_log_prob(rows: pl.DataFrame) -> np.ndarray:
-    """Log-probability per step of the path to each row, (n,) nats: cumulative / depth, 0 at a root."""
+    """Log-probability per tactic of the path to each row, (n,) nats: cumulative / depth, 0 at a root."""
     depth = rows["depth_from_root"].to_numpy().astype(np.float64)
     return rows["llm_log_prob"].to_numpy() / np.maximum(depth, 1.0)
 

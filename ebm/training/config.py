@@ -48,7 +48,7 @@ class EBMTrainingConfig:
     warmup_steps: int = setting(1_000, unit="steps", ge=0)
     """Steps of linear warm-up before the cosine. A run of no more steps than this warms up over a tenth of itself."""
     batch_size: int = setting(32, unit="positives", ge=1)
-    """Positives per step."""
+    """Positives per training step."""
     k_negatives: int = setting(4, unit="count", ge=1)
     """Negatives of each positive."""
     hard_ratio: float = setting(0.5, unit="share", ge=0, le=1)
@@ -96,7 +96,7 @@ class EBMTrainingConfig:
     """Precision of the matrix products of a training step. `bfloat16` is twice as fast as `float32` where the processor
     has instructions for it (AVX512-BF16, AMX, GPUs since Ampere). Weights and scoring stay in float32."""
     cuda_graph: bool = False
-    """Capture the step as a CUDA graph (CUDA devices only): for small heads the launches cost more than the work."""
+    """Capture the training step as a CUDA graph (CUDA devices only): launches cost small heads more than the work."""
 
     def __post_init__(self) -> None:
         checked(self)
@@ -147,7 +147,7 @@ class EBMTrainingConfig:
 
 
 def learning_rate_at(step: int, config: EBMTrainingConfig) -> float:
-    """Learning rate of step 0, 1, ... total_steps - 1: linear warm-up to `lr`, then a cosine to 0.
+    """Learning rate of training step 0, 1, ... total_steps - 1: linear warm-up to `lr`, then a cosine to 0.
 
     Step s of the warm-up has lr (s + 1) / warmup_steps, so its last step, and the first after it, have `lr`.
     """

@@ -1,4 +1,4 @@
-"""The training examples of every step: drawn in blocks, gathered into the step's input buffers."""
+"""The examples of every training step: drawn in blocks, gathered into the input buffers."""
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ BLOCK_STEPS = 64
 
 
 class ExampleFeeder:
-    """Fills a `TrainingStep` with the examples of step 0, 1, ...: a function of the sampler and the step alone."""
+    """Fills a `TrainingStep` with the examples of training step 0, 1, ..., which follow from sampler and step alone."""
 
     def __init__(
         self, sampler: ContrastiveSampler, features: StateFeatures, batch_size: int, device: torch.device

@@ -131,12 +131,12 @@ def depth_correlation(energy: np.ndarray, remaining_depth: np.ndarray) -> float 
 
 @dataclass(slots=True)
 class MetricsHistory:
-    """(step, metrics) in the order of training; steps count from 1 and are those completed."""
+    """(training step, metrics) in order; steps count from 1 and are those completed."""
 
     history: list[tuple[int, EBMMetrics]] = field(default_factory=list)
 
     def push(self, step: int, metrics: EBMMetrics) -> None:
-        """Append the metrics of a step."""
+        """Append the metrics of a training step."""
         self.history.append((step, metrics))
 
     def last(self, split: Split = "train") -> EBMMetrics | None:
@@ -144,7 +144,7 @@ class MetricsHistory:
         return next((metrics for _, metrics in reversed(self.history) if metrics.split == split), None)
 
     def of_split(self, split: Split) -> list[tuple[int, EBMMetrics]]:
-        """(step, metrics) of a split, in order."""
+        """(training step, metrics) of a split, in order."""
         return [(step, metrics) for step, metrics in self.history if metrics.split == split]
 
     def is_improving(self, window: int) -> bool:
@@ -158,7 +158,7 @@ class MetricsHistory:
         return bool((steps * gaps).sum() > 0)
 
     def to_frame(self) -> pl.DataFrame:
-        """A row an entry: step and every field of `EBMMetrics`."""
+        """One row per entry: the training step and every field of `EBMMetrics`."""
         kinds: dict[str, type[pl.DataType]] = {"split": pl.String, "n_examples": pl.Int64}
         schema = {"step": pl.Int64} | {f.name: kinds.get(f.name, pl.Float64) for f in fields(EBMMetrics)}
         return pl.DataFrame([{"step": step, **asdict(metrics)} for step, metrics in self.history], schema=schema)

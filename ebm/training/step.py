@@ -1,4 +1,4 @@
-"""One step of training: forward, loss, backward, clip, AdamW, with no synchronisation between host and device."""
+"""One training step: forward, loss, backward, clip, AdamW, with no synchronisation between host and device."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,7 +57,7 @@ class TrainingStep:
         self.grad_norm = torch.zeros((), device=device)
 
     def run(self, lr: float) -> None:
-        """Take one step on what the input buffers hold."""
+        """Take one training step on what the input buffers hold."""
         for group in self.optimizer.param_groups:
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(lr * group["lr_scale"])

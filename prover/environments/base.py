@@ -66,7 +66,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class TimedOut:
-    """The tactic ran into its own limit (heartbeats, recursion) or the call into the wall-clock limit."""
+    """The tactic reached its own limit (heartbeats, recursion), or the call reached the wall-clock limit."""
 
     message: str
     elapsed_ms: float
@@ -74,7 +74,7 @@ class TimedOut:
 
 @dataclass(frozen=True, slots=True)
 class Crashed:
-    """The Lean process died, was killed for memory, or answered nonsense; says nothing about the tactic."""
+    """The Lean process died, was killed for its memory, or its answer made no sense. The tactic may be fine."""
 
     message: str
     elapsed_ms: float

@@ -57,7 +57,7 @@ def certificate_text(preamble: str, claim: ProofClaim, max_heartbeats: int) -> s
     """The whole file whose acceptance certifies the claim."""
     theorem = claim.theorem
     head = "\n".join(file_head(preamble, theorem.header, max_heartbeats))
-    # An `open` of the header may give the name another meaning besides: so it is asked about from the root.
+    # An `open` in the header may give the name a second meaning, so the question names it from the root.
     question = [*_WHOLE_NAMES, f"#print axioms _root_.{theorem.full_name.removeprefix('_root_.')}"]
     return f"{head}\n{proof_text(theorem, claim.tactics)}\n" + "\n".join(question) + "\n"
 

@@ -12,7 +12,7 @@ low rather than too high: it saves time, and nothing rests on it. Brackets have 
 import re
 
 MAX_DEPTH = 64
-"""Words and signs that open a nested part (`fun`, `by`, `try`, `¬`, `∀`, ...) within each other, with projections."""
+"""Nested parts within each other: words and signs that open one (`fun`, `by`, `try`, `¬`, `∀`), and projections."""
 MAX_CHAIN = 150
 """Operators in one chain (`a ∧ b ∧ c`, `skip <;> skip`)."""
 MAX_TACTIC_LENGTH = 10_000

@@ -194,7 +194,7 @@ def _bad_tactic(text: str) -> str | None:
 
 @lru_cache(maxsize=4096)
 def variables(statement: str) -> frozenset[str]:
-    """Words of the refusal list that the statement binds: in it, and in proofs of it, they are names.
+    """Words of the refusal list that the statement binds. In the statement and in its proofs they are names.
 
     What Lean takes for a variable is no keyword in that Lean, since a keyword cannot be bound.
     """
@@ -290,7 +290,7 @@ def _holds_open_block(statement: str) -> str | None:
 
 
 def _misassigned(statement: str) -> str | None:
-    """Why the `:=` outside brackets do not go with its `let` and `have`, one each; None when they do."""
+    """Why the `:=` outside brackets do not match the `let` and `have` one to one; None when they do."""
     depth = waiting = 0
     for token in _STATEMENT_TOKEN.findall(statement):
         if token in _OPENERS or token in _PAIRS:
@@ -371,7 +371,7 @@ def _bad_attribute(attributes: str) -> str | None:
 
 
 def _open_ended(header: str) -> str | None:
-    """What of a header could reach beyond it, or hide where it ends: strings, quoted names, brackets; None if nothing.
+    """What in a header could reach beyond it or hide its end: strings, quoted names, brackets; None if nothing.
 
     A string that is open at the header's end would swallow the theorem, and leave a text of the tactics in its place.
     """
@@ -435,7 +435,7 @@ def refuse_theorem(name: str, statement: str, header: str) -> str | None:
 
 
 REFUSED = "refused: "
-"""Begins what is said of a theorem that the refusal list turned down."""
+"""First words of the message about a theorem that the refusal list turned down."""
 _WAY_OUT = (
     "Theorem files are untrusted: give one statement, below a header of imports, opens, variables and options; what it "
     "needs beyond that belongs in a module of a Lake project (--lean-project DIR), which the header imports"

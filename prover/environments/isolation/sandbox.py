@@ -122,7 +122,7 @@ def available_layers() -> dict[str, bool]:
 
 
 def _may_change_user() -> bool:
-    """Whether we are root, and not one that a container has left without the capabilities to become someone else."""
+    """Whether we are root and may become another user; a container can take that capability away."""
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         return False
     try:

@@ -15,7 +15,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-# The package, and with it half of the project, is not imported: `sandbox` is found by its folder.
+# Importing the package would load half of the project, so `sandbox` is found by its folder.
 sys.path.append(os.path.dirname(os.path.abspath(__file__)))
 if TYPE_CHECKING:
     from prover.environments.isolation import sandbox

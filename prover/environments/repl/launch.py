@@ -13,7 +13,7 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING
 
-# The package, and with it half of the project, is not imported: `sandbox` is found by its folder.
+# Importing the package would load half of the project, so `sandbox` is found by its folder.
 sys.path.append(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "isolation"))
 if TYPE_CHECKING:
     from prover.environments.isolation import sandbox

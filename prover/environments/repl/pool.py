@@ -38,7 +38,10 @@ class _Job(Generic[W]):
 
 
 class WorkerPool(Generic[W]):
-    """Runs jobs on workers, one at a time on each. `cost` of a job on a worker: lower is better, 0 is at home there."""
+    """Runs jobs on workers, one at a time on each.
+
+    cost: of a job on a worker, lower is better; 0 means that the worker knows the job's state.
+    """
 
     def __init__(self, workers: Sequence[W]) -> None:
         self._jobs: dict[int, _Job[W]] = {}

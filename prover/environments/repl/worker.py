@@ -64,7 +64,7 @@ class ReplLimits:
     certify_s: float = 900.0
     """Certifying one proof: header, statement and proof in a fresh process."""
     certify_max_heartbeats: int = 2_000_000
-    """Lean's `maxHeartbeats` for a whole proof that is certified; ten times Lean's default, which each step had."""
+    """Lean's `maxHeartbeats` for a whole proof that is certified; ten times Lean's default, which each tactic had."""
     requests_per_server: int = 2000
     """The REPL keeps every state it ever made, so a server is replaced after so many requests."""
     server_s: float = 3600.0
@@ -134,7 +134,7 @@ class HeaderRecord:
         self._last_failure: dict[str, str] = {}
 
     def check(self, header: str) -> None:
-        """Raises HeaderRejected or ServerFailure when trying to load `header` is known to be in vain."""
+        """Raises HeaderRejected or ServerFailure where loading `header` is known to fail."""
         if header in self.rejected:
             raise HeaderRejected(self.rejected[header])
         if self._failures[header] >= self.MAX_FAILURES:

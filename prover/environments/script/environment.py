@@ -257,7 +257,7 @@ class LeanScript:
 
     def _files(self, trials: list[Trial]) -> Iterable[list[Trial]]:
         yield from ([trial] for trial in trials if trial.alone)
-        # Wild trials come last in their file, so that they cannot change what the others see.
+        # Trials that may break their file come last in it, so that they cannot change what the others see.
         shared = sorted(
             (trial for trial in trials if not trial.alone), key=lambda trial: (trial.theorem.header, trial.wild)
         )
