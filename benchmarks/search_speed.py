@@ -160,12 +160,15 @@ def main(
     if step:
         row("training step / its products", step_ratio(), None, STEP_RATIO, at_least=False, form=".2f")
     Console(width=110).print(table)
-    model = middle(ours, "first", "model_cpu")
     print(
         f"{tactics} tactics, {first['expansions']} expansions, {first['proved']} proved; {cores} cores, load "
-        f"{os.getloadavg()[0]:.1f}; CPU seconds: {cpu:.1f}, of these policy {model:.1f}, own {own_cpu:.1f}, Lean "
-        f"{cpu - model - own_cpu:.1f}"
+        f"{os.getloadavg()[0]:.1f}"
     )
+    for name, runs in (("", ours), (", of the other", theirs)):
+        if runs:
+            total, model, own_cpu = (middle(runs, "first", of) for of in ("cpu", "model_cpu", "own_cpu"))
+            rest = total - model - own_cpu
+            print(f"CPU seconds{name}: {total:.1f}; policy {model:.1f}, own {own_cpu:.1f}, Lean {rest:.1f}")
     if missed:
         print(f"missed: {', '.join(missed)}")
         raise typer.Exit(1)
