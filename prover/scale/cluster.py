@@ -14,10 +14,12 @@ from prover.policy.base import TacticGenerator
 from prover.scale.config import RayConfig, ScaleError
 from prover.scale.connect import (
     Needs,
+    answer,
     answers,
     code_digest,
     connected,
     fitting_actors,
+    head_answers,
     import_ray,
     require_nodes,
     shared_token,
@@ -93,7 +95,7 @@ class RayCluster:
         self._policies: list[Any] = []
         self._memo: Any = None
         self._ray: Any = None
-        self._head = ""
+        self._head = self._node = ""
         self.environment: ProofEnvironment
         self.policy: Any
         self.n_actors = 0
@@ -105,7 +107,8 @@ class RayCluster:
         """Raises ScaleError, before any work, for whatever of the cluster is not ready."""
         with ExitStack() as stack:
             self._ray = stack.enter_context(connected(self.config))
-            self._head = self._ray.get_runtime_context().gcs_address
+            context = self._ray.get_runtime_context()
+            self._head, self._node = context.gcs_address, context.get_node_id()
             self._require_nodes()
             stack.callback(self._stop_actors)
             self._start()
@@ -118,7 +121,7 @@ class RayCluster:
     def scorer(self, checkpoint: str | Path, data: str | Path) -> RemoteScorer:
         """The energy model of a checkpoint, scored by the actors. Raises what loading it there raises."""
         spec = ScorerSpec(os.fspath(Path(checkpoint).resolve()), os.fspath(Path(data).resolve()))
-        calibration, ebm_id = self._ray.get(self._actors[0].scorer_facts.remote(spec))
+        calibration, ebm_id = answer(self._ray, self._actors[0].scorer_facts.remote(spec))
         return RemoteScorer(self._actors[0], spec, calibration, ebm_id)
 
     def search(
@@ -139,7 +142,9 @@ class RayCluster:
         scorer, calibration = options.get("scorer"), options.get("calibration")
         if scorer is not None and not isinstance(scorer, RemoteScorer):
             raise ScaleError(f"a {type(scorer).__name__} cannot travel to Ray's actors; make it with RayCluster.scorer")
-        pool = SearchPool(self._ray, self._actors, self.config, partial(answers, self._head))
+        pool = SearchPool(
+            self._ray, self._actors, self.config, partial(head_answers, self._ray, self._head, self._node)
+        )
         report = pool.run(
             list(theorems),
             config,
@@ -152,7 +157,7 @@ class RayCluster:
 
     def memo_counts(self) -> MemoCounts:
         """What the actors have asked of the memo. What an actor had asked before it died is not counted."""
-        counts = self._ray.get([actor.memo_counts.remote() for actor in self._actors])
+        counts = answer(self._ray, [actor.memo_counts.remote() for actor in self._actors])
         return MemoCounts(*(sum(column) for column in zip(*map(astuple, counts), strict=True)))
 
     def place(self) -> SearchPlace:

@@ -1,11 +1,13 @@
 """Reaching a Ray cluster, or starting one on this machine, and looking at its nodes before any work starts."""
 
+import contextlib
 import hashlib
 import logging
 import os
 import secrets
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ from typing import Any
 from prover.scale.config import ADDRESS_VARIABLE, RayConfig, ScaleError
 
 _PROBE_S = 5.0
+_ASK_S = 30.0
 _PACKAGES = ("prover", "ebm")
 _OWN_ADDRESS = "127.0.0.2" if sys.platform == "linux" else None
 """Ray replaces 127.0.0.1 by the machine's outer address; another loopback address it keeps. Only Linux has those."""
@@ -39,8 +42,10 @@ def connected(config: RayConfig) -> Iterator[Any]:
 
     Raises ScaleError for an address that does not answer, or that runs another version of Ray or Python.
     """
-    if not config.where:
-        _require_token()
+    if config.where:
+        _use_known_token()
+    else:
+        require_token()
     ray = import_ray()
     if ray.is_initialized():  # by the caller, whose it stays
         yield ray
@@ -84,14 +89,22 @@ def _start_here(ray: Any, config: RayConfig, quiet: dict[str, Any]) -> None:
             ) from error
 
 
-def _require_token() -> None:
+def require_token() -> None:
     """Ray's servers listen on all interfaces. One that is started here answers only those who know a random token.
 
-    Ray reads this when it is imported, and never again.
+    Ray reads this when it is imported, and never again. What this process starts inherits it.
     """
     if "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+
+
+def _use_known_token() -> None:
+    """`ray start` demands a token wherever one lies in its place, but `ray.init` shows it only when told to."""
+    places = (os.environ.get("RAY_AUTH_TOKEN_PATH"), os.path.expanduser("~/.ray/auth_token"))
+    known = "RAY_AUTH_TOKEN" in os.environ or any(place and os.path.isfile(place) for place in places)
+    if known and "ray" not in sys.modules:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def answers(address: str) -> bool:
@@ -102,6 +115,37 @@ def answers(address: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def head_answers(ray: Any, address: str, node: str, ask: bool) -> bool:
+    """Whether the head at HOST:PORT listens. ask: whether it also still knows the node that this process has joined;
+    a head that was started anew listens at the same port, and knows nobody."""
+    if not answers(address):
+        return False
+    if not ask:
+        return True
+    known: list[str] = []
+
+    def look() -> None:
+        with contextlib.suppress(ray.exceptions.RayError, RuntimeError, ValueError):  # each is no answer
+            known.extend(each["NodeID"] for each in ray.nodes() if each["Alive"])
+
+    thread = threading.Thread(target=look, name="head", daemon=True)  # Ray's call knows no time limit
+    thread.start()
+    thread.join(_ASK_S)
+    return node in known
+
+
+def answer(ray: Any, references: Any) -> Any:
+    """`ray.get`. Raises what the call raised on its actor, and ScaleError where the actor or Ray itself is lost."""
+    try:
+        return ray.get(references)
+    except ray.exceptions.RayTaskError as error:
+        raise (error.cause if isinstance(error.cause, Exception) else error) from None
+    except ray.exceptions.RayError as error:
+        raise ScaleError(
+            f"Ray was lost ({_one_line(str(error))}); what was finished is kept, go on with --resume"
+        ) from error
 
 
 def _require_answer(address: str) -> None:
@@ -127,6 +171,11 @@ def _why_not(address: str, error: Exception) -> str:
 
         ours = f"Ray {ray.__version__} and Python {'.'.join(map(str, sys.version_info[:3]))}"
         return f"the cluster at {address} runs other versions than this process ({ours}): {_one_line(text)}"
+    if "AuthToken" in f"{text} {error.__cause__}":
+        return (
+            f"the cluster at {address} demands a token that this process does not have; set RAY_AUTH_MODE=token, and "
+            "RAY_AUTH_TOKEN (or the file ~/.ray/auth_token) to the one that the cluster was started with"
+        )
     return (
         f"cannot connect to Ray at {address}: {_one_line(text)}; start a cluster with `ray start --head`, or leave the "
         f"address and ${ADDRESS_VARIABLE} empty to use this machine alone"

@@ -22,8 +22,11 @@ from prover.theorems import Theorem
 
 _POLL_S = 0.5
 """How long an actor waits for something to hand over; and how often `stop` is looked at."""
-_SILENCE_S = 5.0
-"""After this long without any answer, the head is looked at. Actors answer every `_POLL_S`, found or not."""
+_LOOK_EVERY_S = 5.0
+"""How often the head is looked at. Ray itself ends this process, without a word to the caller, a minute after it lost
+the head; until then actors on other nodes go on answering."""
+_LOOKS = 2
+"""So many looks in a row that find no head mean that it is lost."""
 _REVIVE_S = 1.0
 """Pause between two questions to an actor that is being restarted."""
 
@@ -48,13 +51,16 @@ class SearchPool:
         ray: Any,
         actors: Sequence[Any],
         config: RayConfig,
-        head_answers: Callable[[], bool] | None = None,
+        head_answers: Callable[[bool], bool] | None = None,
     ) -> None:
-        """head_answers: whether the cluster's head can be reached; None: not asked."""
+        """head_answers: whether the cluster's head can be reached, and, given True, whether it is still the one that
+        was joined; None: not asked."""
         self._ray = ray
         self._head_answers = head_answers
         self._head_lost = False
-        self._silent_since = time.monotonic()
+        self._heard_at = self._looked_at = time.monotonic()
+        """When an actor last answered, and when the head was last looked at."""
+        self._looks_in_vain = 0
         self._config = config
         self._workers = [_Worker(actor) for actor in actors]
         self._asked: dict[Any, _Worker] = {}
@@ -150,10 +156,7 @@ class SearchPool:
                 "kept; look at `ray status`, and go on with --resume"
             )
         ready, _ = ray.wait(list(self._asked), num_returns=1, timeout=_POLL_S)
-        if ready:
-            self._silent_since = time.monotonic()
-        elif time.monotonic() - self._silent_since > _SILENCE_S:
-            self._require_head()
+        self._require_head()
         for reference in ready:
             worker = self._asked.pop(reference)
             try:
@@ -165,6 +168,7 @@ class SearchPool:
                 continue
             except ray.exceptions.RayError as error:
                 raise ScaleError(f"Ray was lost ({error}); what was finished is kept, go on with --resume") from error
+            self._heard_at = time.monotonic()
             if isinstance(answer, Taken):
                 worker.progress = answer.progress
                 for some in answer.found:
@@ -177,9 +181,13 @@ class SearchPool:
         return found
 
     def _require_head(self) -> None:
-        """Nobody answers: is the cluster's head still there? Ray itself would wait a minute, and end this process."""
-        if self._head_answers is None or self._head_answers():
-            self._silent_since = time.monotonic()
+        """Look at the head now and then. Where no actor answers it may have been started anew, and is asked."""
+        now = time.monotonic()
+        if self._head_answers is None or now - self._looked_at < _LOOK_EVERY_S:
+            return
+        self._looked_at = now
+        self._looks_in_vain = 0 if self._head_answers(now - self._heard_at > _LOOK_EVERY_S) else self._looks_in_vain + 1
+        if self._looks_in_vain < _LOOKS:
             return
         self._head_lost = True
         raise ScaleError(

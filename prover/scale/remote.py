@@ -8,7 +8,7 @@ import numpy as np
 
 from prover.environments.base import Certificate, Failure, Outcome, ProofClaim, ProofState, StepRequest
 from prover.policy.base import TacticCandidate
-from prover.scale.connect import import_ray
+from prover.scale.connect import answer, import_ray
 from prover.scale.messages import PolicyFacts
 from prover.scale.specs import ScorerSpec
 from prover.search.guidance import MixingCalibration
@@ -43,12 +43,12 @@ class RemotePolicy:
         parts = [
             actor.generate.remote(some, n_candidates) for actor, some in self._shares(states)
         ]  # all at once: the actors work side by side
-        return list(itertools.chain.from_iterable(ray.get(parts)))
+        return list(itertools.chain.from_iterable(answer(ray, parts)))
 
     def encode_only(self, states: Sequence[str]) -> np.ndarray:
         """See `TacticGenerator.encode_only`; the work is done elsewhere."""
         ray = import_ray()
-        parts = ray.get([actor.encode_only.remote(some) for actor, some in self._shares(states)])
+        parts = answer(ray, [actor.encode_only.remote(some) for actor, some in self._shares(states)])
         return np.concatenate(parts) if parts else np.empty((0, self.encoding_width), dtype=np.float32)
 
     def _shares(self, states: Sequence[str]) -> list[tuple[Any, list[str]]]:
@@ -78,7 +78,7 @@ class RemoteScorer:
     def score_states(self, states: Sequence[str]) -> np.ndarray:
         """SCORES (n,) float64 of state texts, in order."""
         ray = import_ray()
-        return np.asarray(ray.get(self._actor.scores.remote(self.spec, list(states))), dtype=np.float64)
+        return np.asarray(answer(ray, self._actor.scores.remote(self.spec, list(states))), dtype=np.float64)
 
 
 class RemoteEnvironment:
@@ -116,4 +116,4 @@ class RemoteEnvironment:
 
     def _get(self, method: str, *arguments: Any) -> Any:
         ray = import_ray()
-        return ray.get(self._actor.lean.remote(method, *arguments))
+        return answer(ray, self._actor.lean.remote(method, *arguments))

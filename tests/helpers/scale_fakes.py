@@ -10,6 +10,7 @@ from typing import Any
 from search_fakes import HashPolicy, HashWorld
 
 from prover.scale.specs import EnvironmentSpec, PolicySpec
+from prover.search.best_first import TheoremResult
 
 SHARES = {"complete": 0.006, "timed_out": 0.02, "crashed": 0.02, "uncertified": 0.3}
 
@@ -34,6 +35,11 @@ class HashWorldSpec(EnvironmentSpec):
 class HashPolicySpec(PolicySpec):
     def open(self) -> FullHashPolicy:  # type: ignore[override]
         return FullHashPolicy()
+
+
+def with_ballast(result: TheoremResult) -> tuple[str, bool, bytes]:
+    """Name, whether it was proved, and a megabyte."""
+    return result.theorem.name, result.proved, bytes(1 << 20)
 
 
 class ThreadRay:

@@ -4,19 +4,17 @@ Slow: starting Ray takes some ten seconds each time.
 """
 
 import os
-import shutil
-import signal
+import re
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from scale_fakes import SHARES, FullHashPolicy, HashPolicySpec, HashWorldSpec
+from ray_nodes import MIB, STORE_BYTES, TwoNodes, two_nodes
+from scale_fakes import SHARES, FullHashPolicy, HashPolicySpec, HashWorldSpec, with_ballast
 from search_fakes import HashWorld, theorems
 
 from prover.environments import open_environment
@@ -27,8 +25,12 @@ from prover.search.best_first import TheoremResult
 from prover.theorems import TheoremSet
 from prover.trajectory import read_trajectories
 
-pytest.importorskip("ray", reason="the extra [ray] is not installed: pip install -e '.[ray]'")
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+# Ray is not imported here: whether it demands a token is settled before its first import.
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("ray"),
+    pytest.mark.skipif(find_spec("ray") is None, reason="the extra [ray] is not installed: pip install -e '.[ray]'"),
+]
 
 HELPERS = str(Path(__file__).parents[2] / "helpers")
 CONFIG = SearchConfig(max_expansions=20, n_candidates=5, wave_size=4, mode="policy-mean")
@@ -50,71 +52,17 @@ def alone(n: int) -> list[tuple[Any, ...]]:
     return [told(result) for result in search(theorems(n), HashWorld(**SHARES), FullHashPolicy(), CONFIG).results]
 
 
-class TwoNodes:
-    """A head and a second raylet, started with Ray's own command, each a process group of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.address = f"127.0.0.1:{self.port}"
-        # Not below pytest's folder: the path of a Unix socket is short.
-        self._temporary = f"/tmp/ray-test-{os.getpid()}-{self.port}"
-        self.head = self._start("--head", f"--port={self.port}", "--include-dashboard=false",
-                                f"--temp-dir={self._temporary}", "--object-store-memory=100000000")  # fmt: skip
-        self.second: subprocess.Popen[bytes] | None = None
-
-    def add_second(self) -> None:
-        self.second = self._start(f"--address={self.address}", "--object-store-memory=100000000")
-
-    def _start(self, *options: str) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--node-ip-address=127.0.0.1",
-                   "--num-cpus=1", "--block", "--disable-usage-stats", *options]  # fmt: skip
-        with (self._folder / "ray.log").open("ab") as log:
-            return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-
-    def kill(self, process: "subprocess.Popen[bytes]") -> None:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(30)
-
-    def close(self) -> None:
-        for process in (self.second, self.head):
-            if process is not None:
-                self.kill(process)
-        subprocess.run(["pkill", "-9", "-f", self._temporary], check=False)
-        shutil.rmtree(self._temporary, ignore_errors=True)
-
-    def wait_until_up(self, n_nodes: int) -> None:
-        give_up = time.monotonic() + 400
-        while time.monotonic() < give_up:
-            found = subprocess.run(
-                [sys.executable, "-c", _COUNT_NODES, self.address], capture_output=True, text=True, check=False
-            )
-            if found.stdout.strip().endswith(str(n_nodes)):
-                return
-            time.sleep(1)
-        raise AssertionError(f"{n_nodes} nodes are not up: {(self._folder / 'ray-1.log').read_text()[-500:]}")
-
-
-_COUNT_NODES = """
-import logging, sys, ray
-ray.init(address=sys.argv[1], logging_level=logging.ERROR, log_to_driver=False)
-print(sum(node["Alive"] for node in ray.nodes()))
-"""
-
-
-@contextmanager
-def two_nodes(folder: Path) -> Iterator[TwoNodes]:
-    nodes = TwoNodes(folder)
-    try:
-        nodes.wait_until_up(1)
-        nodes.add_second()
-        nodes.wait_until_up(2)
+@pytest.fixture(scope="module")
+def cluster_of_two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoNodes]:
+    with two_nodes(tmp_path_factory.mktemp("ray")) as nodes:
         yield nodes
-    finally:
-        nodes.close()
+
+
+@pytest.fixture
+def nodes(cluster_of_two: TwoNodes) -> TwoNodes:
+    """A head and a second node, both up; shared by the tests that leave the head alone."""
+    cluster_of_two.add_second()
+    return cluster_of_two
 
 
 def test_one_machine_starts_ray_and_finds_what_it_finds_alone():
@@ -148,35 +96,85 @@ def test_the_real_lean_and_policy_write_the_same_files(tmp_path: Path):
     assert (tmp_path / "memo.sqlite").exists()
 
 
-def test_a_node_and_an_actor_are_killed_in_mid_run(tmp_path: Path):
-    with two_nodes(tmp_path) as nodes:
-        config = RayConfig(address=nodes.address, search_actors=2, **PATIENT)
-        with RayCluster(config, HashWorldSpec(jitter_s=0.05), HashPolicySpec()) as cluster:
-            done: list[str] = []
+def test_a_node_is_killed_in_mid_run(nodes: TwoNodes) -> None:
+    config = RayConfig(address=nodes.address, search_actors=2, **PATIENT)
+    with RayCluster(config, HashWorldSpec(jitter_s=0.05), HashPolicySpec()) as cluster:
+        done: list[str] = []
 
-            def strike(result: TheoremResult) -> None:
-                done.append(result.theorem.name)
-                if len(done) == 5 and nodes.second is not None:
-                    nodes.kill(nodes.second)
+        def strike(result: TheoremResult) -> None:
+            done.append(result.theorem.name)
+            if len(done) == 5 and nodes.second is not None:
+                nodes.kill(nodes.second)
 
-            report = cluster.search(theorems(60), cluster.environment, cluster.policy, CONFIG, on_result=strike)
-    assert sorted(done) == sorted(theorem.name for theorem in theorems(60))
+        report = cluster.search(theorems(60), cluster.environment, cluster.policy, CONFIG, on_result=strike)
+    assert len(done) == 60, "nothing is lost, nothing arrives twice"
     assert [told(result) for result in report.results] == alone(60)
 
 
-def test_the_head_is_lost_and_the_search_ends_clearly_and_goes_on_later(tmp_path: Path):
+def test_actors_are_killed_in_mid_run(nodes: TwoNodes) -> None:
+    """Each search actor once, by its process, and the actor with the policy."""
+    config = RayConfig(address=nodes.address, search_actors=2, cpus_per_search_actor=0.5, policy_actors=1,
+                       cpus_per_policy_actor=0.5, **PATIENT)  # fmt: skip
+    with RayCluster(config, HashWorldSpec(jitter_s=0.05), HashPolicySpec()) as cluster:
+        done: list[str] = []
+        victims = {5: cluster._actors[0], 15: cluster._policies[0], 25: cluster._actors[1]}
+
+        def strike(result: TheoremResult) -> None:
+            done.append(result.theorem.name)
+            if victim := victims.get(len(done)):
+                cluster._ray.kill(victim, no_restart=False)
+
+        report = cluster.search(theorems(60), cluster.environment, cluster.policy, CONFIG, on_result=strike)
+    assert len(done) == 60
+    assert [told(result) for result in report.results] == alone(60)
+
+
+def test_the_object_store_is_full(nodes: TwoNodes) -> None:
+    """Held by others up to its last byte, and results of a megabyte each: Ray spills to disk, nothing is lost."""
+    config = RayConfig(address=nodes.address, search_actors=2, **PATIENT)
+    arrived: dict[str, int] = {}
+    with RayCluster(config, HashWorldSpec(), HashPolicySpec()) as cluster:
+        held = [cluster._ray.put(np.full(MIB, i, dtype=np.uint8)) for i in range(STORE_BYTES // MIB + 30)]
+        cluster.search(
+            theorems(60),
+            cluster.environment,
+            cluster.policy,
+            CONFIG,
+            reduce=with_ballast,
+            on_result=lambda found: arrived.update({found[0]: len(found[2])}),
+        )
+        assert [int(cluster._ray.get(each)[0]) for each in held] == list(range(len(held)))
+    assert arrived == {theorem.name: MIB for theorem in theorems(60)}
+    assert nodes.spilled_bytes() > 0, "the store was never full: this test shows nothing"
+
+
+def test_a_node_without_the_lean_wheel_is_named_before_any_work(nodes: TwoNodes) -> None:
+    nodes.add_without_lean()
+    config = RayConfig(address=nodes.address, search_actors=1, **PATIENT)
+    with pytest.raises(ScaleError, match="not ready") as raised:
+        RayCluster(config, EnvironmentSpec(), HashPolicySpec()).__enter__()
+    assert re.fullmatch(
+        r"the Ray cluster is not ready\. node [\d.]+ \([0-9a-f]{8}\): it has no embedded Lean: [^;]*", str(raised.value)
+    ), "one node of the three, and what it lacks"
+    nodes.remove_without_lean()
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["gone", "restarted"])
+def test_the_head_is_lost_and_the_search_ends_clearly_and_goes_on_later(tmp_path: Path, again: bool) -> None:
+    """Killed with the node beside it; then, at the same port, a new head that knows nothing of the search."""
     some, output = theorems(60), tmp_path / "out.parquet"
+    struck: list[int] = []
     with two_nodes(tmp_path) as nodes:
+        nodes.add_second()
         config = RayConfig(address=nodes.address, search_actors=2, **PATIENT)
         cluster = RayCluster(config, HashWorldSpec(jitter_s=0.05), HashPolicySpec())
 
         def strike(progress: SearchProgress) -> None:
-            if progress.done >= 5:
-                nodes.kill(nodes.head)
-                if nodes.second is not None:  # its actor would go on without the head, and finish
-                    nodes.kill(nodes.second)
+            if progress.done >= 5 and not struck:
+                struck.append(progress.done)
+                nodes.kill_head(again=again)
 
-        with cluster, pytest.raises(ScaleError, match="go on with --resume"):
+        with cluster, pytest.raises(ScaleError, match=r"head of the Ray cluster .* go on with --resume"):
             search_to_files(
                 some,
                 output,
@@ -188,6 +186,7 @@ def test_the_head_is_lost_and_the_search_ends_clearly_and_goes_on_later(tmp_path
             )
     figures = search_to_files(some, output, HashWorld(**SHARES), FullHashPolicy(), CONFIG, resume=True)
     assert figures["theorems"] == 60
+    assert figures["resumed"] >= 5
 
 
 def test_what_is_wrong_with_a_cluster_is_said_before_any_work(tmp_path: Path):

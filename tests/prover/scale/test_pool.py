@@ -74,6 +74,27 @@ def test_the_search_goes_on_with_the_actors_that_are_left_and_ends_clearly_witho
         run([ThreadActor(worker, deaths=(1,), for_good=True) for _ in range(2)])
 
 
+@pytest.mark.parametrize("reach", ["none", "all"])
+def test_a_lost_head_ends_the_search_whether_or_not_actors_still_answer(
+    monkeypatch: pytest.MonkeyPatch, reach: str
+) -> None:
+    """Unreachable actors say so at once, each time they are asked; actors on other nodes go on for a minute."""
+    monkeypatch.setattr(pool, "_LOOK_EVERY_S", 0.05)
+    asked: list[bool] = []
+
+    def head_answers(ask: bool) -> bool:
+        asked.append(ask)
+        return False
+
+    actor = ThreadActor(lambda: SearchWorker(HashWorldSpec(jitter_s=0.05), HashPolicySpec()))
+    if reach == "none":
+        actor.dead_until = float("inf")
+    with pytest.raises(ScaleError, match="head of the Ray cluster does not answer any more"):
+        SearchPool(ThreadRay(), [actor], RayConfig(), head_answers).run(theorems(30), CONFIG, None, None, {})
+    assert len(asked) == 2, "one look in vain may fall into a busy moment"
+    assert reach == "all" or asked == [True, True], "where nobody answers, the head itself is asked"
+
+
 def test_an_error_of_the_search_is_raised_as_it_is():
     class Broken(FullHashPolicy):
         def generate(self, states: Any, n_candidates: int) -> Any:
