@@ -96,6 +96,7 @@ class RayCluster:
         self._memo: Any = None
         self._ray: Any = None
         self._head = self._node = ""
+        self._head_lost = False
         self.environment: ProofEnvironment
         self.policy: Any
         self.n_actors = 0
@@ -145,15 +146,17 @@ class RayCluster:
         pool = SearchPool(
             self._ray, self._actors, self.config, partial(head_answers, self._ray, self._head, self._node)
         )
-        report = pool.run(
-            list(theorems),
-            config,
-            None if scorer is None else scorer.spec,
-            calibration if calibration is not None or scorer is None else scorer.calibration,
-            options,
-        )
-        self.messages += pool.messages
-        return report
+        try:
+            return pool.run(
+                list(theorems),
+                config,
+                None if scorer is None else scorer.spec,
+                calibration if calibration is not None or scorer is None else scorer.calibration,
+                options,
+            )
+        finally:
+            self.messages += pool.messages
+            self._head_lost = pool.head_lost
 
     def memo_counts(self) -> MemoCounts:
         """What the actors have asked of the memo. What an actor had asked before it died is not counted."""
@@ -254,7 +257,7 @@ class RayCluster:
     def _stop_actors(self) -> None:
         """Let each actor close its Lean, and end it. An actor that is gone already is no trouble."""
         ray = self._ray
-        if not answers(self._head):
+        if self._head_lost or not answers(self._head):  # another head may listen there by now
             return
         if self._actors:
             ray.wait([actor.close.remote() for actor in self._actors], num_returns=len(self._actors), timeout=_CLOSE_S)

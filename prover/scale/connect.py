@@ -17,6 +17,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from prover.scale.config import ADDRESS_VARIABLE, RayConfig, ScaleError
 
 _PROBE_S = 5.0
@@ -69,6 +71,7 @@ def connected(config: RayConfig) -> Iterator[Any]:
 def _start_here(ray: Any, config: RayConfig, quiet: dict[str, Any]) -> None:
     """Start Ray on this machine. Ray waits 30 s for its own processes; on a busy machine that is tried again."""
     give_up = time.monotonic() + config.start_timeout_s
+    before = {child.pid for child in psutil.Process().children()}
     while True:
         try:
             ray.init(
@@ -81,12 +84,21 @@ def _start_here(ray: Any, config: RayConfig, quiet: dict[str, Any]) -> None:
             return
         except Exception as error:  # Ray raises bare `Exception` where a process of its does not come up
             ray.shutdown()
+            _end_servers_since(before)
             if "timed out during startup" in str(error) and time.monotonic() < give_up:
                 continue
             raise ScaleError(
                 f"Ray could not be started on this machine: {_one_line(str(error))}; look at its logs below /tmp/ray, "
                 "raise ray.start_timeout_s on a busy machine, or use engine local"
             ) from error
+
+
+def _end_servers_since(before: set[int]) -> None:
+    """End what a start that failed left running: Ray would do so only when this process ends."""
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if child.pid not in before and any("ray" in word for word in child.cmdline()[:3]):
+                child.kill()
 
 
 def require_token() -> None:

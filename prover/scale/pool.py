@@ -57,7 +57,7 @@ class SearchPool:
         was joined; None: not asked."""
         self._ray = ray
         self._head_answers = head_answers
-        self._head_lost = False
+        self.head_lost = False
         self._heard_at = self._looked_at = time.monotonic()
         """When an actor last answered, and when the head was last looked at."""
         self._looks_in_vain = 0
@@ -189,7 +189,7 @@ class SearchPool:
         self._looks_in_vain = 0 if self._head_answers(now - self._heard_at > _LOOK_EVERY_S) else self._looks_in_vain + 1
         if self._looks_in_vain < _LOOKS:
             return
-        self._head_lost = True
+        self.head_lost = True
         raise ScaleError(
             "the head of the Ray cluster does not answer any more. What was finished is kept: start the cluster again, "
             "and go on with --resume"
@@ -224,7 +224,7 @@ class SearchPool:
 
     def _stop_jobs(self) -> None:
         """Ask every actor to stop; nobody waits for those that cannot."""
-        if self._head_lost:
+        if self.head_lost:
             return
         for worker in self._workers:
             worker.handle.stop.remote()

@@ -20,6 +20,7 @@ from search_fakes import HashWorld, theorems
 from prover.environments import open_environment
 from prover.policy import open_policy
 from prover.scale import EnvironmentSpec, PolicySpec, RayCluster, RayConfig, ScaleError
+from prover.scale.connect import connected
 from prover.search import SearchConfig, SearchProgress, search, search_to_files
 from prover.search.best_first import TheoremResult
 from prover.theorems import TheoremSet
@@ -65,16 +66,17 @@ def nodes(cluster_of_two: TwoNodes) -> TwoNodes:
     return cluster_of_two
 
 
-def test_one_machine_starts_ray_and_finds_what_it_finds_alone():
+def test_one_machine_starts_ray_and_finds_what_it_finds_alone() -> None:
     """With 1, 2 and 8 actors, with a policy of their own and with one that batches for all."""
     expected = alone(24)
-    for actors, policies in ((1, 0), (2, 1), (8, 0)):
-        config = RayConfig(search_actors=actors, cpus_per_search_actor=1 / 8, policy_actors=policies,
-                           cpus_per_policy_actor=0.5, **PATIENT)  # fmt: skip
-        with RayCluster(config, HashWorldSpec(), HashPolicySpec()) as cluster:
-            assert cluster.n_actors == actors
-            report = cluster.search(theorems(24), cluster.environment, cluster.policy, CONFIG)
-        assert [told(result) for result in report.results] == expected, (actors, policies)
+    with connected(RayConfig(**PATIENT)):  # started once: a cluster that finds Ray running uses it
+        for actors, policies in ((1, 0), (2, 1), (8, 0)):
+            config = RayConfig(search_actors=actors, cpus_per_search_actor=1 / 8, policy_actors=policies,
+                               cpus_per_policy_actor=0.5, **PATIENT)  # fmt: skip
+            with RayCluster(config, HashWorldSpec(), HashPolicySpec()) as cluster:
+                assert cluster.n_actors == actors
+                report = cluster.search(theorems(24), cluster.environment, cluster.policy, CONFIG)
+            assert [told(result) for result in report.results] == expected, (actors, policies)
 
 
 def test_the_real_lean_and_policy_write_the_same_files(tmp_path: Path):
