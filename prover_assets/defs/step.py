@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,8 @@ from prover_assets.operate.preflight import SettingsError, require_valid
 from prover_assets.operate.progress import LOG_EVERY_S, Reporter, reporter_for
 from prover_assets.operate.shared import shared
 from prover_assets.protocols import Update
-from prover_assets.steps.search import require_baseline
+from prover_assets.steps.search import keeping_searches_since, require_baseline
+from prover_assets.store.files import remove_leftovers
 from prover_assets.store.iterations import in_order
 from prover_assets.store.layout import DataFolder, IterationFolder
 from prover_assets.store.policy import PolicyInUse, policy_of
@@ -127,7 +128,12 @@ def step(
         _require_partition(context)
         folder = data.folder()
         held = context.partition_key if context.has_partition_key else "baseline"
-        with shared(folder), folder.held(held), mlflow.child(context, folder) as run:
+        with ExitStack() as stack:
+            stack.enter_context(shared(folder))
+            stack.enter_context(folder.held(held))
+            remove_leftovers(folder.iteration(held).root if context.has_partition_key else folder.baseline.nodes.parent)
+            stack.enter_context(keeping_searches_since(_reported_at(context)))
+            run = stack.enter_context(mlflow.child(context, folder))
             run.params(settings.model_dump(mode="json"), parent_prefix=context.asset_key.to_user_string())
             for name, resource in borrowed.items():
                 run.params({name: resource.model_dump(mode="json")}, parent_prefix="")
@@ -138,6 +144,16 @@ def step(
     except (OSError, RuntimeError, ValueError) as error:
         # Said to a person in a sentence. Other errors are mistakes in the program, whose trace says more.
         raise dg.Failure(" ".join(str(error).split()) or type(error).__name__, allow_retries=False) from error
+
+
+def _reported_at(context: dg.AssetExecutionContext) -> float:
+    """When this asset of this iteration was last reported as made (Unix seconds); 0 where it never was."""
+    wanted = dg.AssetRecordsFilter(
+        asset_key=context.asset_key,
+        asset_partitions=[context.partition_key] if context.has_partition_key else None,
+    )
+    found = context.instance.fetch_materializations(wanted, limit=1).records
+    return found[0].timestamp if found else 0.0
 
 
 def _require_partition(context: dg.AssetExecutionContext) -> None:

@@ -1,6 +1,9 @@
 """Searches: of the training theorems, and of the held-out ones with and without an energy model."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +17,7 @@ from prover_assets.steps.grow import GrowthSettings, training_pool
 from prover_assets.steps.history import iterations_before
 from prover_assets.steps.theorem_sets import load_written, training_window
 from prover_assets.store.champion import starting_champion
-from prover_assets.store.files import DamagedFile, digest_of, write_json
+from prover_assets.store.files import DamagedFile, digest_of, require_parquet, write_json
 from prover_assets.store.layout import DataFolder, IterationFolder, SearchFiles
 from prover_assets.store.manifest import Manifest, digest_of_theorems, read_manifest, require_complete
 from prover_assets.store.policy import PolicyInUse, baseline_files, fitting
@@ -47,6 +50,23 @@ class HeldOutSearch(SearchConfig):
 
     mode: str = setting(POLICY_MEAN, choices=POLICY_ALONE)
     """Order of the frontier. policy-mean (log-probability per step) is the strongest without an energy."""
+
+
+_reported_at: ContextVar[float] = ContextVar("reported_at", default=math.inf)
+
+
+@contextmanager
+def keeping_searches_since(moment: float) -> Iterator[None]:
+    """Within this, a search that finished after `moment` (Unix seconds) is kept where the same one is asked for again.
+
+    moment: when the step's result was last reported. What finished later belongs to a run that was killed before it
+    could report; what was reported is searched anew, as was asked for.
+    """
+    token = _reported_at.set(moment)
+    try:
+        yield
+    finally:
+        _reported_at.reset(token)
 
 
 def run_search(
@@ -86,7 +106,10 @@ def run_search(
         before = _manifest_before(files)
         budgets = None if plan is None else sorted((name, *astuple(own)) for name, own in plan.budgets.items())
         fingerprint = digest_of([identity, config.result_settings(), *([] if budgets is None else [budgets])])
-        resume = before is not None and not before.complete and before.fingerprint == fingerprint
+        same = before is not None and before.fingerprint == fingerprint
+        if before is not None and same and before.complete and _is_unreported(files):
+            return before
+        resume = same and before is not None and not before.complete
         if not resume:
             _remove(files)
         manifest = Manifest(
@@ -128,6 +151,18 @@ def run_search(
         }
         write_json(files.manifest, finished)
         return Manifest(**finished)
+
+
+def _is_unreported(files: SearchFiles) -> bool:
+    """Whether a finished search is whole, and younger than its step's last report."""
+    if files.manifest.stat().st_mtime <= _reported_at.get():
+        return False
+    try:
+        for path in (files.nodes, files.attempts, files.summary):
+            require_parquet(path)
+    except (DamagedFile, FileNotFoundError):
+        return False
+    return True
 
 
 def lost_to_crashes(files: SearchFiles) -> str:

@@ -110,3 +110,10 @@ def file_digest(path: Path) -> str:
     """Hex digest of a file's bytes."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove unfinished files that killed processes have left. For who holds the lock on what lies in the folder."""
+    for path in folder.rglob(".*.tmp"):
+        if path.is_file():
+            path.unlink(missing_ok=True)

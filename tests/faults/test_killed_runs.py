@@ -28,16 +28,24 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("killed_runs")]
 KILLS = int(os.environ.get("PROVER_KILLS", "4"))
 PER_RUN = 5
 """Kills of one run, one after another."""
+MOVED_AFTER = 2
+"""After so many kills the data folder is moved."""
 SCRIPT = Path(__file__).parents[1] / "helpers" / "killed_run.py"
 COUNTS = ["theorem_name", "proved", "nodes", "expansions", "ended"]
 SEARCHES = ("baseline/trajectories", "iterations/iter_000/trajectories", "iterations/iter_000/guided",
             "iterations/iter_000/control")  # fmt: skip
 
 
+def data_of(project: Path) -> Path:
+    """The data folder, which the test moves."""
+    moved = project / "moved"
+    return moved if moved.exists() else project / "data"
+
+
 def make_run(project: Path, at: int = 0) -> subprocess.CompletedProcess[str]:
     """`make run`, killed before its write number `at`."""
     environment = {
-        **os.environ, "PROVER_DATA": str(project / "data"), "DAGSTER_HOME": str(project / "dagster"),
+        **os.environ, "PROVER_DATA": str(data_of(project)), "DAGSTER_HOME": str(project / "dagster"),
         "OMP_NUM_THREADS": "1", "DO_NOT_TRACK": "1",
     }  # fmt: skip
     return subprocess.run(
@@ -84,7 +92,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def outcome(project: Path) -> dict[str, Any]:
     """What the iteration came to, without times."""
-    data = DataFolder(project / "data")
+    data = DataFolder(data_of(project))
     iteration = data.iteration(0)
     report = read_json(iteration.report_file)
     found: dict[str, Any] = {
@@ -107,7 +115,7 @@ def finished(project: Path) -> dict[tuple[str, str], int]:
     """(search, theorem) -> when its last node was written, of all theorems that are on disk."""
     found: dict[tuple[str, str], int] = {}
     for name in SEARCHES:
-        whole = project / "data" / f"{name}.parquet"
+        whole = data_of(project) / f"{name}.parquet"
         parts = [] if whole.exists() else sorted(whole.with_suffix(".parts").glob("part-?????.parquet"))
         for path in [whole] if whole.exists() else parts:
             nodes = read_trajectories(path)
@@ -119,7 +127,7 @@ def finished(project: Path) -> dict[tuple[str, str], int]:
 def left_behind(project: Path) -> list[str]:
     """Files that only a run in progress has."""
     endings = (".tmp", ".parts", ".partial", ".unfinished")
-    return [str(path) for path in (project / "data").rglob("*") if path.name.endswith(endings) or ".tmp-" in path.name]
+    return [str(path) for path in data_of(project).rglob("*") if path.name.endswith(endings) or ".tmp-" in path.name]
 
 
 def statuses(project: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], list[str]]:
@@ -129,7 +137,7 @@ def statuses(project: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str],
     monkeypatch.setenv("DAGSTER_HOME", str(project / "dagster"))
     with dg.DagsterInstance.get() as instance:
         dagster = [run.status.value for run in instance.get_runs()]
-    client = MlflowClient(f"sqlite:///{project / 'data' / 'mlflow' / 'mlflow.db'}")
+    client = MlflowClient(f"sqlite:///{data_of(project) / 'mlflow' / 'mlflow.db'}")
     runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
     return dagster, [run.info.status for run in runs]
 
@@ -153,12 +161,14 @@ def test_a_killed_run_goes_on_and_ends_as_if_undisturbed(
             break
         assert done.returncode == -9, done.stderr
         kills += 1
-    assert kills > 0, "it was never killed: this test shows nothing"
+        if kills == MOVED_AFTER:
+            (project / "data").rename(project / "moved")
+    assert kills >= MOVED_AFTER, "too few kills: this test shows nothing"
     assert outcome(project) == outcome(undisturbed)
     for name in SEARCHES:
-        nodes = read_trajectories(project / "data" / f"{name}.parquet")
+        nodes = read_trajectories(data_of(project) / f"{name}.parquet")
         assert nodes.select("theorem_name", "state_id").is_duplicated().sum() == 0
-    for path in (project / "data").rglob("*.parquet"):
+    for path in data_of(project).rglob("*.parquet"):
         read_table(path)
     assert left_behind(project) == left_behind(undisturbed) == []
     dagster, mlflow = statuses(project, monkeypatch)

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,8 +80,11 @@ class TwoNodes:
         self.kill(self.head)
         if self.second is not None:
             self.kill(self.second)
-        if again:
-            self.head = self._start_head()
+        if again:  # not waited for: Ray ends a process that has lost its head for a minute, and so this one
+            threading.Thread(target=self._start_head_again, daemon=True).start()
+
+    def _start_head_again(self) -> None:
+        self.head = self._start_head()
 
     def _start(self, *options: str, first_on_path: str = "") -> "subprocess.Popen[bytes]":
         """Start a node, and wait until it is up."""
