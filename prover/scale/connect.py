@@ -24,6 +24,9 @@ from prover.scale.config import ADDRESS_VARIABLE, RayConfig, ScaleError
 _PROBE_S = 5.0
 _ASK_S = 30.0
 _PACKAGES = ("prover", "ebm")
+_PATIENCE = {"RAY_gcs_rpc_server_reconnect_timeout_s": "600"}
+"""Settings of Ray for this process. A process whose head does not answer for this long is ended by Ray without a word
+to its caller, by default after 60 seconds; the search looks at the head itself, and ends in a sentence."""
 _OWN_ADDRESS = "127.0.0.2" if sys.platform == "linux" else None
 """Ray replaces 127.0.0.1 by the machine's outer address; another loopback address it keeps. Only Linux has those."""
 HOW_TO_INSTALL = "pip install -e '.[ray]'"
@@ -46,6 +49,8 @@ def connected(config: RayConfig) -> Iterator[Any]:
     """
     if config.where:
         _use_known_token()
+        for name, value in _PATIENCE.items():
+            os.environ.setdefault(name, value)
     else:
         require_token()
     ray = import_ray()
