@@ -151,7 +151,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_undisturbed(
     project, kept = write_project(tmp_path / "project"), dict[tuple[str, str], int]()
     kills = 0
     while True:
-        done = make_run(project, draw.randint(1, total // 2) if kills < PER_RUN else 0)
+        done = make_run(project, draw.randint(1, total // PER_RUN) if kills < PER_RUN else 0)
         assert "Traceback" not in done.stderr, done.stderr
         on_disk = finished(project)
         again = [key for key, at in kept.items() if on_disk.get(key) != at]
