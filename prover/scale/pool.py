@@ -23,7 +23,7 @@ from prover.theorems import Theorem
 _POLL_S = 0.5
 """How long an actor waits for something to hand over; and how often `stop` is looked at."""
 _LOOK_EVERY_S = 5.0
-"""How often the head is looked at. Ray itself ends this process, without a word to the caller, a minute after it lost
+"""How often the head is looked at. Ray itself ends this process, without a word to its caller, some time after it lost
 the head; until then actors on other nodes go on answering."""
 _LOOKS = 2
 """So many looks in a row that find no head mean that it is lost."""
