@@ -153,7 +153,9 @@ def _open_server(
     return policy
 
 
-def start_policy(policy: Any, probe_file: Path | None = None, *, choose_template: bool) -> None:
+def start_policy(
+    policy: "HuggingFacePolicy | ServerPolicy", probe_file: Path | None = None, *, choose_template: bool
+) -> None:
     """Ask the server of a policy that was opened with `start=False` what it is; nothing for a local model.
 
     The arguments are those of `ServerPolicy.start`; without a file the data folder's is used. Raises

@@ -8,12 +8,15 @@ to the smaller size from then on.
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
 from prover.policy.base import PolicyError
 from prover.policy.memory import Shape, free_bytes
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +62,7 @@ class Budget:
         self.halved += 1
 
 
-def measured_budget(model: Any, given: int | None = None) -> Budget:
+def measured_budget(model: "PreTrainedModel", given: int | None = None) -> Budget:
     """The budget for a loaded model. given: tokens of a batch, instead of what memory allows."""
     gpu = model.device.type == "cuda"
     most = GPU_TOKENS if gpu else CPU_TOKENS

@@ -12,12 +12,15 @@ model turns out not to honour 4D masks and position ids (`prover.policy.faithful
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
 from prover.policy.prefixes import SharedPrefixes, shared_prefixes
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 PLAIN_TOKENS = 4096
 """Tokens that `PlainDecoder` puts through the model at once."""
@@ -119,7 +122,7 @@ class TreeCache:
     int64 tokens of each row so far.
     """
 
-    def __init__(self, model: Any, room: int) -> None:
+    def __init__(self, model: "PreTrainedModel", room: int) -> None:
         self.model = model
         self.config = model.config.get_text_config()
         self.reaches = reaches(self.config)
@@ -205,7 +208,7 @@ class TreeDecoder:
 
     def __init__(
         self,
-        model: Any,
+        model: "PreTrainedModel",
         prompts: Sequence[Sequence[int]],
         pad_id: int,
         room: int = 64,
@@ -261,7 +264,7 @@ class PlainDecoder:
     their last position alone.
     """
 
-    def __init__(self, model: Any, prompts: Sequence[Sequence[int]]) -> None:
+    def __init__(self, model: "PreTrainedModel", prompts: Sequence[Sequence[int]]) -> None:
         self.model = model
         self.sequences = [[list(prompt[:-1])] for prompt in prompts]  # [row][column] -> token ids so far
         # Models that lack the argument make the logits of all positions.
@@ -298,7 +301,7 @@ class PlainDecoder:
         self.sequences = [self.sequences[row] for row in rows.tolist()]
 
 
-def decoder_of(model: Any) -> Any:
+def decoder_of(model: "PreTrainedModel") -> Any:
     """The model without its language-model head."""
     decoder = model.get_decoder()
     return getattr(model, "model", decoder) if decoder is model else decoder
@@ -312,6 +315,6 @@ def padded(rows: Sequence[Sequence[int]], pad_id: int) -> torch.Tensor:
     return ids
 
 
-def takes(model: Any, argument: str) -> bool:
+def takes(model: "PreTrainedModel", argument: str) -> bool:
     """Whether a model's forward pass names that argument."""
     return argument in inspect.signature(type(model).forward).parameters

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -11,9 +11,12 @@ from prover.policy.decoder import TreeCache, decoder_of, padded
 from prover.policy.pooling import Pooled, early_layer
 from prover.policy.prefixes import shared_prefixes
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 def encode_batch(
-    model: Any, tokens: Sequence[Sequence[int]], parts: tuple[str, ...], pad_id: int, *, share: bool
+    model: "PreTrainedModel", tokens: Sequence[Sequence[int]], parts: tuple[str, ...], pad_id: int, *, share: bool
 ) -> torch.Tensor:
     """Pooled vectors, (B, len(parts) * H) float32.
 
@@ -34,7 +37,11 @@ def encode_batch(
 
 
 def _read(
-    model: Any, tokens: Sequence[Sequence[int]], parts: tuple[str, ...], pad_id: int, cache: TreeCache | None
+    model: "PreTrainedModel",
+    tokens: Sequence[Sequence[int]],
+    parts: tuple[str, ...],
+    pad_id: int,
+    cache: TreeCache | None,
 ) -> Pooled:
     """One forward pass, pooled. With a cache, tokens go on where its rows end."""
     lengths = torch.tensor([len(row) for row in tokens], device=model.device)
@@ -68,7 +75,7 @@ class _Early:
 
 
 @contextmanager
-def _early(model: Any, lengths: torch.Tensor, *, wanted: bool) -> Iterator[_Early]:
+def _early(model: "PreTrainedModel", lengths: torch.Tensor, *, wanted: bool) -> Iterator[_Early]:
     """Catch the output of the early layer. A model whose layers cannot be found gives all hidden states instead."""
     total = model.config.get_text_config().num_hidden_layers
     early = _Early(early_layer(total), lengths)
@@ -91,7 +98,7 @@ def _early(model: Any, lengths: torch.Tensor, *, wanted: bool) -> Iterator[_Earl
         handle.remove()
 
 
-def layers_of(model: Any) -> nn.ModuleList | None:
+def layers_of(model: "PreTrainedModel") -> nn.ModuleList | None:
     """The list of transformer layers; None where there is not exactly one list of that length."""
     total = model.config.get_text_config().num_hidden_layers
     found = [

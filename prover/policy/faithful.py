@@ -14,12 +14,15 @@ Two questions, because half precision hides the answer to the first behind round
 import copy
 import logging
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
 from prover.policy.decoder import PlainDecoder, TreeDecoder, padded, reaches
 from prover.policy.prefixes import SharedPrefixes
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +47,7 @@ _UNABLE = (
 """What a signature, a configuration or a cache of its own kind ends in."""
 
 
-def tree_attention_is_faithful(model: Any, pad_id: int) -> bool:
+def tree_attention_is_faithful(model: "PreTrainedModel", pad_id: int) -> bool:
     """Whether `TreeDecoder` is right for this model; see the module's text. Runs a few short forward passes."""
     half = model.dtype != torch.float32
     try:
@@ -70,12 +73,14 @@ def tree_attention_is_faithful(model: Any, pad_id: int) -> bool:
     return all(bool(((tree - plain).abs() <= TOLERANCE).all()) for tree, plain, _ in _both(small, 0, share=True))
 
 
-def _both(model: Any, pad_id: int, *, share: bool) -> Iterator[tuple[torch.Tensor, torch.Tensor, list[list[int]]]]:
+def _both(
+    model: "PreTrainedModel", pad_id: int, *, share: bool
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, list[list[int]]]]:
     """(tree, plain, sequences) per step: log-probabilities of the likeliest tokens, (beams, 20) float32.
 
     share: a second pass over prompts with a common prefix that is read once.
     """
-    size = model.get_input_embeddings().weight.shape[0]
+    size = cast(torch.Tensor, model.get_input_embeddings().weight).shape[0]
     first = [(7 * i + 3) % size for i in range(9)]
     prompts = [first, [(5 * i + 1) % size for i in range(5)]]
     yield from _compare(model, prompts, size, TreeDecoder(model, prompts, pad_id))
@@ -86,7 +91,7 @@ def _both(model: Any, pad_id: int, *, share: bool) -> Iterator[tuple[torch.Tenso
 
 
 def _compare(
-    model: Any, prompts: list[list[int]], size: int, tree: TreeDecoder
+    model: "PreTrainedModel", prompts: list[list[int]], size: int, tree: TreeDecoder
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, list[list[int]]]]:
     plain = PlainDecoder(model, prompts)
     rows = len(prompts)
@@ -103,7 +108,9 @@ def _compare(
         yield got.gather(-1, likeliest.indices).flatten(0, 1), likeliest.values.flatten(0, 1), sequences
 
 
-def _within_noise(model: Any, pad_id: int, steps: Sequence[tuple[torch.Tensor, torch.Tensor, list[list[int]]]]) -> bool:
+def _within_noise(
+    model: "PreTrainedModel", pad_id: int, steps: Sequence[tuple[torch.Tensor, torch.Tensor, list[list[int]]]]
+) -> bool:
     """Whether tree decoding is about as far from plain decoding as the model is from itself."""
     error, batched, cached, scale = [], [], [], []
     for difference, _, sequences in steps:
@@ -123,12 +130,12 @@ def _rms(parts: Sequence[torch.Tensor]) -> float:
     return float(torch.cat([part.float().flatten() for part in parts]).square().mean().sqrt())
 
 
-def _last(model: Any, ids: torch.Tensor) -> torch.Tensor:
+def _last(model: "PreTrainedModel", ids: torch.Tensor) -> torch.Tensor:
     """Log-probabilities (nats) after the last token of each row, (B, V) float32."""
     return torch.log_softmax(model(input_ids=ids.to(model.device), use_cache=False).logits[:, -1].float(), dim=-1)
 
 
-def _padded(model: Any, sequences: list[list[int]], pad_id: int) -> torch.Tensor:
+def _padded(model: "PreTrainedModel", sequences: list[list[int]], pad_id: int) -> torch.Tensor:
     """The same in one batch, with a row beside them that makes all of them padded."""
     longer = [*sequences[0], *sequences[0][:4]]
     ids = padded([*sequences, longer], pad_id).to(model.device)
@@ -137,7 +144,7 @@ def _padded(model: Any, sequences: list[list[int]], pad_id: int) -> torch.Tensor
     return torch.log_softmax(logits[torch.arange(len(sequences), device=model.device), ends].float(), dim=-1)
 
 
-def _cached(model: Any, sequences: list[list[int]]) -> torch.Tensor:
+def _cached(model: "PreTrainedModel", sequences: list[list[int]]) -> torch.Tensor:
     """The same, the last three tokens one by one through the model's own cache."""
     rows = []
     for sequence in sequences:
@@ -152,7 +159,7 @@ def _cached(model: Any, sequences: list[list[int]]) -> torch.Tensor:
 # ---- the shrunken copy
 
 
-def shrunken_copy(model: Any) -> Any | None:
+def shrunken_copy(model: "PreTrainedModel") -> Any | None:
     """A small float32 model of the same class and attention, with random weights; None where none can be made.
 
     Windows become 6 tokens. Sizes that do not change which token sees which (heads, widths, experts, vocabulary) are
@@ -166,7 +173,7 @@ def shrunken_copy(model: Any) -> Any | None:
         except _UNABLE as error:
             log.debug("no copy of %s with smaller %s: %s", type(model).__name__, smaller, error)
             continue
-        small = small.to(device=model.device, dtype=torch.float32).eval()
+        small = cast(Any, small).to(device=model.device, dtype=torch.float32).eval()  # transformers wraps `to`
         _sharpen(small)
         try:
             with torch.inference_mode():
@@ -185,7 +192,7 @@ def _windows(config: Any) -> list[str]:
     return [name for name in names if type(getattr(config, name)) is int and getattr(config, name) > 0]
 
 
-def _small_config(model: Any, smaller: Sequence[str]) -> Any:
+def _small_config(model: "PreTrainedModel", smaller: Sequence[str]) -> Any:
     config = copy.deepcopy(model.config)
     text = config.get_text_config()
     if hasattr(config, "quantization_config"):
@@ -226,7 +233,7 @@ def _cut(config: Any, limits: dict[str, int]) -> None:
             setattr(config, name, most)
 
 
-def _sharpen(model: Any) -> None:
+def _sharpen(model: "PreTrainedModel") -> None:
     """Weights of the size at which each layer keeps its input's scale: a mask that is wrong then shows."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():

@@ -305,7 +305,9 @@ SLOW_SEARCH = textwrap.dedent(
 )
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_a_signal_keeps_what_is_finished_and_says_how_to_go_on(tmp_path, number, code):
     (tmp_path / "c.json").write_text('{"wave_size": 4, "mode": "policy-mean", "max_expansions": 8}')
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}

@@ -293,6 +293,13 @@ def loaded_definitions() -> dg.Definitions:
 
 
 SAVEFIG = Figure.savefig
+
+
+def save_coarsely(figure: Figure, file: Any, **options: Any) -> None:
+    """A real picture of few pixels, which costs little."""
+    SAVEFIG(figure, file, **{**options, "dpi": 30})
+
+
 BLANK_PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b550000000a49444154789c63f80f0001010100b138f6140000"
     "000049454e44ae426082"
@@ -315,7 +322,7 @@ class Templates:
                 shutil.rmtree(unfinished, ignore_errors=True)
                 unfinished.mkdir()
                 with pytest.MonkeyPatch.context() as patch:
-                    patch.setattr(Figure, "savefig", SAVEFIG)
+                    patch.setattr(Figure, "savefig", save_coarsely)
                     make(unfinished)
                 unfinished.rename(folder)
         return folder

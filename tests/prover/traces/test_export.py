@@ -47,15 +47,30 @@ def steps_of(path: Path) -> list[tuple[str, str, str]]:
     ]
 
 
-@hypothesis.given(
-    texts=st.lists(state, min_size=1, max_size=5, unique_by=normalise),
-    data=st.data(),
-    suffix=st.sampled_from(["json", "jsonl"]),
-)
+ANY_SEARCH = {
+    "texts": st.lists(state, min_size=1, max_size=5, unique_by=normalise),
+    "data": st.data(),
+    "suffix": st.sampled_from(["json", "jsonl"]),
+}
+
+
+@hypothesis.settings(max_examples=15)
+@hypothesis.given(**ANY_SEARCH)
 def test_leandojo_and_back_gives_the_same_states_and_tactics(
     tmp_path_factory: pytest.TempPathFactory, texts: list[str], data: st.DataObject, suffix: str
 ) -> None:
-    folder = tmp_path_factory.mktemp("trip")
+    to_leandojo_and_back(tmp_path_factory.mktemp("trip"), texts, data, suffix)
+
+
+@pytest.mark.slow
+@hypothesis.given(**ANY_SEARCH)
+def test_leandojo_and_back_a_hundred_times(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str], data: st.DataObject, suffix: str
+) -> None:
+    to_leandojo_and_back(tmp_path_factory.mktemp("trip"), texts, data, suffix)
+
+
+def to_leandojo_and_back(folder: Path, texts: list[str], data: st.DataObject, suffix: str) -> None:
     first = write(folder, texts, [data.draw(tactic) for _ in texts])
     export_trajectories(first, folder / f"dojo.{suffix}", "leandojo")
     import_traces(folder / f"dojo.{suffix}", folder / "second.parquet")

@@ -255,6 +255,7 @@ def test_a_policy_that_is_no_better_is_not_adopted(made, tuning, configured, pol
     )
 
 
+@pytest.mark.slow  # the rule itself: tests/prover_assets/steps/test_promote.py, tests/prover/evaluation/test_gate.py
 def test_an_adoption_that_later_rounds_find_wrong_is_taken_back(iterated, configured):
     """The adopted policy had luck with the theorems that it was judged on: on the next ones it goes astray."""
     data = data_of(iterated)
