@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -27,6 +27,9 @@ from prover.policy.weights import (
     safetensors_header,
     tokenizer_folder,
 )
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
 
@@ -163,7 +166,7 @@ def _require_peft(folder: Path) -> None:
 # ---- loading
 
 
-def load_tokenizer(folder: Path) -> Any:
+def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
     """The folder's tokenizer. PolicyLoadError for one that needs code of its own, or that cannot be read."""
     from transformers import AutoTokenizer
 
@@ -179,7 +182,7 @@ def load_tokenizer(folder: Path) -> Any:
         raise PolicyLoadError(f"{place}: its tokenizer cannot be loaded: {_line(error)}") from error
 
 
-def load_model(folder: Path, dtype: str, device: str) -> Any:
+def load_model(folder: Path, dtype: str, device: str) -> "PreTrainedModel":
     """The model, whole and checked, with its adapter merged, ready for inference.
 
     dtype: one of `DTYPES`; int8 and int4 quantise through bitsandbytes. device: of torch, or "auto": spread over all
@@ -295,7 +298,7 @@ def _line(error: BaseException) -> str:
     return text if len(text) <= 300 else text[:297] + "..."
 
 
-def _is_on(model: Any, device: str) -> bool:
+def _is_on(model: "PreTrainedModel", device: str) -> bool:
     if device == "auto":
         return True
     wanted = torch.device(device)
@@ -331,7 +334,7 @@ def _model_files(folder: Path) -> Iterator[Path]:
         yield Path(name)
 
 
-def _merged(model: Any, folder: Path) -> Any:
+def _merged(model: "PreTrainedModel", folder: Path) -> Any:
     """The model with the folder's adapter merged into its weights. PolicyLoadError if any part of it finds no place."""
     from peft import PeftConfig, PeftModel
 
@@ -357,7 +360,7 @@ def _merged(model: Any, folder: Path) -> Any:
         ) from error
 
 
-def _try(model: Any, folder: Path, method: str) -> None:
+def _try(model: "PreTrainedModel", folder: Path, method: str) -> None:
     """One forward pass: what a quantiser cannot compute on this device shows only there."""
     try:
         with torch.inference_mode():
@@ -374,7 +377,7 @@ def _try(model: Any, folder: Path, method: str) -> None:
         )
 
 
-def _check_numbers(model: Any, folder: Path) -> None:
+def _check_numbers(model: "PreTrainedModel", folder: Path) -> None:
     """PolicyLoadError for weights that are NaN or infinite."""
     for name, parameter in model.named_parameters():
         if not parameter.is_floating_point() or parameter.is_meta or parameter.element_size() < 2:
