@@ -62,7 +62,7 @@ def test_log_probs_and_vectors_are_the_models_own(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, pytest.param(torch.float16, marks=pytest.mark.slow)])
 def test_half_precision_keeps_the_fast_decoder(family: str, dtype: torch.dtype) -> None:
     with torch.inference_mode():
         assert tree_attention_is_faithful(tiny_model(family, dtype), pad_id=0)

@@ -123,6 +123,7 @@ def test_embeddings_that_are_there_are_not_made_again(project, policy):
     assert again.tags["dagster/data_version"] == first.tags["dagster/data_version"]
 
 
+@pytest.mark.slow
 def test_the_same_search_again_asks_the_model_nothing_and_has_the_same_version(project, policy):
     project.run("theorems", "trajectories", partition="iter_000")
     first = project.latest("trajectories", "iter_000")

@@ -6,6 +6,7 @@ import pytest
 from prover_assets.defs import observe
 
 
+@pytest.mark.slow
 def test_a_long_step_is_observed_while_it_goes(project, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(observe, "LOG_EVERY_S", 0.0)
     monkeypatch.setattr(observe, "LATER", 1e9)

@@ -218,6 +218,7 @@ def test_the_next_iteration_is_all_of_the_adopted_policy(iterated, policy, confi
     )
 
 
+@pytest.mark.slow
 def test_an_iteration_without_tuning_keeps_the_adopted_policy_and_its_baseline(twice_iterated, configured):
     data = data_of(twice_iterated)
     files = baseline_files(data, policy_of(data, data.iteration(1), configured))
@@ -230,6 +231,7 @@ def test_an_iteration_without_tuning_keeps_the_adopted_policy_and_its_baseline(t
         assert read_manifest(data.iteration(2).trajectories).ebm_id == champion.ebm_id
 
 
+@pytest.mark.slow
 def test_the_baseline_of_an_adopted_policy_follows_the_lean(twice_iterated, configured):
     data = data_of(twice_iterated)
     files = baseline_files(data, policy_of(data, data.iteration(1), configured))

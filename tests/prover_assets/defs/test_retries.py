@@ -71,6 +71,7 @@ def test_what_does_not_heal_is_not_tried_again(project, failing):
     assert len(calls) == 1
 
 
+@pytest.mark.slow
 def test_a_retry_closes_its_first_attempt_and_reopens_the_parent(new_project, failing):
     project = new_project(track=True)
     failing(ConnectionResetError("reset"), 1)

@@ -1,6 +1,7 @@
 """What "unsynced" means: exactly what was made from something that has changed since."""
 
 import dagster as dg
+import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
@@ -31,6 +32,7 @@ def test_an_asset_made_again_without_a_change_marks_nothing(made):
     assert unsynced(made) == set()
 
 
+@pytest.mark.slow
 def test_other_search_settings_mark_what_was_made_from_the_old_search_step_by_step(made):
     made.config = {"trajectories": {"max_expansions": 12}}
     made.run("trajectories", partition="iter_000")

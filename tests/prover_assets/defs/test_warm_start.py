@@ -1,5 +1,7 @@
 """What the energy model of an iteration begins with: new weights, or the champion's."""
 
+import pytest
+
 from ebm.checkpoint import read_config
 from prover_assets.store.champion import read_champion_of
 from prover_assets.store.layout import DataFolder
@@ -20,6 +22,7 @@ def test_a_warm_start_begins_with_the_champion(made):
     assert made.metadata("ebm_checkpoint", "iter_001")["start"] == f"the champion {champion.ebm_id}"
 
 
+@pytest.mark.slow
 def test_weights_are_new_without_a_champion_and_by_default(made):
     made.config["ebm_checkpoint"] = {"start": "champion"}
     assert made.run("ebm_checkpoint", partition="iter_000").success

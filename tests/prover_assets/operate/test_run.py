@@ -241,7 +241,7 @@ def test_steps_write_to_the_terminal_itself(make_run, policy, monkeypatch):
 @pytest.mark.parametrize(
     "interrupt",
     [
-        "signal.raise_signal(signal.SIGINT)",
+        pytest.param("signal.raise_signal(signal.SIGINT)", marks=pytest.mark.slow),
         # Within a callback, where Python drops exceptions: importing has one for every module.
         "weakref.finalize(type('Module', (), {})(), signal.raise_signal, signal.SIGINT); time.sleep(5)",
     ],

@@ -60,6 +60,7 @@ def test_a_data_folder_that_another_machine_works_on_is_refused(make_run, memory
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_a_step_that_fails_leaves_what_was_made_on_the_store_and_the_next_run_goes_on(
     make_run, memory: str, working: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
