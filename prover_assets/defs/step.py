@@ -13,6 +13,7 @@ from prover_assets.defs.observe import Observed
 from prover_assets.defs.partitions import ITERATION
 from prover_assets.defs.resources import DataResource, LeanResource, PolicyResource
 from prover_assets.defs.tracking import MlflowResource, dagster_ui, selected_assets
+from prover_assets.operate.next import runs_in_progress
 from prover_assets.operate.preflight import SettingsError, require_valid
 from prover_assets.operate.progress import LOG_EVERY_S, Reporter, reporter_for
 from prover_assets.operate.shared import shared
@@ -168,9 +169,11 @@ def _require_partition(context: dg.AssetExecutionContext) -> None:
         )
     done = set(context.instance.get_materialized_partitions(context.asset_key))
     following = next((key for key in known if key not in done), known[-1])
+    running = {run.tags["dagster/partition"] for run in runs_in_progress(context.instance)}
+    busy = ", and is running (wait until it has ended)" if following in running else ""
     raise SettingsError(
         f"no iteration was chosen: launch again with a partition (Launchpad: the field Partition). {following} is the "
-        f"next one; there are {', '.join(known[-5:])}"
+        f"next one{busy}; there are {', '.join(known[-5:])}"
     )
 
 
