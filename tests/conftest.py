@@ -16,6 +16,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--screenshots", metavar="FOLDER", help="a larger project for the browser tests, and pictures of it in FOLDER"
     )
+    parser.addoption(
+        "--project",
+        metavar="FOLDER",
+        help="with --screenshots: the data and dagster_home there, instead of a new project",
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -54,6 +54,9 @@ class Server:
     dagster: str
     mlflow: str
     reports: str
+    charts: str
+    """Address of the saved view in MLflow."""
+    live: str
     data: Path
     settings: Mapping[str, Mapping[str, Any]]
     """Of the assets, by name."""
@@ -71,9 +74,9 @@ class Server:
         assert "errors" not in answer, answer["errors"]
         return answer["data"]
 
-    def mlflow_post(self, method: str, **content: Any) -> Any:
+    def mlflow_post(self, method: str, version: str = "2.0", **content: Any) -> Any:
         request = urllib.request.Request(
-            f"{self.mlflow}/api/2.0/mlflow/{method}",
+            f"{self.mlflow}/api/{version}/mlflow/{method}",
             json.dumps(content).encode(),
             {"Content-Type": "application/json"},
         )
@@ -83,6 +86,18 @@ class Server:
     def mlflow_get(self, method: str, query: str) -> Any:
         with urllib.request.urlopen(f"{self.mlflow}/api/2.0/mlflow/{method}?{query}", timeout=REPLY_S) as reply:
             return json.load(reply)
+
+    def partitions(self) -> list[str]:
+        """The iterations that there are."""
+        found = self.graphql(
+            "query($k: AssetKeyInput!) { assetNodeOrError(assetKey: $k) { ... on AssetNode { partitionKeys } } }",
+            k={"path": ["trajectories"]},
+        )
+        return list(found["assetNodeOrError"]["partitionKeys"])
+
+    def terminate(self, run_id: str) -> None:
+        """Cancel a run, queued or started."""
+        self.graphql("mutation($id: String!) { terminateRun(runId: $id) { __typename } }", id=run_id)
 
     def add_partition(self, key: str) -> None:
         self.graphql(
@@ -218,15 +233,21 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, settings: Mapping[str, Mapping[str, Any]] = SMALL) -> Iterator[Server]:
-    """`make ui` over an empty project in `folder`; its runs have these settings unless others are given."""
-    home = folder / "dagster_home"
-    home.mkdir()
-    shutil.copy(ROOT / "dagster_home" / "dagster.yaml", home)
+def serving(
+    folder: Path, settings: Mapping[str, Mapping[str, Any]] = SMALL, project: Path | None = None
+) -> Iterator[Server]:
+    """`make ui` over an empty project in `folder`; its runs have these settings unless others are given.
+
+    project: a folder with `data` and `dagster_home` of a project that is there already, to be served instead.
+    """
+    home, data = (project or folder) / "dagster_home", (project or folder) / "data"
+    if project is None:
+        home.mkdir()
+        shutil.copy(ROOT / "dagster_home" / "dagster.yaml", home)
     environment = {
         **os.environ,
         "DAGSTER_HOME": str(home),
-        "PROVER_DATA": str(folder / "data"),
+        "PROVER_DATA": str(data),
         "OMP_NUM_THREADS": "1",
         "PYTHONUNBUFFERED": "1",
     }
@@ -244,7 +265,7 @@ def serving(folder: Path, settings: Mapping[str, Mapping[str, Any]] = SMALL) -> 
             start_new_session=True,
         )
     try:
-        yield Server(**_addresses(process, log), data=folder / "data", settings=settings)
+        yield Server(**_addresses(process, log), data=data, settings=settings)
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=REPLY_S) == 0, log.read_text()
@@ -256,7 +277,8 @@ def _addresses(process: subprocess.Popen[bytes], log: Path) -> dict[str, str]:
         text = log.read_text()
         if "Ctrl-C" in text:
             return {
-                name.lower(): url for name, url in re.findall(r"^(Dagster|MLflow|Reports) +(http://\S+)", text, re.M)
+                name.lower(): url
+                for name, url in re.findall(r"^(Dagster|MLflow|Reports|charts|live) +(http://\S+)", text, re.M)
             }
         assert process.poll() is None, text
         time.sleep(0.3)

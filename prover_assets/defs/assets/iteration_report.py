@@ -23,6 +23,7 @@ from prover_assets.operate.versions import step_version
 from prover_assets.report import plots
 from prover_assets.report.facts import markdown_table
 from prover_assets.report.over_iterations import progress_points
+from prover_assets.report.sketch import solve_sketch
 from prover_assets.report.tables import (
     REUSED,
     cost_line,
@@ -121,7 +122,7 @@ def iteration_report(
         write_json(work.iteration.report_file, report)  # last: with it the iteration is finished
         return work.result(
             data_version=digest_of([report["comparison"]["modes"][m]["solved"] for m in (POLICY, GUIDED)]),
-            metadata=_metadata(report, pictures, numbers, decision.reason, page),
+            metadata=_metadata(report, _curve(compared), pictures, numbers, decision.reason, page),
             checks=[*comparison_checks(compared), champion_check(work.data, compared, old)],
         )
 
@@ -210,8 +211,16 @@ def _numbers(compared: Compared) -> dict[str, float | None]:
     return found
 
 
+def _curve(compared: Compared) -> str:
+    """The solve curves, small."""
+    control = () if compared.control is None else (compared.control.second,)
+    modes = (compared.main.first, compared.main.second, *control)
+    return solve_sketch({mode.name: list(mode.expansions.values()) for mode in modes}, max(compared.main.budgets))
+
+
 def _metadata(
     report: dict[str, Any],
+    curve: str,
     pictures: dict[str, plots.Picture],
     numbers: dict[str, float | None],
     reason: str,
@@ -226,6 +235,7 @@ def _metadata(
     return {
         "promotion": ("promoted: " if report["promotion"]["promoted"] else "not promoted: ") + reason,
         "report": dg.MetadataValue.url(report_link(report["iteration"])),
+        "curve": dg.MetadataValue.md(curve),
         "solved": dg.MetadataValue.md(f"{solved}\n\n{lines}"),
         **{name: figure(picture, name.replace("_", " ")) for name, picture in pictures.items()},
         **(

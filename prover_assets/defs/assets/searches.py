@@ -19,6 +19,7 @@ from prover_assets.report.facts import (
     search_counts,
     tree_of,
 )
+from prover_assets.report.sketch import solve_sketch
 from prover_assets.store.files import digest_of
 from prover_assets.store.layout import SearchFiles
 from prover_assets.store.manifest import Manifest
@@ -85,6 +86,7 @@ def describe_search(work: Step, files: SearchFiles, manifest: Manifest, *, title
     metadata: dict[str, Any] = {
         **{key: counts[key] for key in ("theorems", "proved", "solve_rate", "expansions")},
         "seconds": round(manifest.seconds, 2),
+        "curve": dg.MetadataValue.md(solve_sketch({title: list(expansions.values())}, highest)),
         "solve_curve": figure(curve, "theorems proved against budget"),
         "time": figure(spent, "where the time went"),
         "preview": preview(nodes, NODE_COLUMNS),

@@ -83,8 +83,8 @@ def test_the_run_works_for_the_iteration_that_was_chosen(made, monkeypatch: pyte
     )
     queue.submit_run(SubmitRunContext(run, workspace=None))
     queued = made.instance.get_run_by_id(run.run_id)
-    job = InMemoryJob(made.job)
-    assert execute_run(job, queued, made.instance, raise_on_error=True).success
+    dequeued = queued.with_status(dg.DagsterRunStatus.STARTING)
+    assert execute_run(InMemoryJob(made.job), dequeued, made.instance, raise_on_error=True).success
     assert made.metadata("iteration_report", "iter_001")["promotion"]
     assert made.latest("trajectories").partition == "iter_001"
 
