@@ -2,16 +2,20 @@
 
     python tools/record_run.py                     # runs the next iteration in a temporary folder, and records it
     python tools/record_run.py -- --config laptop  # arguments after -- go to `make run`
+    python tools/record_run.py --log run.log       # what an earlier `make run > run.log` printed
 
 What is shown is what was printed, at the speed at which it was printed but for one factor: the whole takes `SECONDS`.
+Of a log, the times are those that the steps printed.
 The pictures of the UIs are those that the browser tests keep in docs/images.
 """
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +30,9 @@ SIZE, SECONDS, SHOWN_S, COLOURS = (920, 560), 12.0, 2.5, 48
 """Pixels of a frame; of the run and of each further picture, seconds; colours of the palette."""
 ROWS, LINE, LEFT, FONT_SIZE = 30, 17, 14, 13
 GROUND, INK, GOOD, SOFT = "#14191c", "#e6eaec", "#7fd487", "#aeb9c0"
+
+COLUMNS = 112
+STEP = re.compile(r"✓ \d+/\d+ .* (?P<seconds>\d+\.\d) s\b")
 
 Line = tuple[float, str]
 """When it was printed (seconds after the start), and its text."""
@@ -47,12 +54,23 @@ def record(command: Sequence[str], environment: dict[str, str]) -> list[Line]:
     return lines
 
 
+def read_log(text: str) -> list[Line]:
+    """The lines of a saved run: each step's line comes when the seconds that it says have passed."""
+    now, lines = 0.0, []
+    for line in text.splitlines():
+        step = STEP.match(line)
+        now += float(step["seconds"]) if step else 0.0
+        lines.append((now, line.rstrip()))
+    return lines
+
+
 def terminal(texts: Sequence[str]) -> Image.Image:
     """The last rows of a terminal with these lines."""
     image = Image.new("RGB", SIZE, GROUND)
     draw = ImageDraw.Draw(image)
     font = ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSansMono.ttf", FONT_SIZE)
-    for row, text in enumerate(texts[-ROWS:]):
+    wrapped = [part for text in texts for part in textwrap.wrap(text, COLUMNS, drop_whitespace=False) or [""]]
+    for row, text in enumerate(wrapped[-ROWS:]):
         x, y = LEFT, LEFT + row * LINE
         colour = SOFT if text.startswith("  ") else GOOD if " promoted" in text or text.startswith("$") else INK
         if text.startswith("✓"):
@@ -98,7 +116,17 @@ def main() -> int:
     """Record, and write the picture."""
     parser = argparse.ArgumentParser(description="Record `make run` as an animated picture.")
     parser.add_argument("--output", type=Path, default=IMAGES / "make-run.gif")
+    parser.add_argument("--log", type=Path, help="show a saved output of `make run`, and run nothing")
     options, passed_on = parser.parse_known_args()
+    lines = read_log(options.log.read_text(encoding="utf-8")) if options.log else run_and_record(passed_on)
+    frames, durations = frames_of(lines, [IMAGES / f"{name}.png" for name in UIS])
+    save(frames, durations, options.output)
+    print(f"{options.output}: {len(frames)} frames, {options.output.stat().st_size / 1000:.0f} kB")
+    return 0
+
+
+def run_and_record(passed_on: Sequence[str]) -> list[Line]:
+    """Run the next iteration in a temporary folder. passed_on: arguments of `make run`."""
     with tempfile.TemporaryDirectory() as temporary:
         dagster = Path(temporary) / "dagster"
         dagster.mkdir()
@@ -107,14 +135,10 @@ def main() -> int:
             "PROVER_DATA": str(Path(temporary) / "data"),
             "DAGSTER_HOME": str(dagster),
             "HF_HUB_OFFLINE": "1",
-            "COLUMNS": "112",
+            "COLUMNS": str(COLUMNS),
         }
         command = [sys.executable, "-m", "prover_assets.run", *(word for word in passed_on if word != "--")]
-        lines = [(when, text.replace(temporary + "/", "")) for when, text in record(command, environment)]
-    frames, durations = frames_of(lines, [IMAGES / f"{name}.png" for name in UIS])
-    save(frames, durations, options.output)
-    print(f"{options.output}: {len(frames)} frames, {options.output.stat().st_size / 1000:.0f} kB")
-    return 0
+        return [(when, text.replace(temporary + "/", "")) for when, text in record(command, environment)]
 
 
 if __name__ == "__main__":

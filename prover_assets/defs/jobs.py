@@ -11,13 +11,14 @@ TUNING_ASSET = "policy_checkpoint"
 iteration_job = dg.define_asset_job(
     "iteration",
     selection=list(ITERATION_ASSETS),
-    description="One iteration of expert iteration: search, embed, train, search again, report. Pick a partition.",
+    description="One iteration of expert iteration: search, embed, train, search again, report. Without a partition it "
+    "is the next one.",
 )
 policy_iteration_job = dg.define_asset_job(
     "policy_iteration",
     selection=[*ITERATION_ASSETS, TUNING_ASSET],
     description="An iteration that also fine-tunes the policy on the certified proofs so far; the next iteration "
-    "searches with the tuned policy if validation says that it is better. Pick a partition.",
+    "searches with the tuned policy if validation says that it is better. Without a partition it is the next one.",
 )
 baseline_job = dg.define_asset_job(
     "baseline",
@@ -27,10 +28,11 @@ baseline_job = dg.define_asset_job(
 first_iteration_job = dg.define_asset_job(
     "first_iteration",
     selection=[*BASELINE_ASSETS, *ITERATION_ASSETS],
-    description="Everything that the first iteration needs, from nothing. Pick iter_000.",
+    description="Everything that the first iteration needs, from nothing. Without a partition it is iter_000.",
 )
 everything_job = dg.define_asset_job(
     "first_policy_iteration",
     selection=[*BASELINE_ASSETS, *ITERATION_ASSETS, TUNING_ASSET],
-    description="Everything that the first iteration needs, and the policy fine-tuned at its end. Pick iter_000.",
+    description="Everything that the first iteration needs, and the policy fine-tuned at its end. Without a partition "
+    "it is iter_000.",
 )

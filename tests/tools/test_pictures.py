@@ -52,3 +52,13 @@ def test_what_is_recorded_is_what_was_printed():
     lines = record_run.record([sys.executable, "-c", "print('first'); print('  second')"], {})
     assert [text for _, text in lines] == ["first", "  second"]
     assert lines[0][0] <= lines[1][0]
+
+
+def test_a_saved_run_is_shown_at_the_times_that_its_steps_printed():
+    text = "iter_000\n✓ 1/9 search, policy     34.9 s  28 proved, 108 expansions/s\n  a table\n✓ 2/9 embed 3.0 s\nend\n"
+    assert [round(when, 1) for when, _ in record_run.read_log(text)] == [0.0, 34.9, 34.9, 37.9, 37.9]
+
+
+def test_a_line_that_is_too_long_is_wrapped():
+    line = "x" * (record_run.COLUMNS + 1)
+    assert record_run.terminal([line]).tobytes() != record_run.terminal([line[:-1]]).tobytes()
