@@ -12,7 +12,7 @@ from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobO
 from dagster._core.run_coordinator import SubmitRunContext
 
 from prover_assets.defs.jobs import ITERATION_ASSETS
-from prover_assets.operate.queue import IterationQueue
+from prover_assets.operate.queue import PARTITION_TAG, IterationQueue
 
 ORIGIN = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("expert_iteration"), "__repository__")
 ROOT = Path(__file__).resolve().parents[3]
@@ -67,26 +67,18 @@ def test_nothing_is_chosen_while_that_iteration_is_running(instance: dg.DagsterI
     assert "dagster/partition" not in launched(instance, "iteration")
 
 
-@pytest.mark.slow
-def test_the_run_works_for_the_iteration_that_was_chosen(made, monkeypatch: pytest.MonkeyPatch):
-    """After iter_000, which is done: iter_001, opened by its report."""
-    monkeypatch.setenv("PROVER_DATA", str(made.data))
-    queue = IterationQueue()
-    queue.register_instance(made.instance)
-    selection = frozenset(dg.AssetKey(name) for name in ITERATION_ASSETS)
-    config = {**made.run_config(ITERATION_ASSETS), "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-    run = made.instance.create_run_for_job(
-        made.job,
-        asset_selection=selection,
-        run_config=config,
-        remote_job_origin=RemoteJobOrigin(ORIGIN, "first_policy_iteration"),
-    )
-    queue.submit_run(SubmitRunContext(run, workspace=None))
-    queued = made.instance.get_run_by_id(run.run_id)
-    dequeued = queued.with_status(dg.DagsterRunStatus.STARTING)
-    assert execute_run(InMemoryJob(made.job), dequeued, made.instance, raise_on_error=True).success
-    assert made.metadata("iteration_report", "iter_001")["promotion"]
-    assert made.latest("trajectories").partition == "iter_001"
+def test_a_run_works_for_the_iteration_that_it_was_given_in_the_queue(made):
+    """Dagster makes a run without a partition, the queue tags it, and only then it is executed."""
+    selection = frozenset({dg.AssetKey("state_embeddings")})
+    config = {**made.run_config(["state_embeddings"]), "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    run = made.instance.create_run_for_job(made.job, asset_selection=selection, run_config=config)
+    made.instance.add_run_tags(run.run_id, {PARTITION_TAG: "iter_000"})
+    tagged = made.instance.get_run_by_id(run.run_id)
+    job = InMemoryJob(made.job.get_subset(asset_selection=selection))
+    assert execute_run(job, tagged, made.instance, raise_on_error=True).success
+    assert made.latest("state_embeddings", "iter_000").metadata["encoded"].value == 0
+    assert "image/svg" in made.metadata("iteration_report", "iter_000")["curve"]
+    assert "image/svg" in made.metadata("trajectories", "iter_000")["curve"]
 
 
 def test_the_projects_own_instance_has_this_queue_and_its_limits():
