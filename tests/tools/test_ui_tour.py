@@ -24,7 +24,7 @@ NO_CLAIMS = {
     "Dagster, which makes things, MLflow, which compares them, and the reports, with the searches as they run.",
     "Browser tests take this tour: each sentence below is a step of theirs, over a project on the real Lean, and they "
     "make the pictures:",
-    "The pictures show a project of three iterations with 60 held-out theorems.",
+    "The pictures show small projects of two and three iterations.",
     "By default it is",
 }
 """What introduces something."""
