@@ -28,8 +28,7 @@ JOBS = frozenset(job.name for job in (iteration_job, policy_iteration_job, first
 class IterationQueue(QueuedRunCoordinator):
     """Dagster's queue, which also chooses the iteration of a run of a whole job that came without one.
 
-    Nothing is chosen while that iteration is running, nor for a run of single assets: their step then says which
-    partitions there are (`prover_assets.defs.step`).
+    Nothing is chosen while that iteration is running, nor for a run of single assets: these then fail for want of one.
     """
 
     def submit_run(self, context: SubmitRunContext) -> dg.DagsterRun:

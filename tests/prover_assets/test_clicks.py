@@ -107,18 +107,3 @@ def test_a_job_without_a_partition_runs_for_the_next_iteration(server, second):
         assert tags["dagster/partition"] == next(key for key in keys if key not in done)
         server.terminate(run_id)
         assert server.wait(run_id)["status"] == "CANCELED"
-
-
-def test_a_failed_run_says_why_without_scrolling(server, second, page: Page):
-    with tour("A single asset that is launched without one fails with a sentence that names the partitions."):
-        run_id = server.launch("iteration", None, "state_embeddings")
-        assert server.wait(run_id)["status"] == "FAILURE"
-        page.open(f"{server.dagster}/runs/{run_id}")
-        page.wait_text("no iteration was chosen", "iter_001")
-    with tour("The page of a failed run shows such a sentence without scrolling."):
-        seen = page.script(
-            "return [...document.querySelectorAll('*')].filter(e => !e.children.length"
-            " && e.textContent.includes('no iteration was chosen')).some(e => { const box = e.getBoundingClientRect();"
-            " return box.height > 0 && box.top >= 0 && box.top < innerHeight })"
-        )
-        assert seen
