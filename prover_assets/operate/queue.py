@@ -40,7 +40,7 @@ class IterationQueue(QueuedRunCoordinator):
 
     def _choose(self, run: dg.DagsterRun) -> None:
         instance = self._instance
-        resources: dict[str, Any] = dict(run.run_config.get("resources") or {})
+        resources: Any = run.run_config.get("resources") or {}
         folder = DataFolder.at(str(config_of(resources, "data").get("root", "")))
         key = next_iteration(instance, folder).key
         if any(other.tags[PARTITION_TAG] == key for other in runs_in_progress(instance)):
