@@ -3,6 +3,8 @@
 import functools
 import importlib.util
 import logging
+import os
+import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -31,6 +33,11 @@ def described(database: Path, error: BaseException) -> TrackingError:
     """An error of the tracking database in words."""
     fault = fault_of(error, database)
     first_line = str(error).strip().partition("\n")[0][:200]
+    if "_alembic_tmp_" in first_line:
+        return TrackingError(
+            f"the tracking database {database} was left half made: a process was killed while MLflow made or upgraded "
+            f"its tables ({first_line}). Restore it from a copy; where nothing was recorded yet, delete it"
+        )
     return TrackingError(f"the tracking database {database} {fault} ({first_line}). {REMEDIES[fault]}")
 
 
@@ -83,6 +90,23 @@ REMEDIES = {
     SqliteFault.UNREADABLE: "Look at the disk, and run this again",
     SqliteFault.OTHER: "Set MLFLOW_TRACKING_URI to another store, or switch tracking off (`mlflow: {enabled: false}`)",
 }
+
+
+def make_whole(database: Path) -> None:
+    """Make a tracking database where there is none, whole or not at all. For who holds the lock on its folder.
+
+    MLflow makes its tables in some sixty steps, and cannot go on where a kill has ended them.
+    """
+    if database.exists():
+        return
+    from mlflow import MlflowClient
+
+    for left in database.parent.glob(f".{database.name}.*.tmp*"):
+        left.unlink()
+    # A name of its own each time: MLflow remembers within a process which databases have their tables.
+    temporary = database.with_name(f".{database.name}.{secrets.token_hex(4)}.tmp")
+    MlflowClient(tracking_uri=f"sqlite:///{temporary}").search_experiments(max_results=1)
+    os.replace(temporary, database)
 
 
 def require_known_version(database: Path) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from prover.parquet import ParquetDamaged, read_table
 from prover_assets.store.files import DamagedFile
 from prover_assets.store.iterations import iteration_number
-from prover_assets.tracking.database import TrackingError, client_in_words, in_words, require_known_version
+from prover_assets.tracking.database import TrackingError, client_in_words, in_words, make_whole, require_known_version
 from prover_assets.tracking.iterations import log_progress, progress_run
 from prover_assets.tracking.relocation import relocate
 from prover_assets.tracking.rows import log_decision, log_params, made_earlier, mark_superseded, row_of
@@ -120,6 +120,8 @@ class Store:
                 require_known_version(artifacts.parent / "mlflow.db")
                 relocate(artifacts.parent)
             with in_words(uri):
+                if uri.startswith("sqlite:///"):
+                    make_whole(Path(uri.removeprefix("sqlite:///")))
                 self.client: MlflowClient = client_in_words(MlflowClient(tracking_uri=uri), uri)
             found = self.client.get_experiment_by_name(experiment)
             if found is None:

@@ -13,7 +13,7 @@ from faults import cuts, flips, try_damage
 
 from prover_assets.operate.run_iteration import records_in_words
 from prover_assets.store.layout import DataFolderError
-from prover_assets.tracking.database import TrackingError
+from prover_assets.tracking.database import TrackingError, described
 from prover_assets.tracking.mlflow import Store
 
 N = 12
@@ -54,6 +54,31 @@ def test_the_tracking_database(mlflow_database: Path, tmp_path: Path, n: int) ->
     tried = try_damage(path, iter(copies(path.read_bytes(), n, 21)), read, TrackingError)
     assert all(str(path) in words and "\n" not in words for words in tried.refusals), tried.refusals
     assert len(tried.refusals) >= 3
+
+
+def test_the_tracking_database_is_made_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow cannot go on where a kill has ended the making of its tables."""
+    uri, database = f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "mlflow.db"
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("prover_assets.tracking.database.os.replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Store(uri, "expert-iteration", tmp_path / "artifacts")
+    assert not database.exists()
+    store = Store(uri, "expert-iteration", tmp_path / "artifacts")
+    assert store.client.search_runs([store.experiment_id]) == []
+    assert list(tmp_path.glob(".*.tmp*")) == [], "what was half made is removed"
+
+
+def test_a_half_made_tracking_database_is_said_to_be_that(tmp_path: Path) -> None:
+    """As a version before this one left it."""
+    error = sqlite3.OperationalError("table _alembic_tmp_jobs already exists")
+    words = str(described(tmp_path / "mlflow.db", error))
+    assert "was left half made" in words
+    assert "nothing was recorded yet, delete it" in words
 
 
 @pytest.fixture(scope="module")
