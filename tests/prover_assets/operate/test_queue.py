@@ -12,6 +12,7 @@ from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobO
 from dagster._core.run_coordinator import SubmitRunContext
 
 from prover_assets.defs.jobs import ITERATION_ASSETS
+from prover_assets.operate.preflight import SettingsError
 from prover_assets.operate.queue import PARTITION_TAG, IterationQueue
 
 ORIGIN = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("expert_iteration"), "__repository__")
@@ -58,13 +59,15 @@ def test_what_has_a_partition_keeps_it(instance: dg.DagsterInstance):
 
 def test_all_assets_by_name_are_the_whole_job_and_single_ones_are_not(instance: dg.DagsterInstance):
     assert launched(instance, "iteration", *ITERATION_ASSETS)["dagster/partition"] == "iter_000"
-    assert "dagster/partition" not in launched(instance, "iteration", "state_embeddings")
+    with pytest.raises(SettingsError, match=r"no iteration was chosen.* there are iter_000"):
+        launched(instance, "iteration", "state_embeddings")
     assert "dagster/partition" not in launched(instance, "baseline")
 
 
-def test_nothing_is_chosen_while_that_iteration_is_running(instance: dg.DagsterInstance):
+def test_a_job_is_refused_while_the_next_iteration_is_running(instance: dg.DagsterInstance):
     assert launched(instance, "iteration")["dagster/partition"] == "iter_000"
-    assert "dagster/partition" not in launched(instance, "iteration")
+    with pytest.raises(SettingsError, match="iter_000, the next one, is running"):
+        launched(instance, "iteration")
 
 
 def test_a_run_works_for_the_iteration_that_it_was_given_in_the_queue(made):
