@@ -100,15 +100,14 @@ def outcome(project: Path) -> dict[str, Any]:
         for name in SEARCHES
     }
     found["weights"] = hashlib.sha256((iteration.checkpoint / "model.safetensors").read_bytes()).hexdigest()
-    found["vectors"] = sorted(key for path in data.root.rglob("*.keys") for key in keys_of(path))
+    found["vectors"] = sorted({key for path in data.root.rglob("*.keys") for key in keys_of(path)})
     found["report"] = {key: report[key] for key in ("searches", "promoted") if key in report}
     return found
 
 
 def keys_of(path: Path) -> list[str]:
-    """Keys of a part of the embedding cache: 16 bytes each."""
-    data = path.read_bytes()
-    return [data[i : i + 16].hex() for i in range(0, len(data), 16)]
+    """Keys of a part of the embedding cache, one per line."""
+    return path.read_text("ascii").split()
 
 
 def finished(project: Path) -> dict[tuple[str, str], int]:
