@@ -204,7 +204,13 @@ class Bench:
     def tune(self, number: int, state: State, policy: Any, before: Expansions, window: list[Theorem]) -> str:
         """The policy of the next round; what the gate said."""
         args, folder = self.args, self.folder / f"policy-{number}"
-        config = FineTuneConfig(steps=args.steps, epochs=args.epochs, learning_rate=args.learning_rate, seed=self.seed)
+        config = FineTuneConfig(
+            steps=args.steps,
+            epochs=args.epochs,
+            learning_rate=args.learning_rate,
+            anchor_weight=args.anchor_weight,
+            seed=self.seed,
+        )
         try:
             if not folder.exists():
                 fine_tune(list(state.lessons), None, folder, config)
@@ -391,7 +397,8 @@ def main() -> None:
     parser.add_argument("--head-steps", type=int, default=600)
     parser.add_argument("--beta", type=float, default=1.0, help="weight of the energy; not calibrated here, for speed")
     parser.add_argument("--steps", type=int, default=400, help="most gradient steps of a tuning")
-    parser.add_argument("--epochs", type=float, default=8.0)
+    parser.add_argument("--epochs", type=float, default=4.0)
+    parser.add_argument("--anchor-weight", type=float, default=1.0, help="how much a tuned policy stays as it was")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument(
         "--picture", type=Path, default=None, help="draw the areas of the first arm and seed into a PNG"
