@@ -55,7 +55,7 @@ class State:
     """What one arm carries from round to round."""
 
     policy: Path | None = None
-    """Folder of the policy; None: the shipped one."""
+    """Folder of the adopted policy; None: the one that was given."""
     champion: tuple[Path, MixingCalibration, str] | None = None
     """Energy model, its scales and weight, and the encoder whose vectors it reads."""
     trained: list[Path] = field(default_factory=list)
@@ -213,7 +213,7 @@ class Bench:
         )
         try:
             if not folder.exists():
-                fine_tune(list(state.lessons), None, folder, config)
+                fine_tune(list(state.lessons), args.policy, folder, config)
         except FineTuneError as error:
             return f"none: {error}"
         tuned = load_policy(folder, threads=1)
@@ -228,7 +228,7 @@ class Bench:
     def round(self, number: int, state: State) -> None:
         """One round, and its measurement on held-out theorems."""
         args, began, cpu = self.args, time.monotonic(), cpu_seconds()
-        policy = load_policy(state.policy, threads=1)
+        policy = load_policy(state.policy or args.policy, threads=1)
         guide = None
         if state.champion is not None and state.champion[2] == policy.encoder_fingerprint:
             guide = EBMScorer.load(state.champion[0], policy), state.champion[1]
@@ -379,6 +379,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("data/expert-iteration"))
+    parser.add_argument("--policy", default=None, help="a folder, or `worlds` (default: the default policy)")
     parser.add_argument("--arms", default="full,frozen", help=", ".join(ARMS))
     parser.add_argument("--seeds", default="0")
     parser.add_argument(

@@ -81,7 +81,7 @@ def oracles() -> dict[str, Oracle]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("data/headroom"), help="where the memo is kept")
-    parser.add_argument("--policy", type=Path, default=None, help="model folder (default: the shipped policy)")
+    parser.add_argument("--policy", default=None, help="model folder, or `worlds` (default: the default policy)")
     parser.add_argument("--widen", type=int, default=4, help="most times the candidates asked at a node")
     parser.add_argument("--test", type=int, default=180, help="held-out theorems")
     parser.add_argument("--expansions", type=int, default=64, help="budget a theorem")

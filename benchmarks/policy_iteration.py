@@ -192,7 +192,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--expansions", type=int, default=32, help="budget of a training theorem")
     parser.add_argument("--widen", type=int, default=4, help="most times the candidates asked at a node")
-    parser.add_argument("--policy", type=Path, default=None, help="model folder (default: the shipped policy)")
+    parser.add_argument("--policy", default=None, help="model folder, or `worlds` (default: the default policy)")
     parser.add_argument("--candidates", type=int, default=8, help="tactics tried at a node")
     parser.add_argument("--budgets", type=lambda text: [int(b) for b in text.split(",")], default=[4, 8, 16, 32, 64])
     parser.add_argument("--steps", type=int, default=600, help="most gradient steps of a tuning")

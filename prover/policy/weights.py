@@ -11,9 +11,11 @@ from prover.policy.base import PolicyError
 from prover.policy.digests import file_digest
 
 TINY_CHECKPOINT = Path(__file__).parent / "tiny" / "checkpoint"
-"""The shipped policy, for all worlds."""
-PROPOSITIONAL_CHECKPOINT = Path(__file__).parent / "tiny" / "propositional"
-"""What its training starts from: knows propositional logic alone. `--llm-path` takes it, for comparisons."""
+"""The default policy: propositional logic."""
+WORLDS_CHECKPOINT = Path(__file__).parent / "tiny" / "worlds"
+"""A policy for propositional logic, first-order logic and arithmetic."""
+SHIPPED = {"worlds": WORLDS_CHECKPOINT}
+"""Policies that come with the package, by the name that stands for their folder."""
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -27,7 +29,9 @@ class PolicyLoadError(PolicyError):
 
 
 def resolve(path: str | Path | None) -> Path:
-    """The folder of a model: the shipped one (None), a folder, or a hub id, which is downloaded if it is not cached.
+    """The folder of a model: the default one (None), a folder, a name of `SHIPPED`, or a hub id.
+
+    A hub id is downloaded if it is not cached.
 
     The hub is asked only for an id that the caller wrote (`organisation/name`) and that is not a folder here; with
     HF_HUB_OFFLINE=1 it is never asked, and only the local cache is looked at.
@@ -38,6 +42,8 @@ def resolve(path: str | Path | None) -> Path:
     if folder.is_dir():
         return checked(folder)
     text = str(path)
+    if text in SHIPPED:
+        return checked(SHIPPED[text])
     if folder.is_file() and folder.suffix == ".gguf":
         raise PolicyLoadError(_gguf_advice(folder))
     if folder.exists():

@@ -41,8 +41,6 @@ REMEDIES = {
     SqliteFault.UNREADABLE: "Look at the disk, and run this again",
     SqliteFault.OTHER: "After an update of Dagster, run `dagster instance migrate` (docs/operations.md, Upgrading)",
 }
-DEMO = "demo"
-"""The preset of the demonstration, in which learning of the policy belongs to the loop."""
 WHAT_IS_HELD = "the next iteration"
 """What `make run` locks in the data folder: two of them at once would make the same iteration."""
 
@@ -56,22 +54,22 @@ def run(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--iterations", type=int, default=1, help="how many iterations, one after another (default 1)")
     parser.add_argument(
         "--config",
-        default=DEMO,
-        help=f"a preset ({', '.join(PRESETS)}) or a YAML file of Dagster run configuration (default {DEMO})",
+        default="demo",
+        help=f"a preset ({', '.join(PRESETS)}) or a YAML file of Dagster run configuration (default demo)",
     )
     parser.add_argument(
         "--tune-policy",
         action=argparse.BooleanOptionalAction,
         help="end the iteration with fine-tuning the policy on the certified proofs so far; the next one searches with "
         "the tuned policy if validation says that it is better. Where the newest finished iteration lacks this, do it. "
-        f"Default: on with the preset {DEMO} and for several iterations (--iterations), else off",
+        "Default: on for several iterations (--iterations), off for one",
     )
     parser.add_argument("--json", action="store_true", help="print the report's numbers as one JSON object at the end")
     options = parser.parse_args(arguments)
     if options.iterations < 1:
         parser.error(f"--iterations is {options.iterations}; it must be at least 1")
     if options.tune_policy is None:
-        options.tune_policy = options.iterations > 1 or options.config == DEMO
+        options.tune_policy = options.iterations > 1
     logging.getLogger().setLevel(logging.WARNING)
     data = DataFolder.default()
     try:

@@ -133,8 +133,7 @@ BESIDE: Mapping[str, tuple[str, ...]] = {
         "prover/environments/minilib",
         "prover/environments/script/embedded_host.py",
     ),
-    "prover.policy.tiny.train_worlds": ("prover/policy/tiny/propositional",),
-    "prover.policy.weights": ("prover/policy/tiny/checkpoint",),
+    "prover.policy.weights": ("prover/policy/tiny/checkpoint", "prover/policy/tiny/worlds"),
     "prover.theorems": ("prover/theorem_sets",),
 }
 """By module: the files and folders that it reads or starts as programs, without importing them."""

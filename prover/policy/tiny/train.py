@@ -22,7 +22,7 @@ from prover.policy.pooling import early_layer, parse_pooling, pool
 from prover.policy.tiny.architecture import model_config, save_checkpoint
 from prover.policy.tiny.data import Example, NameShuffler, batches, load_pairs, tokenize_pairs
 from prover.policy.tiny.sizes import N_CLASSES, SizedExample, load_sizes, size_batches, tokenize_states
-from prover.policy.weights import PROPOSITIONAL_CHECKPOINT
+from prover.policy.weights import TINY_CHECKPOINT
 
 log = logging.getLogger(__name__)
 
@@ -194,7 +194,7 @@ def train(config: TinyTrainingConfig, cache: Path) -> tuple[LlamaForCausalLM, di
 def main() -> None:
     """Train and write the checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=PROPOSITIONAL_CHECKPOINT, help="folder of the checkpoint")
+    parser.add_argument("--output", type=Path, default=TINY_CHECKPOINT, help="folder of the checkpoint")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "prover-tiny-training")
     for name, value in asdict(TinyTrainingConfig()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)

@@ -31,7 +31,7 @@ from prover.policy.tiny.sizes import (
 )
 from prover.policy.tiny.train import SizeHead, completion_loss, validation_loss
 from prover.policy.tiny.worlds import as_training_pairs, load_world_pairs
-from prover.policy.weights import PROPOSITIONAL_CHECKPOINT, TINY_CHECKPOINT
+from prover.policy.weights import TINY_CHECKPOINT, WORLDS_CHECKPOINT
 
 log = logging.getLogger(__name__)
 _LETTERS = "phx"
@@ -216,8 +216,8 @@ def _validate(model: LlamaForCausalLM, valid: dict[str, list[Example]]) -> dict[
 def main() -> None:
     """Train and write the checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--start", type=Path, default=PROPOSITIONAL_CHECKPOINT, help="the checkpoint to start from")
-    parser.add_argument("--output", type=Path, default=TINY_CHECKPOINT, help="folder of the new checkpoint")
+    parser.add_argument("--start", type=Path, default=TINY_CHECKPOINT, help="the checkpoint to start from")
+    parser.add_argument("--output", type=Path, default=WORLDS_CHECKPOINT, help="folder of the new checkpoint")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "prover-tiny-training")
     for name, value in asdict(WorldTrainingConfig()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)

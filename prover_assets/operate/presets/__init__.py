@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).resolve().parent
-PRESETS = ("demo", "laptop", "gpu-7b")
+PRESETS = ("demo", "worlds", "laptop", "gpu-7b")
 
 
 class PresetError(ValueError):

@@ -1,6 +1,7 @@
-"""The checkpoint that the package ships."""
+"""The checkpoints that the package ships."""
 
 import json
+from pathlib import Path
 
 import pytest
 from safetensors import safe_open
@@ -9,8 +10,12 @@ from prover.environments import Complete, Progress, StepRequest, open_environmen
 from prover.environments.script.embedded import LeanUnavailable
 from prover.policy import HuggingFacePolicy, load_policy
 from prover.policy.tiny.architecture import make_tokenizer, model_config, vocabulary
-from prover.policy.weights import TINY_CHECKPOINT
+from prover.policy.weights import TINY_CHECKPOINT, WORLDS_CHECKPOINT
 from prover.theorems import TheoremSet
+
+BOTH = pytest.mark.parametrize(
+    ("checkpoint", "worlds"), [(TINY_CHECKPOINT, False), (WORLDS_CHECKPOINT, True)], ids=["default", "worlds"]
+)
 
 
 @pytest.fixture(scope="module")
@@ -18,23 +23,25 @@ def tiny() -> HuggingFacePolicy:
     return load_policy(device="cpu")
 
 
-def test_format_and_size() -> None:
-    names = {file.name for file in TINY_CHECKPOINT.iterdir()}
+@BOTH
+def test_format_and_size(checkpoint: Path, worlds: bool) -> None:
+    names = {file.name for file in checkpoint.iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
-    assert sum(file.stat().st_size for file in TINY_CHECKPOINT.iterdir()) <= 3_000_000
-    with safe_open(TINY_CHECKPOINT / "model.safetensors", "pt") as weights:
+    assert sum(file.stat().st_size for file in checkpoint.iterdir()) <= 3_000_000
+    with safe_open(checkpoint / "model.safetensors", "pt") as weights:
         n_parameters = sum(weights.get_tensor(name).numel() for name in weights.keys())  # noqa: SIM118
     assert 400_000 <= n_parameters <= 600_000
 
 
-def test_it_is_what_the_training_script_would_write() -> None:
-    config = json.loads((TINY_CHECKPOINT / "config.json").read_text())
-    wanted = model_config(worlds=True).to_dict()
+@BOTH
+def test_it_is_what_the_training_script_would_write(checkpoint: Path, worlds: bool) -> None:
+    config = json.loads((checkpoint / "config.json").read_text())
+    wanted = model_config(worlds=worlds).to_dict()
     for key in ("hidden_size", "num_hidden_layers", "intermediate_size", "vocab_size", "prover_template"):
         assert config[key] == wanted[key]
-    shipped = json.loads((TINY_CHECKPOINT / "tokenizer.json").read_text())
-    assert list(shipped["model"]["vocab"]) == vocabulary(worlds=True)
-    assert shipped == json.loads(make_tokenizer(worlds=True).backend_tokenizer.to_str())
+    shipped = json.loads((checkpoint / "tokenizer.json").read_text())
+    assert list(shipped["model"]["vocab"]) == vocabulary(worlds=worlds)
+    assert shipped == json.loads(make_tokenizer(worlds=worlds).backend_tokenizer.to_str())
 
 
 @pytest.mark.parametrize(
@@ -86,3 +93,17 @@ def test_lean_accepts_a_quarter_of_its_candidates(tiny: HuggingFacePolicy) -> No
                 following += [outcome.state for outcome in outcomes if isinstance(outcome, Progress)][:1]
             states = following
     assert accepted / tried >= 0.25
+
+
+@pytest.mark.parametrize(
+    ("state", "tactic"),
+    [
+        ("a b : Nat\nh : a = b\n⊢ b = a", "symm"),
+        ("a : Nat\n⊢ a + 0 = a", "rfl"),
+        ("α : Type\nP : α → Prop\na : α\nh : P a\n⊢ ∃ x, P x", "refine ⟨a, ?_⟩"),
+        ("α : Type\nP Q : α → Prop\nh : ∃ x, P x ∧ Q x\n⊢ ∃ x, Q x", "obtain ⟨h1, h2⟩ := h"),
+    ],
+)
+def test_the_policy_for_all_worlds_knows_the_others(state: str, tactic: str) -> None:
+    policy = load_policy("worlds", device="cpu")
+    assert tactic in [candidate.tactic for candidate in policy.generate([state], 8)[0]]

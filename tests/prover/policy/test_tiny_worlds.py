@@ -13,7 +13,7 @@ from prover.policy.tiny.architecture import make_tokenizer, vocabulary
 from prover.policy.tiny.data import tokenize_pairs
 from prover.policy.tiny.train_worlds import with_more_words
 from prover.policy.tiny.worlds import as_training_pairs, load_world_pairs, varied, world_pairs
-from prover.policy.weights import PROPOSITIONAL_CHECKPOINT
+from prover.policy.weights import TINY_CHECKPOINT
 from prover.worlds.canonical import canonical_statement
 from prover.worlds.check import LEMMAS
 from prover.worlds.draft import Made
@@ -37,8 +37,8 @@ def test_old_words_keep_their_places_and_all_lemmas_have_one() -> None:
 
 
 def test_a_wider_vocabulary_changes_nothing_that_was_known() -> None:
-    old = LlamaForCausalLM.from_pretrained(PROPOSITIONAL_CHECKPOINT)
-    new = with_more_words(PROPOSITIONAL_CHECKPOINT, seed=1)
+    old = LlamaForCausalLM.from_pretrained(TINY_CHECKPOINT)
+    new = with_more_words(TINY_CHECKPOINT, seed=1)
     ids = torch.tensor([[7, 30, 12, 150, 8, 3]])
     with torch.inference_mode():
         before, after = old(input_ids=ids).logits, new(input_ids=ids).logits

@@ -37,12 +37,9 @@ def steps(project, partition: str = "iter_000") -> list[str]:
     ("arguments", "tuned"),
     [
         ((), [False]),
-        (("--config", "demo"), [True]),
         (("--iterations", "2"), [True, True]),
         (("--iterations", "2", "--no-tune-policy"), [False, False]),
-        (("--tune-policy", "--config", "laptop"), [True]),
-        (("--config", "laptop"), [False]),
-        (("--config", "demo", "--no-tune-policy"), [False]),
+        (("--tune-policy",), [True]),
     ],
 )
 def test_several_iterations_tune_the_policy_unless_told_not_to(make_run, monkeypatch, arguments, tuned):
