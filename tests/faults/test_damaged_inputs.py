@@ -90,10 +90,15 @@ def test_weights_of_a_model(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def prelude(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache of our own, with the modules that `embedded_lean` has compiled."""
+    """A cache of our own, with the modules that `embedded_lean` has compiled, and one snapshot: a user's cache may have
+    those of other modules and of other environments."""
     cache = tmp_path_factory.mktemp("cache")
     compiled = embedded_lean().lib_path
-    shutil.copytree(compiled, cache / compiled.parent.name / compiled.name)
+    no_snapshots = shutil.ignore_patterns("*.snap", "*.snap.deps")
+    shutil.copytree(compiled, cache / compiled.parent.name / compiled.name, ignore=no_snapshots)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(cache))
+        embedded_lean()
     return cache
 
 

@@ -251,8 +251,8 @@ def test_every_column_of_a_search_is_described(finished):
     assert [column.name for column in schema.columns if not column.description] == []
 
 
-def test_the_page_of_a_report_has_the_decision_and_then_the_links_first(finished):
+def test_the_page_of_a_report_has_the_decision_the_link_and_the_curve_first(finished):
     names = list(finished.metadata("iteration_report", "iter_001"))
-    assert names[:3] == ["promotion", "report", "solved"]
+    assert names[:4] == ["promotion", "report", "curve", "solved"]
     assert finished.metadata("iteration_report", "iter_001")["report"] == "http://127.0.0.1:3080/iter_001/"
     assert names[-1] == "mlflow_iterations"

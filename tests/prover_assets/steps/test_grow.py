@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from search_fakes import HashPolicy, HashWorld, theorems
 
 from prover.logic.canonical import canonical_statement
@@ -77,6 +78,7 @@ def test_the_same_arguments_give_the_same_theorems():
     assert not forms & forms_of(harder_theorems(2, above=7, exclude=forms, seed=3, prefix="y"))
 
 
+@pytest.mark.slow
 def test_a_mix_grows_in_each_of_its_worlds(tmp_path):
     sets = [TheoremSet.load(f"{world}:train").limit(6) for world in ("propositional", "first_order")]
     train = mixed(sets)
