@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ebm.training.config import EBMTrainingConfig
 from ebm.training.machine import TrainingMachine, threads_for
 from prover.cli_open import with_policy_of
-from prover.cli_options import option
+from prover.cli_options import AsJson, option
 from prover.cli_output import INTERRUPTED, TROUBLE, UsageProblem
 from prover.cli_policy import ApiKeyEnv, Device, Dtype, Encoder, LlmPath, MaxEncodingTokens, PolicyOptions, Template
 from prover.policy import DEFAULT_POOLING
@@ -103,7 +103,7 @@ def train_ebm(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Give up an unfinished run in the output folder.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train the energy model on trajectories, and write its checkpoint."""
     from ebm.champion import resolve_checkpoint

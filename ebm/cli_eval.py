@@ -13,7 +13,7 @@ from rich.table import Table
 
 from ebm.calibration_config import BETAS, CalibrationConfig
 from prover.cli_open import load_models, load_theorems, open_lean, open_memo
-from prover.cli_options import Format, Lean, LeanProject, LeanWorkers, SkipInvalid, given, option
+from prover.cli_options import AsJson, Format, Lean, LeanProject, LeanWorkers, Limit, SkipInvalid, Split, given, option
 from prover.cli_output import UsageProblem
 from prover.cli_policy import ApiKeyEnv, BatchTokens, Device, Dtype, Encoder, MaxEncodingTokens, PolicyOptions, Template
 from prover.evaluation.budgets import EVALUATION_BUDGET, budgets_up_to
@@ -42,10 +42,7 @@ LlmPath = Annotated[
     str | None,
     option(PolicySettings, "path", "--llm-path", default="the policy that the energy model was trained with"),
 ]
-Split = Annotated[str | None, typer.Option(help="Only this split of the theorem set.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N theorems.")]
 Candidates = Annotated[int | None, option(SearchConfig, "n_candidates", "--candidates")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")]
 
 
 def evaluate(

@@ -35,6 +35,10 @@ def given(**values: Any) -> dict[str, Any]:
 
 
 Format = Annotated[str | None, option(ReadingSettings, "format", "--format")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")]
+Split = Annotated[str | None, typer.Option(help="Only this split of the theorem set.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N theorems.")]
+ProofFile = Annotated[str, typer.Argument(help="Trajectory file, or JSON / JSONL of theorems with a `proof` each.")]
 SkipInvalid = Annotated[bool, option(ReadingSettings, "skip_invalid", "--skip-invalid")]
 Lean = Annotated[str | None, option(LeanSettings, "kind", "--lean", default="embedded, or project with --lean-project")]
 LeanProject = Annotated[Path | None, option(LeanSettings, "lean_project", "--lean-project")]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from prover.cli_open import open_lean
-from prover.cli_options import Format, Lean, LeanProject, LeanWorkers
+from prover.cli_options import AsJson, Format, Lean, LeanProject, LeanWorkers, ProofFile
 from prover.cli_output import ERR, TROUBLE, UsageProblem, show_figures
 from prover.storage import on_disk, published
 
@@ -24,7 +24,7 @@ def summary(
     noise: Annotated[
         bool, typer.Option("--noise", help="Decide how many propositional states of each label are provable.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Sum up trajectory files: proved, budget curve, labels, time."""
     from prover.policy import PolicyCounters
@@ -41,7 +41,7 @@ def summary(
 
 
 def certify(
-    file: Annotated[str, typer.Argument(help="Trajectory file, or JSON / JSONL of theorems with a `proof` each.")],
+    file: ProofFile,
     layout: Format = None,
     checker: Annotated[
         Path | None, typer.Option(help="Program for a second opinion, run on each proof's lean4export text.")
@@ -52,7 +52,7 @@ def certify(
     lean: Lean = None,
     lean_project: LeanProject = None,
     lean_workers: LeanWorkers = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check proofs again: each whole, against its statement, in a fresh Lean. Exit code 1 if one does not hold."""
     from prover.certificates import Opinions, opinions_on
@@ -77,7 +77,7 @@ def certify(
 
 
 def export(
-    file: Annotated[str, typer.Argument(help="Trajectory file, or JSON / JSONL of theorems with a `proof` each.")],
+    file: ProofFile,
     output: Annotated[str, typer.Option(help="Folder for the Lean files, one per theorem, and their certificates.")],
     checker: Annotated[
         Path | None, typer.Option(help="Program for a second opinion. [default: Lean's kernel, from an empty start]")
@@ -89,7 +89,7 @@ def export(
     lean: Lean = None,
     lean_project: LeanProject = None,
     lean_workers: LeanWorkers = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write proofs as Lean files with certificates, each once it is certified again. Exit code 1 if one does not hold.
 

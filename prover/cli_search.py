@@ -15,7 +15,7 @@ import typer
 
 from prover.cli_help import modes_help
 from prover.cli_open import lean_kind, load_models, load_theorems, open_lean, open_memo, open_whitelist, with_policy_of
-from prover.cli_options import Format, Lean, LeanProject, LeanWorkers, SkipInvalid, given, option
+from prover.cli_options import AsJson, Format, Lean, LeanProject, LeanWorkers, Limit, SkipInvalid, Split, given, option
 from prover.cli_output import ERR, OUT, TROUBLE, UsageProblem, show_figures
 from prover.cli_policy import (
     ApiKeyEnv,
@@ -72,8 +72,8 @@ def search(
         str | None, typer.Option(help="Energy model: a checkpoint folder, or `champion` of the data folder.")
     ] = None,
     no_ebm: Annotated[bool, typer.Option("--no-ebm", help="Use no energy model, whatever --ebm-path says.")] = False,
-    split: Annotated[str | None, typer.Option(help="Only this split of the theorem set.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N theorems.")] = None,
+    split: Split = None,
+    limit: Limit = None,
     layout: Format = None,
     skip_invalid: SkipInvalid = False,
     budget: Annotated[int | None, option(SearchConfig, "max_expansions", "--budget")] = None,
@@ -108,7 +108,7 @@ def search(
     ray_config: Annotated[
         Path | None, typer.Option(help="JSON file of Ray settings: actors, CPUs, GPUs, restarts (see docs/scale.md).")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Search theorems for proofs that Lean certifies, and write trajectories."""
     from prover.search import SearchProgress, search_to_files

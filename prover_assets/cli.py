@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from prover.cli_options import AsJson
+
 if TYPE_CHECKING:
     from prover_assets.report.compare_runs import Side
 
@@ -21,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 def compare(
     runs: Annotated[list[str], typer.Argument(help="Iterations (iter_000) or MLflow run ids; one, or several.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print the comparison of a run's report; of several runs, also the last against the first, theorem by theorem."""
     from prover_assets.operate.shared import fetch_for_reading

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from prover.cli_open import open_lean
-from prover.cli_options import Format, Lean, LeanProject, LeanWorkers
+from prover.cli_options import AsJson, Format, Lean, LeanProject, LeanWorkers, Split
 from prover.cli_output import UsageProblem
 from prover.files import write_atomic
 
@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 def lint_command(
     theorems: Annotated[str, typer.Argument(help="Theorem file, or a built-in set, e.g. propositional.")],
-    split: Annotated[str | None, typer.Option(help="Only this split of the theorem set.")] = None,
+    split: Split = None,
     layout: Format = None,
     text_only: Annotated[
         bool, typer.Option("--text-only", help="Do not ask Lean: the checks of the text alone.")
@@ -43,7 +43,7 @@ def lint_command(
     lean: Lean = None,
     lean_project: LeanProject = None,
     lean_workers: LeanWorkers = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Look for wrong, empty, doubled and suspicious statements in a theorem set."""
     from prover.lint.run import DEFAULT_TACTICS, lint_theorems

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from prover.cli_help import modes_help
 from prover.cli_open import lean_kind, load_models, open_lean, open_memo
-from prover.cli_options import Lean, LeanProject, LeanWorkers, given, option
+from prover.cli_options import AsJson, Lean, LeanProject, LeanWorkers, given, option
 from prover.cli_output import TROUBLE, UsageProblem
 from prover.cli_policy import ApiKeyEnv, Device, Dtype, Encoder, LlmPath, PolicyOptions, Template
 from prover.cli_search import fill_wave
@@ -59,7 +59,7 @@ def prove(
         bool, typer.Option("--no-memo", help="Neither use nor keep answers in the data folder's memo.sqlite.")
     ] = False,
     states: Annotated[bool, typer.Option("--states/--no-states", help="Print the states between the tactics.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Search one statement for a proof, and print it with the states between. Exit code 1 if none is found.
 
@@ -94,7 +94,7 @@ def show(
         str | None, typer.Argument(help="Name of the theorem. Without it: every proof, and a line per theorem left.")
     ] = None,
     states: Annotated[bool, typer.Option("--states/--no-states", help="Print the states between the tactics.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print a theorem's proof tactic by tactic, with the states between; or its best open branches."""
     from prover.show.view import read_views

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from prover.cli_open import load_models, open_lean
-from prover.cli_options import Lean, LeanProject, LeanWorkers
+from prover.cli_options import AsJson, Lean, LeanProject, LeanWorkers
 from prover.cli_output import UsageProblem
 from prover.cli_policy import ApiKeyEnv, Device, Dtype, Encoder, LlmPath, PolicyOptions, Template, Threads
 
@@ -42,7 +42,7 @@ def import_command(
     lean: Lean = None,
     lean_project: LeanProject = None,
     lean_workers: LeanWorkers = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Read traces of others, or replay whole proofs, into trajectory files to train on.
 
@@ -86,7 +86,7 @@ def negatives_command(
     lean_project: LeanProject = None,
     lean_workers: LeanWorkers = None,
     threads: Threads = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Try the policy's other tactics at each state of known proofs: negatives for an energy model."""
     from prover.traces.negatives import generate_negatives
@@ -110,7 +110,7 @@ def export_command(
     files: Annotated[list[str], typer.Argument(help="Trajectory files, folders or globs.")],
     output: Annotated[Path, typer.Option(help="JSON Lines file to write; leandojo to FILE.json is one list.")],
     to: Annotated[str, typer.Option(help="leandojo | leantree | pairs | sft.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write trajectories in the layouts of others: traces, pairs of states, fine-tuning data."""
     from prover.traces.export import LAYOUTS, export_trajectories
