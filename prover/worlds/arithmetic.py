@@ -6,24 +6,19 @@ that hold for small numbers, proved by induction and rewriting in a search of ou
 """
 
 import random
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from prover.worlds.cases import by_looking
-from prover.worlds.draft import Context, Draft, Fact, Made, Unmade, applied
+from prover.worlds.draft import Context, Draft, Made, Unmade, applied
 from prover.worlds.induction import by_induction
 from prover.worlds.rules import ALL_RULES, Rule, places, rewrite, turned, written
 from prover.worlds.terms import (
-    ADD,
-    ALL,
     AND,
     EQ,
     EX,
     FALSITY,
     FORMULAS,
     LE,
-    MUL,
     NE,
     NUMBER,
     OR,
@@ -34,17 +29,16 @@ from prover.worlds.terms import (
     binary,
     eq,
     free_names,
-    implies,
     le,
     mul,
     quantify,
-    rename,
     substitute,
     succ,
     var,
     walk,
 )
 from prover.worlds.terms import replace as replaced
+from prover.worlds.wrapping import binders, with_plus_one, wrapped
 
 _NAMES = ("a", "b", "c", "d")
 
@@ -336,48 +330,10 @@ class _Maker:
                 draft.suppose(binary(EQ if draft.chance(0.5) else LE, self.term(2), self.term(1)), Context())
             made = draft.finish("", part.goal, part.script)
         for _ in range(self.index(3)):
-            made = self.wrapped(made)
+            made = wrapped(draft, made)
         if not inductive and draft.chance(0.35):
-            made = _plus_one(made)
-        return replace(made, binders=_binders(made, draft.constants))
-
-    def wrapped(self, made: Made) -> Made:
-        """The theorem with a hypothesis or variable moved into its goal, or with one that has to be taken apart."""
-        draft = self.draft
-        kind = draft.pick(("imp", "all", "ex", "and"))
-        last = len(made.hypotheses)
-        if kind == "imp" and last:
-            fact = draft.fact_name()
-            goal = implies(made.hypotheses[-1], made.goal)
-            return Made("", made.hypotheses[:-1], goal, (f"intro {fact}", *_renamed(made.script, f"h{last}", fact)))
-        if kind == "all":
-            used = {name for formula in made.hypotheses for name in free_names(formula)}
-            free = [name for name in free_names(made.goal) if name not in used and name in draft.constants]
-            if free and made.goal.head not in (ALL, EX):
-                name, element = draft.pick(free), draft.element_name()
-                goal = quantify(ALL, "y", rename(made.goal, {name: "y"}), NUMBER)
-                return Made("", made.hypotheses, goal, (f"intro {element}", *_renamed(made.script, name, element)))
-        if kind == "ex" and last and not made.hypotheses[-1].bound:
-            others = {name for formula in (*made.hypotheses[:-1], made.goal) for name in free_names(formula)}
-            own = [name for name in free_names(made.hypotheses[-1]) if name not in others and name in draft.constants]
-            if own:
-                element, fact = draft.element_name(), draft.fact_name()
-                exists = quantify(EX, "z", rename(made.hypotheses[-1], {own[0]: "z"}), NUMBER)
-                script = _renamed(_renamed(made.script, f"h{last}", fact), own[0], element)
-                return Made(
-                    "", (*made.hypotheses[:-1], exists), made.goal, (f"obtain ⟨{element}, {fact}⟩ := h{last}", *script)
-                )
-        if kind == "and" and last >= 2:
-            facts = draft.fact_name(), draft.fact_name()
-            both = binary(AND, *made.hypotheses[-2:])
-            script = _renamed(_renamed(made.script, f"h{last}", facts[1]), f"h{last - 1}", facts[0])
-            opening = f"obtain ⟨{facts[0]}, {facts[1]}⟩ := h{last - 1}"
-            return Made("", (*made.hypotheses[:-2], both), made.goal, (opening, *script))
-        return made
-
-
-def _renamed(script: Sequence[str], name: str, new: str) -> tuple[str, ...]:
-    return tuple(re.sub(rf"(?<![\w.]){name}(?!\w)", new, tactic) for tactic in script)
+            made = with_plus_one(made)
+        return replace(made, binders=binders(made, draft.constants))
 
 
 def _replace_one(e: Expr, old: Expr, new: Expr, which: int) -> Expr:
@@ -400,24 +356,6 @@ def _replace_one(e: Expr, old: Expr, new: Expr, which: int) -> Expr:
     return visit(e)
 
 
-def _plus_one(made: Made) -> Made:
-    """The theorem with `n + 1` for `Nat.succ n`."""
-
-    def written_out(e: Expr) -> Expr:
-        if e.head == SUCC:
-            return Expr(ADD, (written_out(e.args[0]), var("1")))
-        return replace(e, args=tuple(written_out(arg) for arg in e.args))
-
-    return replace(made, hypotheses=tuple(map(written_out, made.hypotheses)), goal=written_out(made.goal))
-
-
-def _binders(made: Made, constants: Sequence[str]) -> str:
-    used = {name for formula in (*made.hypotheses, made.goal) for name in free_names(formula)}
-    words = {word for tactic in made.script for word in re.findall(r"[\w.]+", tactic)}
-    names = [name for name in constants if name in used or name in words]
-    return f"({' '.join(names)} : Nat)" if names else ""
-
-
 def arithmetic_theorem(rng: random.Random, fuel: int) -> Made | None:
     """The next theorem of a stream, with a proof of about `fuel` tactics; None where a draw came to nothing."""
     try:
@@ -425,6 +363,3 @@ def arithmetic_theorem(rng: random.Random, fuel: int) -> Made | None:
     except Unmade:
         return None
     return made
-
-
-__all__ = ["ADD", "MUL", "Fact", "arithmetic_theorem"]
