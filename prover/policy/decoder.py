@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
+from prover.policy.fused import FusedLlama
 from prover.policy.prefixes import SharedPrefixes, shared_prefixes
 
 if TYPE_CHECKING:
@@ -122,8 +123,10 @@ class TreeCache:
     int64 tokens of each row so far.
     """
 
-    def __init__(self, model: "PreTrainedModel", room: int) -> None:
+    def __init__(self, model: "PreTrainedModel", room: int, fused: FusedLlama | None = None) -> None:
+        """fused: reads instead of `model`, from the same weights."""
         self.model = model
+        self.fused = fused
         self.config = model.config.get_text_config()
         self.reaches = reaches(self.config)
         self.layers = [_GrowingLayer(room) for _ in range(self.config.num_hidden_layers)]
@@ -146,6 +149,8 @@ class TreeCache:
         if not self.longest:
             return None
         ids = padded(rows, pad_id).to(device)
+        if self.fused is not None:
+            return self.fused.read(ids, places, self.layers, None)
         output = decoder_of(self.model)(input_ids=ids, past_key_values=self.cache, use_cache=True)
         return output.last_hidden_state
 
@@ -164,16 +169,35 @@ class TreeCache:
         visible = torch.cat([self.visible.expand(-1, n_new, -1), triangle], dim=2)
         self.longest = max(self.longest, int((self.length + count).max()))
         self.slots = torch.cat([self.slots, position], dim=1)
-        output = decoder_of(self.model)(
-            input_ids=padded(rows, pad_id).to(device),
-            attention_mask=self.mask(visible, position),
-            position_ids=position,
-            past_key_values=self.cache,
-            use_cache=True,
-        )
+        ids, mask = padded(rows, pad_id).to(device), self.mask(visible, position)
+        if self.fused is not None and isinstance(mask, torch.Tensor):
+            hidden = self.fused.read(ids, position, self.layers, mask)
+        else:
+            hidden = decoder_of(self.model)(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=position,
+                past_key_values=self.cache,
+                use_cache=True,
+            ).last_hidden_state
         self.visible = torch.cat([self.visible, real[:, None, :]], dim=2)
         self.length = self.length + count
-        return output.last_hidden_state
+        return hidden
+
+    def logits(self, tokens: torch.Tensor, visible: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+        """Read one more token per beam, (B, Q) int64, at `position` (B, Q). Returns the logits after each, (B, Q, V).
+
+        visible: (B, Q, slots + Q) bool, what each may see, itself included.
+        """
+        self.slots = torch.cat([self.slots, position], dim=1)
+        self.longest += 1
+        mask = self.mask(visible, position)
+        if self.fused is not None and isinstance(mask, torch.Tensor):
+            return self.fused.logits(self.fused.read(tokens, position, self.layers, mask))
+        found: torch.Tensor = self.model(
+            input_ids=tokens, attention_mask=mask, position_ids=position, past_key_values=self.cache, use_cache=True
+        ).logits
+        return found
 
     def mask(self, visible: torch.Tensor, position: torch.Tensor) -> torch.Tensor | dict[str, torch.Tensor]:
         """What `attention_mask` takes: (B, 1, Q, slots) additive, one per kind of layer where they differ."""
@@ -203,7 +227,8 @@ class TreeCache:
 class TreeDecoder:
     """See the module's text. `prompts` are token ids, each at least one long; `room`: tree slots to make room for.
 
-    `shared`: the prefixes of the prompts without their last tokens that are read once; None: found here.
+    `shared`: the prefixes of the prompts without their last tokens that are read once; None: found here. `fused`: reads
+    instead of the model, from the same weights.
     """
 
     def __init__(
@@ -213,12 +238,13 @@ class TreeDecoder:
         pad_id: int,
         room: int = 64,
         shared: SharedPrefixes | None = None,
+        fused: FusedLlama | None = None,
     ) -> None:
         self.model = model
         # All tokens of a prompt but the last are read here, without the language-model head; the last is step one.
         bodies = [list(prompt[:-1]) for prompt in prompts]
         plan = shared or shared_prefixes(bodies)
-        self.cache = TreeCache(model, max(map(len, bodies)) + room)
+        self.cache = TreeCache(model, max(map(len, bodies)) + room, fused)
         if plan is None:
             self.cache.read(bodies, pad_id)
         else:
@@ -238,17 +264,9 @@ class TreeDecoder:
         own = torch.eye(width, dtype=torch.bool, device=tokens.device).expand(batch, -1, -1)
         self.visible = torch.cat([seen, own], dim=2)
         position = self.position.expand(-1, width)
-        self.cache.slots = torch.cat([self.cache.slots, position], dim=1)
-        self.cache.longest += 1
-        output = self.model(
-            input_ids=tokens,
-            attention_mask=self.cache.mask(self.visible, position),
-            position_ids=position,
-            past_key_values=self.cache.cache,
-            use_cache=True,
-        )
+        logits = self.cache.logits(tokens, self.visible, position)
         self.position = self.position + 1
-        return torch.log_softmax(output.logits.float(), dim=-1)
+        return torch.log_softmax(logits.float(), dim=-1)
 
     def keep(self, rows: torch.Tensor) -> None:
         """Go on with these rows of the batch, in this order."""

@@ -22,7 +22,7 @@ from prover.policy.beam import Completion, beam_search
 from prover.policy.decoder import Decoder, PlainDecoder, TreeDecoder
 from prover.policy.decoding import DecodingConfig
 from prover.policy.encoding import encode_batch
-from prover.policy.faithful import tree_attention_is_faithful
+from prover.policy.faithful import fused_copy, tree_attention_is_faithful
 from prover.policy.loaded import LoadedModel, context_tokens
 from prover.policy.pooling import parse_pooling, pooling_name
 from prover.policy.prefixes import shared_prefixes
@@ -243,6 +243,8 @@ class HuggingFacePolicy:
                     "%s does not honour 4D attention masks with position ids: decoding without a cache, slowly",
                     type(loaded.model).__name__,
                 )
+            else:
+                loaded.fused = fused_copy(loaded.model, loaded.pad_id)
         return loaded.faithful
 
     @property
@@ -254,7 +256,7 @@ class HuggingFacePolicy:
     def _decoder(self, prompts: list[list[int]], width: int) -> Decoder:
         loaded = self._loaded
         if self._is_faithful():
-            return TreeDecoder(loaded.model, prompts, loaded.pad_id, room=1 + 8 * width)
+            return TreeDecoder(loaded.model, prompts, loaded.pad_id, room=1 + 8 * width, fused=loaded.fused)
         return PlainDecoder(loaded.model, prompts)
 
     def _n_best(self, n_candidates: int) -> int:

@@ -11,6 +11,7 @@ import torch
 from prover.policy.base import PolicyCounters
 from prover.policy.batching import Budget, measured_budget
 from prover.policy.beam import Ending
+from prover.policy.fused import FusedLlama
 from prover.policy.loading import check_folder, load_model, load_tokenizer
 from prover.policy.prompts import PromptTemplate, get_template
 from prover.policy.weights import PolicyLoadError, tokenizer_digest, weights_digest
@@ -37,6 +38,7 @@ class LoadedModel:
     lock: threading.Lock = field(default_factory=threading.Lock)
     counters: PolicyCounters = field(default_factory=PolicyCounters)
     faithful: bool | None = None  # whether tree attention works; None: not tried yet
+    fused: FusedLlama | None = None  # a faster forward pass for it, where there is one
 
     @classmethod
     def read(cls, folder: Path, dtype: str, place: str, *, template: str | None, batch_tokens: int | None) -> Self:

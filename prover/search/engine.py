@@ -6,6 +6,7 @@ their tactics go to Lean. With `cohorts` waves in flight the models serve one wh
 """
 
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -15,7 +16,7 @@ from prover.environments.base import Outcome, ProofEnvironment, ProofState
 from prover.policy.base import Interruptible, PolicyInterrupted, TacticGenerator
 from prover.policy.complete import as_policy
 from prover.search.acceptance import FirstTactics
-from prover.search.best_first import AskCertificate, AskOutcomes, TheoremResult
+from prover.search.best_first import AskCandidates, AskCertificate, AskOutcomes, TheoremResult
 from prover.search.config import SearchConfig
 from prover.search.guidance import Guidance, own_calibration
 from prover.search.known import Knowledge
@@ -29,6 +30,10 @@ from prover.theorems import Theorem
 logger = logging.getLogger(__name__)
 
 _POLL_S = 0.2  # how often a wait for Lean looks at `stop`
+_LATE_SHARE = 0.25
+"""Asks for candidates that the policy cannot serve together with the wave's others wait for the next wave if they are
+fewer than this share of them: a call for one state takes a third of the time of one for twenty. Such are the asks of a
+theorem for which Lean had nothing new to try, and asks for more candidates than usual."""
 
 
 def search(
@@ -107,6 +112,7 @@ class _Engine:
         self._ready: deque[tuple[Slot, Any]] = deque()
         self._claims: list[tuple[Slot, AskCertificate]] = []
         self._open: dict[int, Slot] = {}
+        self._late: list[tuple[Slot, AskCandidates]] = []  # put off to the next wave
 
     def run(self, stop: Callable[[], bool]) -> SearchReport:
         """Search until every theorem is done or `stop` is true."""
@@ -195,6 +201,8 @@ class _Engine:
         asks = Asks()
         for_lean: list[tuple[Slot, AskOutcomes]] = []
         self._advance(wave, asks)
+        asks.candidates += self._late
+        self._late = []
         while not stop():
             if asks.scores:
                 answers = self._models.score(asks.take_scores())
@@ -202,13 +210,16 @@ class _Engine:
                 answers, unknown = self._known_outcomes(asks.take_outcomes())
                 for_lean += unknown
             elif asks.candidates:
-                some = asks.take_candidates()
+                some = asks.take_candidates(at_least=math.ceil(_LATE_SHARE * len(for_lean)), share=_LATE_SHARE)
+                if not some:
+                    break
                 self._models.propose(some)
                 answers = [(slot, slot.known.candidates[ask.state.text, ask.count]) for slot, ask in some]
             else:
                 break
             self._advance(answers, asks)
             self._report()
+        self._late = asks.candidates
         self._claims += asks.claims
         if for_lean and not stop():
             slots = [slot for slot, _ in for_lean]

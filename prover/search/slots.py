@@ -1,6 +1,7 @@
 """Open theorems of a search, and what they ask in the wave that is being carried on."""
 
 import time
+from collections import Counter
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any
@@ -79,9 +80,13 @@ class Asks:
             case AskRoot():
                 raise AssertionError("the root state is asked for once, when the theorem is opened")
 
-    def take_candidates(self) -> list[tuple[Slot, AskCandidates]]:
-        """Hand over the asks for candidates."""
-        taken, self.candidates = self.candidates, []
+    def take_candidates(self, at_least: int = 0, share: float = 0.0) -> list[tuple[Slot, AskCandidates]]:
+        """Hand over the asks for candidates that are worth a call of the policy, which serves one count at a time: of
+        the counts asked for by at least so many theorems, and at least this share of those of the commonest count."""
+        sizes = Counter(ask.count for _, ask in self.candidates)
+        least = max(at_least, share * max(sizes.values(), default=0))
+        taken = [found for found in self.candidates if sizes[found[1].count] >= least]
+        self.candidates = [found for found in self.candidates if sizes[found[1].count] < least]
         return taken
 
     def take_outcomes(self) -> list[tuple[Slot, AskOutcomes]]:

@@ -1,15 +1,25 @@
+import copy
 import json
 import math
 import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, GPTNeoXConfig, GPTNeoXForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 from prover.policy import (
     DecodingConfig,
@@ -20,7 +30,8 @@ from prover.policy import (
     load_policy,
 )
 from prover.policy.decoder import PlainDecoder, TreeDecoder
-from prover.policy.faithful import tree_attention_is_faithful
+from prover.policy.faithful import fused_copy, tree_attention_is_faithful
+from prover.policy.fused import FusedLlama, can_be_fused
 from prover.policy.pooling import early_layer
 from prover.policy.tiny.architecture import END, make_tokenizer, vocabulary
 from prover.policy.weights import PolicyLoadError
@@ -227,6 +238,57 @@ def test_cache_rows_can_be_dropped(policy: HuggingFacePolicy) -> None:
         tokens = torch.tensor([[20, 21, 22], [23, 24, 25]])
         tree, plain = (decoder.step(tokens, torch.zeros_like(tokens)) for decoder in decoders)
     torch.testing.assert_close(tree, plain, atol=1e-4, rtol=0)
+
+
+def test_the_fused_pass_gives_the_models_own_numbers(policy: HuggingFacePolicy, states: list[str]) -> None:
+    """Beams of a batch with a prefix read once, of a shipped model and of one with random weights."""
+    with torch.inference_mode():
+        for model in (policy._loaded.model, load_policy(device="cpu")._loaded.model):
+            fused = fused_copy(model, 0)
+            assert fused is not None
+            prompts = [[5, 6, 7, 8], [5, 6, 7], [11, 12, 13, 14, 15]]
+            decoders = TreeDecoder(model, prompts, 0, fused=fused), TreeDecoder(model, prompts, 0)
+            for tokens, parents in (
+                (torch.tensor([[p[-1]] for p in prompts]), torch.zeros(3, 1, dtype=torch.int64)),
+                (torch.tensor([[20, 21], [23, 24], [9, 9]]), torch.zeros(3, 2, dtype=torch.int64)),
+                (torch.tensor([[4, 5], [6, 7], [8, 3]]), torch.tensor([[1, 0], [1, 1], [0, 1]])),
+            ):
+                first, second = (decoder.step(tokens, parents) for decoder in decoders)
+                torch.testing.assert_close(first, second, atol=1e-4, rtol=0)
+    policy.generate(states[:1], 1)
+    assert policy._loaded.fused is not None
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"num_key_value_heads": 1},
+        {"attention_bias": True},
+        {"hidden_act": "gelu"},
+        {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 10_000.0}},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_another_llama_is_not_fused(changed: dict[str, Any]) -> None:
+    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = LlamaConfig(vocab_size=30, **(shape | changed))
+    assert not can_be_fused(LlamaForCausalLM(config))
+    assert can_be_fused(LlamaForCausalLM(LlamaConfig(vocab_size=30, **shape)))
+    assert not can_be_fused(LlamaForCausalLM(LlamaConfig(vocab_size=30, **shape)).to(torch.bfloat16))
+
+
+def test_a_fused_pass_that_is_off_is_not_used(
+    policy: HuggingFacePolicy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("prover.policy.faithful.FusedLlama", lambda model: FusedLlama(wrong(model)))
+
+    def wrong(model: Any) -> Any:
+        model.config.rms_norm_eps *= 1e4
+        return model
+
+    with torch.inference_mode():
+        assert fused_copy(copy.deepcopy(policy._loaded.model), 0) is None
+    assert "the fused forward pass is off by" in caplog.text
 
 
 # ---- loading

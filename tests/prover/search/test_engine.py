@@ -166,3 +166,17 @@ def test_modes_that_need_what_is_not_there_say_so(mode: str):
 def test_an_unknown_keyword_is_refused_by_name():
     with pytest.raises(TypeError, match="no keyword 'scorrer'; expected scorer, calibration"):
         search(theorems(1), HashWorld(), HashPolicy(), SearchConfig(), scorrer=HashScorer())  # type: ignore[call-arg]
+
+
+def test_a_few_that_ask_for_more_candidates_wait_for_company(monkeypatch: pytest.MonkeyPatch):
+    """The policy serves one count at a time: theorems that widen are gathered, and their results stay the same."""
+    batches, results = [], []
+    for share in (0.0, 0.25):
+        monkeypatch.setattr("prover.search.engine._LATE_SHARE", share)
+        world, policy = HashWorld(complete=0.0, rejected=0.75), HashPolicy()
+        report = search(theorems(40), world, policy, SearchConfig(n_candidates=3, cohorts=1, mode="policy-mean"))
+        batches.append(policy.batches)
+        results.append([fingerprint(result) for result in report.results])
+    assert results[0] == results[1]
+    assert sorted(p for batch in batches[0] for p in batch) == sorted(p for batch in batches[1] for p in batch)
+    assert len(batches[1]) < len(batches[0])
