@@ -1,7 +1,7 @@
 """The forward pass of a small Llama on the CPU, with few and large operations.
 
-A small model spends most of its time between its matrix products: transformers runs some sixty operations per layer, this
-some twenty. The numbers are the same but for rounding, and `prover.policy.faithful` compares both before this is used.
+A small model spends most of its time between its matrix products: transformers runs some sixty operations per layer,
+this some twenty. The numbers are the same but for rounding; `prover.policy.faithful` compares them before this is used.
 
 What is joined: the projections of queries, keys and values are one product, those of gate and up another; the scales
 of the norms are part of the products that follow them; positions turn queries and keys together, as complex numbers.
@@ -49,7 +49,7 @@ class FusedLlama:
         self.heads = config.num_attention_heads
         self.width = config.hidden_size // self.heads
         self.epsilon = config.rms_norm_eps
-        # Queries and keys keep their products when their numbers are reordered alike. Pairs that positions turn together
+        # Queries and keys keep their products when their numbers are reordered alike. Pairs that turn together
         # are then neighbours.
         half = self.width // 2
         pairs = torch.arange(self.width).view(2, half).T.flatten()

@@ -41,9 +41,14 @@ COPY_LEMMA = "def proverCopy.{x} {α : Sort x} (a _ : α) : α := a"
 _RUNTIME_LIMIT = re.compile(r"\(deterministic\) timeout|maximum number of heartbeats|maximum recursion depth")
 _LOGS_ERRORS = re.compile(
     r"(?<![\w.])(?:rename_i|next|case'?|conv|match|nomatch|nofun|if)\b"
-    r"|\b(?:obtain|rcases|rintro)\b[^\n]*\?"
+    r"|\brintro\b[^\n]*\?"
     r"|(?:\b(?:fun|have|let|intro)\b|λ)\s*[(⟨|.]"
 )
+_TAKES_APART = re.compile(r"\b(?:obtain|rcases)\b")
+# A pattern that says what kind of thing a name is fails where there is no such name. Any other value that does not
+# elaborate becomes a hypothesis of an unknown type: `obtain h := no_such_lemma x`.
+_PATTERN = r"(?:⟨[\w✝' ,⟨⟩|-]*|[\w✝']+ *\|[\w✝' ,⟨⟩|-]*)"
+_PLAIN_TAKES_APART = re.compile(rf"(?:obtain +{_PATTERN} *:= *[\w✝']+|rcases +[\w✝']+ +with +{_PATTERN})")
 # A field of something whose type is left open, such as `(id _).elim`.
 _FIELD_OF_UNKNOWN = re.compile(r"(?=.*(?<![\w.'])(?:_|\?\w*)(?![\w'])).*\)\.\w", re.DOTALL)
 _PLAIN_CLOSER = re.compile(
@@ -101,7 +106,7 @@ def hit_limit(message: str) -> bool:
 
 def left_open(message: str) -> bool:
     """Whether an error message says that a value, such as the `x` of an applied `∀ x`, was never determined."""
-    return "declaration has metavariables" in message
+    return "declaration has metavariables" in message or message.startswith("don't know how to synthesize")
 
 
 def may_log_errors(tactic: str, *, complete: bool) -> bool:
@@ -111,6 +116,7 @@ def may_log_errors(tactic: str, *, complete: bool) -> bool:
     """
     return (
         _LOGS_ERRORS.search(tactic) is not None
+        or (_TAKES_APART.search(tactic) is not None and not _PLAIN_TAKES_APART.fullmatch(tactic.strip()))
         or _FIELD_OF_UNKNOWN.match(tactic) is not None
         or (complete and not _PLAIN_CLOSER.fullmatch(tactic))
     )

@@ -40,9 +40,11 @@ def read_trial(trial: Trial, answer: TrialAnswer, elapsed_ms: float) -> Verdict:
     # A candidate that does not parse also leaves "unsolved goals" at the head: that says nothing of the replay.
     unparsed = max(answer.errors, default=HEAD) >= 0
     # A value that the tactics before left open is nobody's fault: the closing `sorry` gives it none.
-    said_at_head = (said for said in answer.errors.get(HEAD, ()) if not left_open(said))
-    at_head = (said for said in said_at_head if hit_limit(said) or not unparsed)
-    broken = answer.first_error(PREFIX) or next(at_head, "")
+    in_prefix, said_at_head = (
+        [said for said in answer.errors.get(place, ()) if not left_open(said)] for place in (PREFIX, HEAD)
+    )
+    at_head = [said for said in said_at_head if hit_limit(said) or not unparsed]
+    broken = next(iter([*in_prefix, *at_head]), "")
     if broken and not hit_limit(broken):
         return for_all(trial, Crashed(f"the replay of the tactics before failed: {broken}", elapsed_ms))
     if broken and len(trial.slots) == 1 and not unparsed:

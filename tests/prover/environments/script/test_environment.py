@@ -180,6 +180,22 @@ def test_tactics_that_log_an_error_and_go_on_are_turned_down(lean: LeanScript, s
     assert [type(outcome) for outcome in lean.step([StepRequest(root, tactics)])[0]] == [Rejected] * 8
 
 
+def test_a_made_up_name_is_turned_down_wherever_it_stands(lean: LeanScript, state) -> None:
+    """`obtain` and `rcases` make a hypothesis of unknown type of what does not elaborate, and go on."""
+    root = state("(a b : Nat) (p q : Prop) (f : p → q) (h : p ∧ (p ∨ q)) : q")
+    made_up = ["obtain x := foo", "obtain x := Nat.foo a", "obtain x := h.foo", "obtain x : a = foo", "rcases foo, h"]
+    made_up += [
+        "rcases Nat.foo with x",
+        "rcases (foo : a = a)",
+        "rcases Nat.succ foo with _ | n",
+        "rcases h, foo with x",
+    ]
+    made_up += ["rcases foo with ⟨x, y⟩", "obtain x | y := foo"]
+    good = ["obtain x := Nat.add_comm a", "rcases f h.1 with x", "rcases h with ⟨x, y | z⟩", "obtain ⟨x, _⟩ := h"]
+    found = lean.step([StepRequest(root, tuple(made_up + good))])[0]
+    assert [type(outcome) for outcome in found] == [Rejected] * len(made_up) + [Progress] * len(good)
+
+
 def test_multi_line_and_odd_spacing(lean: LeanScript, state) -> None:
     root = state("(p q : Prop) (h : p ∨ q) : q ∨ p")
     tactics = (
@@ -276,6 +292,18 @@ def test_a_value_that_a_tactic_left_open_is_no_fault_of_the_next_ones(lean: Lean
     claim = found["exact g"]
     assert isinstance(claim, Complete)
     assert lean.certify([ProofClaim(here.theorem, claim.tactics)])[0].certified
+
+
+def test_a_value_left_open_in_a_term_is_no_fault_of_the_next_ones(lean: LeanScript, state) -> None:
+    """Lean says "don't know how to synthesize placeholder" at the end of the trial, where `sorry` gives it no value."""
+    root = state("(α : Type) (T : α → Prop) (h1 : ∀ x, ¬ T x) (h4 : ∃ t, T t) : False")
+    (opened,) = lean.step([StepRequest(root, ("apply h1",))])[0]
+    assert isinstance(opened, Progress)
+    (apart,) = lean.step([StepRequest(opened.state, ("obtain ⟨h5, h6⟩ := h4",))])[0]
+    assert isinstance(apart, Progress)
+    (closed, refused) = lean.step([StepRequest(apart.state, ("exact h6", "exact h5"))])[0]
+    assert not isinstance(closed, Crashed)
+    assert isinstance(refused, Rejected)
 
 
 def test_a_finished_state_has_nothing_to_step(lean: LeanScript, state) -> None:
