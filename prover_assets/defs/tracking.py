@@ -9,7 +9,8 @@ import dagster as dg
 from pydantic import Field
 
 from prover_assets.store.layout import DataFolder
-from prover_assets.tracking.mlflow import Store, TrackedRun, resolved_uri
+from prover_assets.tracking.mlflow import Store, resolved_uri
+from prover_assets.tracking.tracked_run import TrackedRun
 
 BACKFILL_TAG = "dagster/backfill"
 DEFAULT_UI = "http://127.0.0.1:5000"

@@ -16,7 +16,7 @@ from prover.settings import nearest
 from prover_assets.defs.configs import BY_ASSET
 from prover_assets.defs.resources import DataResource, LeanResource, PolicyResource
 from prover_assets.defs.tracking import MlflowResource
-from prover_assets.tracking.mlflow import USER_INFO
+from prover_assets.tracking.tracked_run import USER_INFO
 
 PROJECT_KINDS = ("project", "repl")
 SECTIONS = ("ops", "resources", "execution", "loggers")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from prover_assets.store.champion import Evidence
-from prover_assets.tracking.mlflow import TrackedRun, fluent_uri
 from prover_assets.tracking.notes import version_note
+from prover_assets.tracking.tracked_run import TrackedRun, fluent_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

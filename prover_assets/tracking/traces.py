@@ -12,7 +12,7 @@ _KINDS = {"policy": "LLM", "energy": "RERANKER", "Lean": "TOOL", "certificate": 
 def log_traces(experiment: str, run: str, asset: str, calls: Mapping[str, Mapping[str, Any]]) -> None:
     """Log a trace for each theorem, which belongs to a run. calls: as `prover.search.search_to_files` gives them.
 
-    MLflow's global functions have to point at the store (`prover_assets.tracking.mlflow.fluent_uri`).
+    MLflow's global functions have to point at the store (`prover_assets.tracking.tracked_run.fluent_uri`).
     """
     import mlflow
 
