@@ -50,8 +50,9 @@ def ready_times(folder: Path) -> tuple[float, float]:
     """(wall s, CPU s of all its processes) from starting `dagster dev` until its UI has the code location loaded."""
     import psutil
 
+    from prover_assets.operate.addresses import free_port
     from prover_assets.store.layout import DataFolder
-    from prover_assets.ui import commands, free_port
+    from prover_assets.ui import commands
 
     environment = project(folder)
     port = free_port(3400)
@@ -159,7 +160,8 @@ def iterate(config: str, output: Path) -> None:
     from prover_assets.operate.presets import load_run_config
     from prover_assets.operate.progress import using
     from prover_assets.store.iterations import FIRST_ITERATION
-    from prover_assets.tracking.mlflow import Store, TrackedRun
+    from prover_assets.tracking.mlflow import Store
+    from prover_assets.tracking.tracked_run import TrackedRun
 
     watch = Stopwatch()
     prover.policy.open_policy = watch.loading("load the policy", prover.policy.open_policy)

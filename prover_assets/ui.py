@@ -3,7 +3,6 @@
 import argparse
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.error import URLError
 
+from prover_assets.operate.addresses import DEFAULT_PORTS, HOST, VARIABLES, address, choose_ports
 from prover_assets.operate.live_pages import PREFIX
 from prover_assets.operate.shared import fetch_for_reading
 from prover_assets.operate.versions import ROOT
@@ -19,25 +19,7 @@ from prover_assets.store.layout import DataFolder, DataFolderError
 from prover_assets.tracking.database import TrackingError
 from prover_assets.tracking.relocation import relocate
 
-HOST = "127.0.0.1"
-DEFAULT_PORTS = {"Dagster": 3000, "MLflow": 5000, "Reports": 3080}
 READY_WITHIN_S = 300
-
-
-def free_port(wanted: int) -> int:
-    """`wanted` if nothing listens there, else the next port that is free."""
-    for port in range(wanted, wanted + 100):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            return port
-    raise OSError(
-        f"no free port between {wanted} and {wanted + 99} on {HOST}; name one with --dagster-port, --mlflow-port or "
-        "--report-port"
-    )
 
 
 def dagster_home() -> Path:
@@ -95,35 +77,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Start all of them, say where they are, and stay until Ctrl-C or until one of them ends."""
     parser = argparse.ArgumentParser(prog="make ui", description=__doc__)
     for name, port in DEFAULT_PORTS.items():
-        text = f"port of {name} (the next free one if taken)"
-        parser.add_argument(f"--{name.lower().rstrip('s')}-port", type=int, default=port, help=text)
+        text = f"port of {name} (that of the last time, else {port}; the next free one if taken)"
+        parser.add_argument(f"--{name.lower().rstrip('s')}-port", type=int, help=text)
     options = parser.parse_args(arguments)
     data = DataFolder.default()
     try:
         data.prepare()
         fetch_for_reading(data)
         relocate(data.mlflow)
-        wanted = {name: getattr(options, f"{name.lower().rstrip('s')}_port") for name in DEFAULT_PORTS}
-        ports = {name: free_port(port) for name, port in wanted.items()}
+        asked = {name: getattr(options, f"{name.lower().rstrip('s')}_port") for name in DEFAULT_PORTS}
+        ports, news = choose_ports(data, asked)
     except (DataFolderError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     (data.mlflow / "artifacts").mkdir(parents=True, exist_ok=True)
     try:
-        charts = charts_of(data, f"http://{HOST}:{ports['MLflow']}")
+        charts = charts_of(data, address(ports["MLflow"]))
     except TrackingError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     home = dagster_home()
     home.mkdir(parents=True, exist_ok=True)
-    urls = {name: f"http://{HOST}:{port}" for name, port in ports.items()}
+    urls = {name: address(port) for name, port in ports.items()}
     environment = {
         **os.environ,
         "DAGSTER_HOME": str(home),
         "PROVER_DATA": str(data.root),
-        "PROVER_MLFLOW_UI": urls["MLflow"],
-        "PROVER_DAGSTER_UI": urls["Dagster"],
-        "PROVER_REPORT_UI": urls["Reports"],
+        **{VARIABLES[name]: url for name, url in urls.items()},
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
 
@@ -160,6 +140,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 )
                 return 1
             time.sleep(0.3)
+        for sentence in news:
+            print(f"note: {sentence}")
         print(f"charts   {charts}  (all iterations, one line per number)")
         print(f"live     {urls['Reports']}{PREFIX}  (searches, also while they run)\nCtrl-C stops them.", flush=True)
         while all(process.poll() is None for process in processes.values()):

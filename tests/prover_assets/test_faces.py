@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from prover_assets.ui import free_port
+from prover_assets.operate.addresses import free_port
 
 
 def test_a_port_that_is_taken_is_passed_over():

@@ -40,7 +40,7 @@ pytestmark = [pytest.mark.ui, pytest.mark.skipif(bool(REASON), reason=REASON or 
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory):
     """The port of a fresh server, which is stopped afterwards."""
-    from prover_assets.ui import free_port
+    from prover_assets.operate.addresses import free_port
 
     tools, port = binaries(), free_port(55432)
     assert tools is not None

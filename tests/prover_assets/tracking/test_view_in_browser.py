@@ -11,9 +11,10 @@ from urllib.error import URLError
 import pytest
 from browser import Page, browsing, missing
 
+from prover_assets.operate.addresses import HOST, free_port
 from prover_assets.store.layout import DataFolder
 from prover_assets.tracking.view import SECTIONS
-from prover_assets.ui import HOST, charts_of, commands, free_port
+from prover_assets.ui import charts_of, commands
 
 pytestmark = [
     pytest.mark.ui,
