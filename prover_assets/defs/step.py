@@ -9,21 +9,20 @@ from typing import Any
 import dagster as dg
 
 from prover_assets.defs.checks import shown
+from prover_assets.defs.jobs import TUNING_ASSET
 from prover_assets.defs.observe import Observed
-from prover_assets.defs.partitions import ITERATION
+from prover_assets.defs.partitions import require_partition
 from prover_assets.defs.resources import DataResource, LeanResource, PolicyResource
 from prover_assets.defs.tracking import MlflowResource, dagster_ui, selected_assets
-from prover_assets.operate.next import runs_in_progress
-from prover_assets.operate.preflight import SettingsError, require_valid
-from prover_assets.operate.progress import LOG_EVERY_S, Reporter, reporter_for
+from prover_assets.operate.preflight import require_valid
+from prover_assets.operate.progress import LOG_EVERY_S, Reporter, reporter_for, stages_of
 from prover_assets.operate.shared import shared
 from prover_assets.protocols import Update
 from prover_assets.steps.search import keeping_searches_since, require_baseline
 from prover_assets.store.files import remove_leftovers
-from prover_assets.store.iterations import in_order
 from prover_assets.store.layout import DataFolder, IterationFolder
 from prover_assets.store.policy import PolicyInUse, policy_of
-from prover_assets.tracking.mlflow import TrackedRun
+from prover_assets.tracking.tracked_run import TrackedRun
 
 OWNERS = ["team:provers"]
 GROUP = "expert_iteration"
@@ -85,8 +84,9 @@ class Step:
         if not self.run.tracked:
             return {}
         return {
-            "mlflow_run": dg.MetadataValue.url(self.run.url),
-            "mlflow_iterations": dg.MetadataValue.url(self.run.view),
+            # Not as URLs: a cell with a long one is wider than the page, and every other cell is then cut off.
+            "mlflow_run": dg.MetadataValue.md(f"[this step in MLflow]({self.run.url})"),
+            "mlflow_iterations": dg.MetadataValue.md(f"[all iterations in MLflow]({self.run.view})"),
         }
 
     def result(
@@ -126,7 +126,8 @@ def step(
     """
     try:
         require_valid(context.run.run_config)
-        _require_partition(context)
+        if context.assets_def.partitions_def is not None and not context.has_partition_key:
+            require_partition(context.instance, context.asset_key)
         folder = data.folder()
         held = context.partition_key if context.has_partition_key else "baseline"
         with ExitStack() as stack:
@@ -138,7 +139,8 @@ def step(
             run.params(settings.model_dump(mode="json"), parent_prefix=context.asset_key.to_user_string())
             for name, resource in borrowed.items():
                 run.params({name: resource.model_dump(mode="json")}, parent_prefix="")
-            reporter = Observed(_Logged(reporter_for(context.log), run), context)
+            stages = stages_of(tuning=dg.AssetKey(TUNING_ASSET) in selected_assets(context))
+            reporter = Observed(_Logged(reporter_for(context.log, stages), run), context, stages)
             yield Step(context, folder, run, reporter)
     except transient_errors() as error:
         raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=RETRY_AFTER_S) from error
@@ -155,26 +157,6 @@ def _reported_at(context: dg.AssetExecutionContext) -> float:
     )
     found = context.instance.fetch_materializations(wanted, limit=1).records
     return found[0].timestamp if found else 0.0
-
-
-def _require_partition(context: dg.AssetExecutionContext) -> None:
-    """Refuse a run without a partition of an asset that has them. Raises SettingsError that says which to choose."""
-    if context.assets_def.partitions_def is None or context.has_partition_key:
-        return
-    known = in_order(context.instance.get_dynamic_partitions(ITERATION))
-    if not known:
-        raise SettingsError(
-            "no iteration was chosen, and there is none yet: materialize theorems, which opens iter_000, and launch "
-            "again with the partition iter_000"
-        )
-    done = set(context.instance.get_materialized_partitions(context.asset_key))
-    following = next((key for key in known if key not in done), known[-1])
-    running = {run.tags["dagster/partition"] for run in runs_in_progress(context.instance)}
-    busy = ", and is running (wait until it has ended)" if following in running else ""
-    raise SettingsError(
-        f"no iteration was chosen: launch again with a partition (Launchpad: the field Partition). {following} is the "
-        f"next one{busy}; there are {', '.join(known[-5:])}"
-    )
 
 
 class _Logged:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from prover.sqlite_faults import SqliteFault, fault_of
 from prover.storage.data import data_url
+from prover_assets.operate.addresses import link_to_last_ports
 from prover_assets.operate.closing import close_abandoned, close_left_open, close_mlflow
 from prover_assets.operate.preflight import SettingsError, config_of, require_known, require_valid
 from prover_assets.operate.presets import PRESETS, PresetError, load_run_config
 from prover_assets.operate.processes import tags_of_this
-from prover_assets.operate.progress import TerminalReporter, using
+from prover_assets.operate.progress import TerminalReporter, stages_of, using
 from prover_assets.operate.shared import shared
 from prover_assets.report.tables import memo_line, paired_lines, terminal_table
 from prover_assets.store.files import read_json
@@ -87,6 +88,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     home.mkdir(parents=True, exist_ok=True)
     os.environ["DAGSTER_HOME"] = str(home)
     os.environ["PROVER_DATA"] = str(data.root)
+    link_to_last_ports(data)
     try:
         with data.held(WHAT_IS_HELD), shared(data), records_in_words(home):
             for _ in range(options.iterations):
@@ -142,6 +144,7 @@ def run_next(
     from prover_assets.definitions import defs
     from prover_assets.defs.jobs import (
         ITERATION_ASSETS,
+        TUNING_ASSET,
         everything_job,
         first_iteration_job,
         iteration_job,
@@ -164,7 +167,7 @@ def run_next(
         print(f"error: {error}", file=sys.stderr)
         return 1
     selection = [*missing, *upcoming.remaining]
-    reporter = TerminalReporter()
+    reporter = TerminalReporter(stages_of(tuning=TUNING_ASSET in selection))
     again = (
         ""
         if upcoming.remaining[: len(ITERATION_ASSETS)] == ITERATION_ASSETS

@@ -113,7 +113,7 @@ def search_with_further_heads(
                 cache=cache,
                 valid_fraction=share,
                 on_metrics=lambda step, metrics, offset=offset, total=total: update(
-                    step, total, f"head {offset + 1} of {count + 1}"
+                    step, total, f"head {offset + 1} of {count + 1}, training"
                 ),  # type: ignore[misc]
             )
         scales = fit_scales(rows, load_scorer(head.checkpoint, model, data.root))

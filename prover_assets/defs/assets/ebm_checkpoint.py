@@ -71,12 +71,12 @@ def ebm_checkpoint(
     beta: 0 means that validation preferred the policy alone.
     """
     with step(context, data, mlflow, config, lean=lean, policy=policy) as work:
-        in_use = work.policy_of(policy)
-        work.require_baseline_to_measure_against(lean, in_use)
-        model = in_use.resource
         learns = settings_from(config, HistorySettings)
-        history = iterations_until(work.data, work.iteration, learns.history)
         with work.reporter.stage("train the energy model") as update:
+            in_use = work.policy_of(policy)
+            work.require_baseline_to_measure_against(lean, in_use)
+            model = in_use.resource
+            history = iterations_until(work.data, work.iteration, learns.history)
             trained = train_head(
                 settings_from(config, EBMTrainingConfig),
                 values_from(config, EnergyHeadConfig),

@@ -91,13 +91,14 @@ def iteration_report(
     Seconds. Look at the solve rate at each budget, the paired test and the reason of the decision; the page in `report`
     has everything. Opens the next iteration and records its champion.
     """
-    with step(context, data, mlflow, config, policy=policy) as work:
-        with work.reporter.stage("compare and report") as update:
-            in_use = work.policy_of(policy)
-            compared = compare(
-                work.data, work.iteration, lean, in_use, settings_from(config, ComparisonSettings).budgets
-            )
-            update(1, 1, "")
+    with (
+        step(context, data, mlflow, config, policy=policy) as work,
+        work.reporter.stage("compare and report") as update,
+    ):
+        update(0, 3, "comparing the searches")
+        budgets = settings_from(config, ComparisonSettings).budgets
+        compared = compare(work.data, work.iteration, lean, work.policy_of(policy), budgets)
+        update(1, 3, "drawing")
         old = starting_champion(work.iteration)
         evidence = evidence_of(work.iteration)
         past = earlier_gains(work.data, work.iteration)
@@ -110,6 +111,7 @@ def iteration_report(
         report["promotion"] = _promotion(decision, champion.ebm_id)
         pictures = pictures_of(work.iteration, compared, evidence.beta)
         page = write_page(work.iteration, report, pictures, compared)
+        update(2, 3, "writing to MLflow")
         _log_pictures(work, pictures, page)
         numbers = _numbers(compared)
         numbers["chance_of_wrong_promotion"] = decision.chance_wrong
@@ -119,6 +121,7 @@ def iteration_report(
         work.run.progress(progress_points(work.data, work.iteration, report))
         if work.run.client is not None:
             describe_version(work.run.client, mlflow.registered_model, evidence, work.iteration.key, decision)
+        update(3, 3, "")
         write_json(work.iteration.report_file, report)  # last: with it the iteration is finished
         return work.result(
             data_version=digest_of([report["comparison"]["modes"][m]["solved"] for m in (POLICY, GUIDED)]),

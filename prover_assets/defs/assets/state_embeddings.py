@@ -49,9 +49,9 @@ def state_embeddings(
     tells positive from negative states.
     """
     with step(context, data, mlflow, config, policy=policy) as work:
-        model = work.policy_of(policy).resource
         settings = settings_from(config, EmbeddingSettings)
         with work.reporter.stage("embed states") as update:
+            model = work.policy_of(policy).resource
             done = embed_states(
                 iterations_until(work.data, work.iteration),
                 work.data,

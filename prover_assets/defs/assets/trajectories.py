@@ -84,15 +84,14 @@ def trajectories(
     A search that was cut off goes on where it stopped.
     """
     with step(context, data, mlflow, config, lean=lean, policy=policy) as work:
-        in_use = work.policy_of(policy)
-        work.require_baseline_to_measure_against(lean, in_use)
-        model = in_use.resource
-        iterations_before(work.data, work.iteration)  # what this iteration will learn from: damage is said before work
         search, window = settings_from(config, SearchConfig), settings_from(config, WindowSettings)
         curriculum, growth = settings_from(config, CurriculumSettings), settings_from(config, GrowthSettings)
         with work.reporter.stage("search training theorems") as update:
+            in_use = work.policy_of(policy)
+            work.require_baseline_to_measure_against(lean, in_use)
+            iterations_before(work.data, work.iteration)  # what it will learn from: damage is said before work
             manifest = search_training(
-                search, window, curriculum, growth, work.data, work.iteration, lean, model, update
+                search, window, curriculum, growth, work.data, work.iteration, lean, in_use.resource, update
             )
         files = work.iteration.trajectories
         nodes, summary = read(files.nodes), read(files.summary)

@@ -10,6 +10,7 @@ from prover_assets.defs import observe
 def test_a_long_step_is_observed_while_it_goes(project, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(observe, "LOG_EVERY_S", 0.0)
     monkeypatch.setattr(observe, "LATER", 1e9)
+    monkeypatch.setattr(observe, "FIRST_S", 0.0)
     result = project.run("theorems", "baseline_trajectories")
     assert result.success
     found = project.instance.fetch_observations(dg.AssetKey("baseline_trajectories"), limit=100).records
@@ -38,7 +39,7 @@ def test_the_longer_a_step_runs_the_rarer_it_is_looked_at(monkeypatch: pytest.Mo
         for second in range(4 * 3600):
             now = float(second)
             update(second, 4 * 3600, "")
-    assert told[0] == observe.LOG_EVERY_S
+    assert told[:2] == [observe.FIRST_S, observe.FIRST_S + observe.LOG_EVERY_S]
     assert len(told) < 200  # every 15 seconds they would be 960
 
 

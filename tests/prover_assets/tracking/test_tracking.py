@@ -17,9 +17,10 @@ from prover_assets.defs.tracking import MlflowResource
 from prover_assets.store.files import read_json
 from prover_assets.store.layout import DataFolder, DataFolderError
 from prover_assets.tracking.iterations import log_progress, progress_run
-from prover_assets.tracking.mlflow import DAGSTER_RUN_TAG, KIND_TAG, PARTITION_TAG, Store, flatten, fluent_uri
+from prover_assets.tracking.mlflow import DAGSTER_RUN_TAG, KIND_TAG, PARTITION_TAG, Store
 from prover_assets.tracking.relocation import relocate
 from prover_assets.tracking.tags import SUPERSEDED_TAG
+from prover_assets.tracking.tracked_run import flatten, fluent_uri
 from prover_assets.tracking.view import FILTER, TAG
 
 
@@ -179,9 +180,11 @@ def test_the_key_of_a_model_server_is_no_setting(monkeypatch, secret):
 
 
 def test_the_asset_page_leads_to_the_run(finished):
-    url = finished.metadata("trajectories", "iter_000")["mlflow_run"]
-    assert url.startswith("http://127.0.0.1:")
-    led_to = store_of(finished).client.get_run(url.rpartition("/")[2])
+    link = finished.metadata("trajectories", "iter_000")["mlflow_run"]
+    text, _, address = link.rstrip(")").partition("](")
+    assert text == "[this step in MLflow"
+    assert address.startswith("http://127.0.0.1:")
+    led_to = store_of(finished).client.get_run(address.rpartition("/")[2])
     assert led_to.data.tags["prover.asset"] == "trajectories"
     assert led_to.data.tags[PARTITION_TAG] == "iter_000"
 
@@ -415,7 +418,7 @@ def test_a_few_theorems_of_each_search_have_a_trace_of_their_calls(finished):
     import mlflow
 
     from prover_assets.steps.search import TRACED_THEOREMS
-    from prover_assets.tracking.mlflow import fluent_uri
+    from prover_assets.tracking.tracked_run import fluent_uri
 
     data = DataFolder(finished.data)
     store = MlflowResource()._store(data)
