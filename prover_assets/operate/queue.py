@@ -16,13 +16,11 @@ from prover_assets.defs.jobs import (
     iteration_job,
     policy_iteration_job,
 )
-from prover_assets.defs.partitions import ITERATION
+from prover_assets.defs.partitions import ITERATION, PARTITION_TAG, has_partition
 from prover_assets.operate.next import known_iterations, next_iteration, runs_in_progress
 from prover_assets.operate.preflight import SettingsError, config_of
 from prover_assets.store.layout import DataFolder
 
-PARTITION_TAG = "dagster/partition"
-PARTITION_TAGS = {PARTITION_TAG, "dagster/asset_partition_range_start"}
 CHOSEN_TAG = "prover/partition_chosen"
 JOBS = frozenset(job.name for job in (iteration_job, policy_iteration_job, first_iteration_job, everything_job))
 
@@ -37,7 +35,7 @@ class IterationQueue(QueuedRunCoordinator):
     def submit_run(self, context: SubmitRunContext) -> dg.DagsterRun:
         """See `dagster.RunCoordinator`. Raises SettingsError where there is no partition and none can be chosen."""
         run = context.dagster_run
-        if _needs_partition(run) and not PARTITION_TAGS & set(run.tags):
+        if _needs_partition(run) and not has_partition(run):
             self._choose(run)
         return super().submit_run(context)
 

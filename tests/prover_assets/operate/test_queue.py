@@ -12,8 +12,9 @@ from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobO
 from dagster._core.run_coordinator import SubmitRunContext
 
 from prover_assets.defs.jobs import ITERATION_ASSETS
+from prover_assets.defs.partitions import PARTITION_TAG
 from prover_assets.operate.preflight import SettingsError
-from prover_assets.operate.queue import PARTITION_TAG, IterationQueue
+from prover_assets.operate.queue import IterationQueue
 
 ORIGIN = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("expert_iteration"), "__repository__")
 ROOT = Path(__file__).resolve().parents[3]
@@ -82,6 +83,23 @@ def test_a_run_works_for_the_iteration_that_it_was_given_in_the_queue(made):
     assert made.latest("state_embeddings", "iter_000").metadata["encoded"].value == 0
     assert "image/svg" in made.metadata("iteration_report", "iter_000")["curve"]
     assert "image/svg" in made.metadata("trajectories", "iter_000")["curve"]
+
+
+@pytest.mark.parametrize("asset", ["trajectories", "state_embeddings", "iteration_report"])
+def test_a_run_that_another_queue_launched_without_a_partition_says_which_there_are(made, asset: str):
+    selection = frozenset({dg.AssetKey(asset)})
+    config = {**made.run_config([asset]), "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    run = made.instance.create_run_for_job(made.job, asset_selection=selection, run_config=config)
+    job = InMemoryJob(made.job.get_subset(asset_selection=selection))
+    result = execute_run(job, run, made.instance, raise_on_error=False)
+    assert not result.success
+    (failure,) = [event for event in result.all_events if event.is_run_failure]
+    error = failure.job_failure_data.error
+    assert error is not None
+    assert error.cls_name == "SettingsError"
+    assert "no iteration was chosen: launch again with a partition" in error.message
+    assert "there are iter_000, iter_001" in error.message
+    assert not [event for event in result.all_events if event.is_step_event]
 
 
 def test_the_projects_own_instance_has_this_queue_and_its_limits():
