@@ -12,6 +12,7 @@ from prover_assets.defs.assets.state_embeddings import state_embeddings
 from prover_assets.defs.assets.theorems import theorems
 from prover_assets.defs.assets.trajectories import trajectories
 from prover_assets.defs.automation import automate_iterations
+from prover_assets.defs.checks import baseline_bounds
 from prover_assets.defs.executors import iteration_executor
 from prover_assets.defs.jobs import (
     baseline_job,
@@ -48,6 +49,7 @@ def definitions_with(
     """The project, with the resources given; the others are as configured in the Launchpad and the environment."""
     return dg.Definitions(
         assets=ASSETS,
+        asset_checks=baseline_bounds(),
         jobs=[first_iteration_job, iteration_job, policy_iteration_job, everything_job, baseline_job],
         schedules=[nightly_iteration],
         sensors=[chain_iterations, automate_iterations, close_failed_mlflow_runs, close_cancelled_mlflow_runs],

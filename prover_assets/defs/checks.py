@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -116,6 +116,24 @@ def search_checks(
             },
         ),
     ]
+
+
+def baseline_bounds() -> Sequence[dg.AssetChecksDefinition]:
+    """Dagster's own check of a bound: the policy alone proves some of the held-out theorems, and not all of them.
+
+    Outside of it, guidance could show nothing. Such a check reads the latest materialization, of whatever iteration: so
+    what has iterations is checked by the asset itself, and keeps a verdict for each.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return dg.build_metadata_bounds_checks(
+            assets=["baseline_trajectories"],
+            metadata_key="solve_rate",
+            min_value=0,
+            max_value=1,
+            exclusive_min=True,
+            exclusive_max=True,
+        )
 
 
 def _named(theorems: list[tuple[str, str]], longest: int) -> str:

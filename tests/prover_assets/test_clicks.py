@@ -78,6 +78,38 @@ def test_a_backfill_from_clicks_runs_its_iterations_in_order(server, second, pag
         assert runs[0]["endTime"] <= runs[1]["startTime"]
 
 
+IN_SIGHT = """
+const sight = (node) => {
+  const range = document.createRange();
+  const at = node.textContent.indexOf(arguments[0]);
+  range.setStart(node, at);
+  range.setEnd(node, at + arguments[0].length);
+  return [...range.getClientRects()].every((box) => {
+    const there = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
+    return box.top >= 0 && box.bottom <= innerHeight && box.left >= 0 && box.right <= innerWidth
+      && there !== null && there.contains(node);
+  });
+};
+const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+for (let node = walker.nextNode(); node; node = walker.nextNode())
+  if (node.textContent.includes(arguments[0]) && sight(node)) return true;
+return false;
+"""
+"""Whether a text is in the window, all of it, and nothing lies over it."""
+
+
+@pytest.mark.parametrize(("width", "height"), [(1600, 900), (1024, 768)])
+def test_why_a_run_failed_is_read_without_scrolling(
+    server, page: Page, request: pytest.FixtureRequest, width: int, height: int
+):
+    failed, _ = request.getfixturevalue("failed_and_retried")
+    page.look(width, height=height)
+    page.open(f"{server.dagster}/runs/{failed['runId']}")
+    page.wait_text("Failure", "Re-execute", "RUN_FAILURE")
+    page.until("the sentence", lambda: page.script(IN_SIGHT, "materialize baseline_trajectories"))
+    page.look(1360, height=943)
+
+
 def test_a_failed_iteration_is_retried_from_where_it_failed_by_a_click(
     server, page: Page, request: pytest.FixtureRequest
 ):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import dagster as dg
 import polars as pl
+import pytest
 
 from prover_assets.defs.assets import state_embeddings, trajectories
 from prover_assets.defs.checks import comparison_checks, training_checks
@@ -141,3 +142,16 @@ def test_each_iteration_keeps_its_own_verdict(finished):
 
 
 TRAJECTORIES = dg.AssetKey("trajectories")
+
+
+@pytest.mark.parametrize(
+    ("expansions", "passed", "said"),
+    [(16, True, "is within range"), (1, False, "less than or equal to 0")],
+)
+def test_a_baseline_that_proves_nothing_leaves_nothing_to_compare_with(project, expansions, passed, said):
+    project.config = {"baseline_trajectories": {"max_expansions": expansions}}
+    result = project.run("theorems", "baseline_trajectories")
+    found = evaluations(result)["solve_rate_bounds_check"]
+    assert found.passed == passed
+    assert said in found.description
+    assert not found.blocking
