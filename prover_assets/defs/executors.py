@@ -51,12 +51,18 @@ class _WithPartition(dg.Executor):
 _dagsters = dg.multi_or_in_process_executor
 
 
+def _steps(context: dg.InitExecutorContext) -> dg.Executor:
+    make = _dagsters.executor_creation_fn
+    assert make is not None, "Dagster's own executors can be made"
+    return _WithPartition(make(context))
+
+
 @dg.configured(
     dg.ExecutorDefinition(
         name="steps",
-        config_schema=_dagsters.config_schema,
+        config_schema=_dagsters.config_schema,  # type: ignore[arg-type]  # a schema that is one already is accepted too
         requirements=_dagsters.get_requirements,
-        executor_creation_fn=lambda context: _WithPartition(_dagsters.executor_creation_fn(context)),
+        executor_creation_fn=_steps,
     ),
     {
         "kind": dg.Field(
