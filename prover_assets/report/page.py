@@ -12,7 +12,7 @@ from prover_assets.report.story import DEFINITIONS
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of the report: a title, then whatever of text, tables, pictures and code there is, in this order."""
+    """A part of the report: a title, then whatever of text, chart, tables, pictures and code it has, in this order."""
 
     title: str
     text: str = ""
@@ -48,12 +48,12 @@ def render(
         parts.append(f"<h2>{html.escape(section.title)}</h2>")
         if section.text:
             parts.append(f"<p>{html.escape(section.text)}</p>")
-        parts += [_wide(section.title, _table(header, rows)) for header, rows in section.tables]
-        if section.bullets:
-            parts.append("<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in section.bullets) + "</ul>")
         if section.chart:
             name = html.escape(section.title)
             parts.append(f'<div class="chart" id="{section.chart}" role="img" aria-label="{name}"></div>')
+        parts += [_wide(section.title, _table(header, rows)) for header, rows in section.tables]
+        if section.bullets:
+            parts.append("<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in section.bullets) + "</ul>")
         parts += [
             f'<figure><figcaption>{html.escape(name)}</figcaption><img class="picture" alt="{html.escape(name)}" '
             f'src="{picture.data_uri}"></figure>'

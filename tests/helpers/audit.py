@@ -62,6 +62,37 @@ CONTROLS = "button, input, summary, a[href], dfn[tabindex]"
 """What a page's user can act on."""
 
 
+BROKEN_WORDS = r"""
+const broken = [];
+for (const cell of document.querySelectorAll("th")) {
+  const walker = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+  for (let node = walker.nextNode(); node; node = walker.nextNode())
+    for (const word of node.textContent.matchAll(/[^\s-]+/g)) {
+      const range = document.createRange();
+      range.setStart(node, word.index);
+      range.setEnd(node, word.index + word[0].length);
+      if (new Set([...range.getClientRects()].map((box) => box.top)).size > 1) broken.push(word[0]);
+    }
+}
+return broken;
+"""
+"""Words in the headers of tables that go on in another line."""
+
+
+def broken_words(page: Any) -> list[str]:
+    """Words in the headers of tables that are cut in two."""
+    return page.script(BROKEN_WORDS)
+
+
+def unreachable(page: Any) -> list[str]:
+    """Visible controls that the Tab key does not come to."""
+    return page.script(
+        "return [...document.querySelectorAll(arguments[0])].filter(e => e.checkVisibility() && e.tabIndex < 0)"
+        ".map(e => e.outerHTML.slice(0, 120))",
+        CONTROLS,
+    )
+
+
 def poor_contrast(page: Any) -> list[list[str]]:
     """[text, ratio, element] of each visible text that is too faint."""
     return page.script(CONTRAST)

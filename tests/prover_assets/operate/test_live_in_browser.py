@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from audit import poor_contrast, sideways, unnamed
+from audit import poor_contrast, sideways, unnamed, unreachable
 from browser import Page, browsing, missing
 from search_fakes import HashPolicy, HashScorer, HashWorld
 
@@ -135,6 +135,7 @@ def test_a_search_is_watched_from_its_first_state_to_its_last_proof(server: str,
         page.look(width, dark=dark)
         assert poor_contrast(page) == []
         assert unnamed(page) == []
+        assert unreachable(page) == []
         assert sideways(page) <= 0
     search.to_the_end()
     page.look(1600)

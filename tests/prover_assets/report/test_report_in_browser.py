@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from audit import CONTROLS, poor_contrast, sideways, unnamed
+from audit import CONTROLS, broken_words, poor_contrast, sideways, unnamed, unreachable
 from browser import Page, browsing, missing
 
+from prover_assets.report.page import Section, render
+from prover_assets.report.tables import worlds_table
 from prover_assets.store.layout import DataFolder
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "benchmarks"))
@@ -53,10 +55,37 @@ def test_it_can_be_read_at_every_width_in_light_and_dark(page: Page, report: str
         assert page.errors() == []
         assert poor_contrast(page) == []
         assert unnamed(page) == []
+        assert unreachable(page) == []
+        assert broken_words(page) == []
         assert sideways(page) <= 0
     # What is too wide for the window scrolls by itself.
     assert page.script("return [...document.querySelectorAll('.chart svg')].every(e => e.getBoundingClientRect().right"
                        " <= document.documentElement.clientWidth + 1)")  # fmt: skip
+
+
+WORLD = {
+    "theorems": 23,
+    "solved": {"policy": {"8": 9, "64": 15}, "guided": {"8": 11, "64": 17}},
+    "area": {"policy": 0.484, "guided": 0.511},
+    "paired": {"faster": 12, "slower": 2, "p_value": 0.0129},
+}
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1600, 1024, 400])
+def test_the_worlds_can_be_read_at_every_width(page: Page, tmp_path: Path, width: int, dark: bool):
+    table = worlds_table(dict.fromkeys(("arithmetic", "first_order", "propositional"), WORLD))
+    file = tmp_path / "index.html"
+    file.write_text(render("Report", "", True, [Section("World by world", tables=[table])], {}), encoding="utf-8")
+    page.look(width, dark=dark)
+    page.errors()
+    page.open(file.as_uri())
+    assert len(page.elements("table.numbers tr")) == 4
+    assert page.errors() == []
+    assert poor_contrast(page) == []
+    assert unnamed(page) == []
+    assert broken_words(page) == []
+    assert sideways(page) <= 0
 
 
 def test_it_has_all_that_a_report_is_opened_for(page: Page, report: str):
