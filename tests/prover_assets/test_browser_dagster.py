@@ -180,6 +180,14 @@ def show(page: Page, name: str) -> None:
     )
 
 
+NOTHING_CUT_OFF = """
+const cell = [...document.querySelectorAll('td')].find(e => e.innerText.includes(arguments[0]));
+const box = cell.closest('table').parentElement;
+return box.scrollWidth <= box.clientWidth + 1;
+"""
+"""Whether the table with this text is no wider than its place: the page would cut off every cell."""
+
+
 def test_the_checks_of_an_asset(server, second, page: Page):
     page.open(f"{server.dagster}/assets/trajectories?view=checks&checkDetail=label_noise")
     with tour("Each check says what it measured, and each iteration keeps its own verdict."):
@@ -200,6 +208,7 @@ def test_the_page_of_the_report(server, second, page: Page):
         "theorems."
     ):
         page.wait_text("promotion", "promoted: ", "/iter_00", "solved", "guided")
+        assert page.script(NOTHING_CUT_OFF, "promoted: ")
         page.until("the curve", lambda: visible_picture(page, "svg+xml"))
     without_navigation(page)
     page.shot("dagster-plot")

@@ -105,8 +105,12 @@ def test_why_a_run_failed_is_read_without_scrolling(
     failed, _ = request.getfixturevalue("failed_and_retried")
     page.look(width, height=height)
     page.open(f"{server.dagster}/runs/{failed['runId']}")
-    page.wait_text("Failure", "Re-execute", "RUN_FAILURE")
-    page.until("the sentence", lambda: page.script(IN_SIGHT, "materialize baseline_trajectories"))
+    with tour("The page of a failed run opens at the end of its log."):
+        page.wait_text("Failure", "Re-execute", "RUN_FAILURE")
+    with tour(
+        "There the error says what was given, what was expected and what to do, and no scrolling is needed.",
+    ):
+        page.until("the sentence", lambda: page.script(IN_SIGHT, "materialize baseline_trajectories"))
     page.look(1360, height=943)
 
 
