@@ -35,7 +35,7 @@ class FineTuneConfig:
     """Weight of the divergence (nats per token) from the policy as it was, on the same texts: it keeps what was learnt
     before, in the tactics and in the vectors. 0 = none."""
     replay_share: float = setting(0.0, unit="share", ge=0, lt=1)
-    """Share of every batch that is drawn from `replay`, the older steps given to `fine_tune`, if there are any."""
+    """Share of what is learnt that is drawn from `replay`, the older steps given to `fine_tune`, if there are any."""
     deduplicate: bool = True
     """Whether a step that reads and says the same as another, in canonical names, is learnt once only: else the
     commonest steps of the search have the most weight, and they are the ones that the policy knows best."""

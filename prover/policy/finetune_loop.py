@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from prover.policy.finetune_config import FineTuneConfig, ProvedStep
 
 Example = tuple[tuple[int, ...], int]
 """Token ids of prompt, completion and end; and the length of the prompt."""
+_AT_A_TIME = 16
+"""Batches that are drawn together."""
 OnMetrics = Callable[[int, dict[str, float]], None]
 
 
@@ -93,6 +95,25 @@ class _Draws:
         return [self._examples[i] for i in chosen]
 
 
+def _batches(
+    sources: Sequence[tuple[Sequence[Example], float]], n_steps: int, batch_size: int, rng: np.random.Generator
+) -> Iterator[list[Example]]:
+    """`n_steps` batches of examples of like length: padding is work, and examples differ tenfold in length.
+
+    sources: examples and their share, with a sum of 1. Shares hold over `_AT_A_TIME` batches, which are drawn together
+    and then cut by length.
+    """
+    draws = [(_Draws(examples, rng), share) for examples, share in sources]
+    for first in range(0, n_steps, _AT_A_TIME):
+        n_batches = min(_AT_A_TIME, n_steps - first)
+        wanted = [round(share * n_batches * batch_size) for _, share in draws]
+        wanted[0] += n_batches * batch_size - sum(wanted)
+        drawn = [example for (draw, _), count in zip(draws, wanted, strict=True) for example in draw.take(count)]
+        drawn.sort(key=lambda example: len(example[0]))
+        for batch in rng.permutation(n_batches):
+            yield drawn[batch * batch_size : (batch + 1) * batch_size]
+
+
 def optimize(
     model: Any,
     anchor: Any | None,
@@ -107,8 +128,8 @@ def optimize(
 ) -> None:
     """Tune `model` in place.
 
-    anchor: the model as it was; None with adapters, which are switched off to see it. replay: older examples, of which
-    `config.replay_share` of every batch is drawn. held_out: examples whose loss is measured when metrics are due.
+    anchor: the model as it was; None with adapters, which are switched off to see it. replay: older examples, which
+    make up `config.replay_share` of what is learnt. held_out: examples whose loss is measured when metrics are due.
     on_metrics(step, {loss, divergence, held_out_loss}): losses in nats a token; held_out_loss where there is any.
     Raises DivergedError.
     """
@@ -116,11 +137,11 @@ def optimize(
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     adapted = anchor is None and hasattr(model, "disable_adapter")
-    n_replay = round(config.batch_size * config.replay_share) if replay else 0
-    new, old = _Draws(examples, rng), _Draws(replay, rng)
+    of_replay = config.replay_share if replay else 0.0
+    sources = [(some, share) for some, share in ((examples, 1.0 - of_replay), (replay, of_replay)) if share > 0]
     model.train()
-    for step in range(n_steps):
-        ids, targets = _batch(new.take(config.batch_size - n_replay) + old.take(n_replay), pad_id, model.device)
+    for step, batch in enumerate(_batches(sources, n_steps, config.batch_size, rng)):
+        ids, targets = _batch(batch, pad_id, model.device)
         wanted = targets != -100
         log_probs = _log_probs(model, ids, wanted)
         loss = torch.nn.functional.nll_loss(log_probs, targets[wanted])
