@@ -15,11 +15,15 @@ from prover_assets.operate.addresses import DEFAULT_PORTS, HOST, VARIABLES, addr
 from prover_assets.operate.live_pages import PREFIX
 from prover_assets.operate.shared import fetch_for_reading
 from prover_assets.operate.versions import ROOT
+from prover_assets.store.files import DamagedFile
 from prover_assets.store.layout import DataFolder, DataFolderError
+from prover_assets.store.manifest import read_manifest
 from prover_assets.tracking.database import TrackingError
 from prover_assets.tracking.relocation import relocate
 
 READY_WITHIN_S = 300
+POLICY = "PROVER_POLICY"
+"""What `resources.policy.path` is where it is left out."""
 
 
 def dagster_home() -> Path:
@@ -52,6 +56,17 @@ def charts_of(data: DataFolder, server: str) -> str:
     from prover_assets.defs.tracking import MlflowResource
 
     return MlflowResource().view(data, server)
+
+
+def with_policy(environment: Mapping[str, str], data: DataFolder) -> dict[str, str]:
+    """The environment in which runs that are launched without settings use the policy that the data folder's baseline
+    was searched with, unless PROVER_POLICY names one already: with another, they would be refused."""
+    try:
+        manifest = read_manifest(data.baseline)
+    except DamagedFile:  # the asset that reads it says so, with the remedy
+        manifest = None
+    chosen = environment.get(POLICY, "") or ("" if manifest is None else manifest.policy)
+    return {**environment, POLICY: chosen} if chosen else dict(environment)
 
 
 def _answers(url: str) -> bool:
@@ -100,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     home.mkdir(parents=True, exist_ok=True)
     urls = {name: address(port) for name, port in ports.items()}
     environment = {
-        **os.environ,
+        **with_policy(os.environ, data),
         "DAGSTER_HOME": str(home),
         "PROVER_DATA": str(data.root),
         **{VARIABLES[name]: url for name, url in urls.items()},

@@ -31,7 +31,7 @@ class FineTuneConfig:
     """Peak learning rate of AdamW; warm-up over a tenth of the steps, then a cosine to zero."""
     weight_decay: float = setting(0.01, unit="ratio", ge=0)
     """Weight decay of AdamW."""
-    anchor_weight: float = setting(0.2, unit="ratio", ge=0)
+    anchor_weight: float = setting(0.5, unit="ratio", ge=0)
     """Weight of the divergence (nats per token) from the policy as it was, on the same texts: it keeps what was learnt
     before, in the tactics and in the vectors. 0 = none."""
     replay_share: float = setting(0.0, unit="share", ge=0, lt=1)

@@ -63,14 +63,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
         action=argparse.BooleanOptionalAction,
         help="end the iteration with fine-tuning the policy on the certified proofs so far; the next one searches with "
         "the tuned policy if validation says that it is better. Where the newest finished iteration lacks this, do it. "
-        "Default: on for several iterations (--iterations), off for one",
+        "Default: on where the run configuration has ops.policy_checkpoint, as the preset demo does, and for several "
+        "iterations (--iterations)",
     )
     parser.add_argument("--json", action="store_true", help="print the report's numbers as one JSON object at the end")
     options = parser.parse_args(arguments)
     if options.iterations < 1:
         parser.error(f"--iterations is {options.iterations}; it must be at least 1")
-    if options.tune_policy is None:
-        options.tune_policy = options.iterations > 1
     logging.getLogger().setLevel(logging.WARNING)
     data = DataFolder.default()
     try:
@@ -82,6 +81,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (PresetError, SettingsError, DataFolderError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    if options.tune_policy is None:
+        from prover_assets.defs.jobs import TUNING_ASSET
+
+        options.tune_policy = options.iterations > 1 or TUNING_ASSET in (run_config.get("ops") or {})
     if moved_from:
         print(f"this data folder was moved or copied: MLflow's artifacts are now here, and no more in {moved_from}")
     home = dagster_home()

@@ -118,6 +118,7 @@ def run_search(
             fingerprint=fingerprint,
             complete=False,
             policy_id=model.policy_id,
+            policy=policy.where,
             environment=environment.name,
             note=remark,
             seconds=before.seconds if resume and before is not None else 0.0,

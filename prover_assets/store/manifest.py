@@ -27,6 +27,9 @@ class Manifest:
     environment_fingerprint: str
     ebm_id: str | None
     seconds: float
+    policy: str = ""
+    """The policy as it was configured: a folder, a hub id, an address or the name of a shipped one; "" for the default.
+    Manifests of 0.1.0 do not say it."""
     candidates_known: int = 0
     """States whose candidates the memo knew already, so that the model was not asked."""
     candidates_asked: int = 0

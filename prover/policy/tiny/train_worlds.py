@@ -45,15 +45,15 @@ class WorldTrainingConfig:
     """Of the theorems, the new words' vectors and the order of the examples."""
     propositional: int = 7_000
     """Propositional theorems to make."""
-    first_order: int = 12_000
+    first_order: int = 4_000
     """First-order theorems to make."""
-    arithmetic: int = 3_000
+    arithmetic: int = 2_000
     """Theorems of arithmetic to make."""
     sized: int = 1_500
     """Propositional theorems for the proof-size loss."""
     valid_share: float = 0.03
     """Share of each world's theorems kept for the validation loss."""
-    steps: int = 6_000
+    steps: int = 1_000
     """Optimizer steps."""
     batch_size: int = 48
     """Examples per step."""
@@ -71,8 +71,8 @@ class WorldTrainingConfig:
     """Share of the states with several goals that are shown whole."""
     propositional_steps: int = 6
     """Longest propositional proof to learn from, in tactics."""
-    world_steps: int = 7
-    """Longest other proof to learn from, in tactics."""
+    world_steps: int = 4
+    """Longest other proof to learn from, in tactics. Longer ones are left for search to find and to learn from."""
     size_weight: float = 0.3
     """Weight of the proof-size loss beside that of the tactics."""
     size_batch_size: int = 32

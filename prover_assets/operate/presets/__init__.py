@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).resolve().parent
-PRESETS = ("demo", "worlds", "laptop", "gpu-7b")
+PRESETS = ("demo", "propositional", "laptop", "gpu-7b")
 
 
 class PresetError(ValueError):

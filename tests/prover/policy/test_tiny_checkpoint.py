@@ -101,7 +101,7 @@ def test_lean_accepts_a_quarter_of_its_candidates(tiny: HuggingFacePolicy) -> No
         ("a b : Nat\nh : a = b\n⊢ b = a", "symm"),
         ("a : Nat\n⊢ a + 0 = a", "rfl"),
         ("α : Type\nP : α → Prop\na : α\nh : P a\n⊢ ∃ x, P x", "refine ⟨a, ?_⟩"),
-        ("α : Type\nP Q : α → Prop\nh : ∃ x, P x ∧ Q x\n⊢ ∃ x, Q x", "obtain ⟨h1, h2⟩ := h"),
+        ("α : Type\nP Q : α → Prop\nh : ∃ x, P x ∧ Q x\n⊢ False", "obtain ⟨h1, h2⟩ := h"),
     ],
 )
 def test_the_policy_for_all_worlds_knows_the_others(state: str, tactic: str) -> None:

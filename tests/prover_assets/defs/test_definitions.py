@@ -179,7 +179,7 @@ def test_a_setting_that_two_owners_declare_is_refused():
 
 
 def test_a_preset_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(PresetError, match="presets are demo, worlds, laptop, gpu-7b"):
+    with pytest.raises(PresetError, match="presets are demo, propositional, laptop, gpu-7b"):
         load_run_config("demmo")
     (tmp_path / "list.yaml").write_text("- a\n", encoding="utf-8")
     with pytest.raises(PresetError, match="should hold a mapping"):

@@ -41,9 +41,13 @@ def steps(project, partition: str = "iter_000") -> list[str]:
         (("--iterations", "2"), [True, True]),
         (("--iterations", "2", "--no-tune-policy"), [False, False]),
         (("--tune-policy",), [True]),
+        (("--config", "demo"), [True]),
+        (("--config", "demo", "--no-tune-policy"), [False]),
     ],
 )
-def test_several_iterations_tune_the_policy_unless_told_not_to(make_run, monkeypatch, arguments, tuned):
+def test_the_demonstration_and_several_iterations_tune_the_policy_unless_told_not_to(
+    make_run, monkeypatch, arguments, tuned
+):
     asked = []
 
     def run_next(*given, tune_policy: bool, **options) -> int:
