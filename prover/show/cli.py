@@ -4,7 +4,6 @@ import difflib
 import json
 import sys
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +16,7 @@ from prover.cli_output import TROUBLE, UsageProblem
 from prover.cli_policy import ApiKeyEnv, Device, Dtype, Encoder, LlmPath, PolicyOptions, Template
 from prover.cli_search import fill_wave
 from prover.search.config import SearchConfig
+from prover.storage import on_disk
 
 if TYPE_CHECKING:
     from prover.show.view import SearchView
@@ -89,7 +89,9 @@ def prove(
 
 
 def show(
-    file: Annotated[Path, typer.Argument(help="Output of a search, finished or running: X.parquet or X.parts.")],
+    file: Annotated[
+        str, typer.Argument(help="Output of a search, finished or running: X.parquet or X.parts, here or on a store.")
+    ],
     theorem: Annotated[
         str | None, typer.Argument(help="Name of the theorem. Without it: every proof, and a line per theorem left.")
     ] = None,
@@ -99,9 +101,10 @@ def show(
     """Print a theorem's proof tactic by tactic, with the states between; or its best open branches."""
     from prover.show.view import read_views
 
-    views = read_views(file, None if theorem is None else [theorem])
+    local = on_disk(file)
+    views = read_views(local, None if theorem is None else [theorem])
     if not views:
-        names = [view.name for view in read_views(file)]
+        names = [view.name for view in read_views(local)]
         near = difflib.get_close_matches(theorem or "", names, n=_SHOWN_NAMES, cutoff=0.4) or names[:_SHOWN_NAMES]
         raise UsageProblem(f"{file} holds no theorem `{theorem}`; it holds {len(names)}, e.g. {', '.join(near)}")
     if theorem is None and len(views) > 1 and not as_json:

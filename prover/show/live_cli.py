@@ -1,7 +1,6 @@
 """`prover live`. Heavy imports are inside."""
 
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 def live(
     file: Annotated[
-        Path | None,
+        str | None,
         typer.Argument(help="Output of a search: X.parquet or X.parts. [default: the newest in the data folder]"),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Print it once, and end.")] = False,
@@ -25,21 +24,26 @@ def live(
 ) -> None:
     """Watch a search while it runs: rates, proofs as they land, the tree and the frontier of an open theorem.
 
-    Ends when the search does; Ctrl-C ends it sooner, and does nothing to the search.
+    Ends when the search does; Ctrl-C ends it sooner, and does nothing to the search. Of a search on a store, such as
+    s3://BUCKET/X.parquet, it prints what was published last.
     """
     from prover.show.live import RUNNING, LiveSearch, newest_search
     from prover.show.live_terminal import screen
+    from prover.storage import is_url, on_disk
     from prover.storage.data import data_root
     from prover.trajectory.schema import parts_folder
 
     if file is None:
         folder = data_root()
-        file = newest_search(folder)
-        if file is None:
+        output = newest_search(folder)
+        if output is None:
             raise UsageProblem(f"no search has written to {folder} yet; give the output of one")
-    watched = LiveSearch(file)
+    else:
+        output = on_disk(file)
+        once = once or is_url(file)
+    watched = LiveSearch(output)
     if not (watched.output.exists() or parts_folder(watched.output).is_dir()):
-        raise UsageProblem(f"{file}: no search has written there; give its output, X.parquet, or a folder X.parts")
+        raise UsageProblem(f"{output}: no search has written there; give its output, X.parquet, or a folder X.parts")
     console = Console(highlight=False)
     try:
         view = watched.look()

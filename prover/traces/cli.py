@@ -12,6 +12,7 @@ from prover.cli_open import load_models, open_lean
 from prover.cli_options import AsJson, Lean, LeanProject, LeanWorkers
 from prover.cli_output import UsageProblem
 from prover.cli_policy import ApiKeyEnv, Device, Dtype, Encoder, LlmPath, PolicyOptions, Template, Threads
+from prover.storage import on_disk, published
 
 if TYPE_CHECKING:
     from prover.theorems import Problem
@@ -28,9 +29,9 @@ def register(app: typer.Typer) -> None:
 
 
 def import_command(
-    file: Annotated[Path, typer.Argument(help="File of traces or proofs: JSON, JSON Lines (.gz too) or Parquet.")],
+    file: Annotated[str, typer.Argument(help="File of traces or proofs: JSON, JSON Lines (.gz too) or Parquet.")],
     output: Annotated[
-        Path, typer.Option(help="FILE.parquet; FILE.attempts.parquet and FILE.summary.parquet are made beside it.")
+        str, typer.Option(help="FILE.parquet; FILE.attempts.parquet and FILE.summary.parquet are made beside it.")
     ],
     format: Annotated[
         str | None,
@@ -50,12 +51,14 @@ def import_command(
     """
     from prover.traces.imports import guess_layout, import_traces
 
-    chosen = format or guess_layout(file)
+    local = on_disk(file)
+    chosen = format or guess_layout(local)
     if format is None:
         _err.print(f"format: {chosen} (guessed by the fields; --format overrides it)")
     with ExitStack() as stack:
+        place = stack.enter_context(published(output))
         environment = stack.enter_context(open_lean(lean, lean_project, lean_workers)) if chosen == "proofs" else None
-        report = import_traces(file, output, format=chosen, skip_invalid=skip_invalid, environment=environment)
+        report = import_traces(local, place.path, format=chosen, skip_invalid=skip_invalid, environment=environment)
     _list("not in the layout, left out", report.invalid)
     _list("not taken by Lean, left out", report.refused)
     _list("no answer from Lean, left out", report.lost)
@@ -67,9 +70,9 @@ def import_command(
 
 
 def negatives_command(
-    file: Annotated[Path, typer.Argument(help="Known proofs: a theorem file with a proof each, or a trajectory file.")],
+    file: Annotated[str, typer.Argument(help="Known proofs: a theorem file with a proof each, or a trajectory file.")],
     output: Annotated[
-        Path, typer.Option(help="FILE.parquet; FILE.attempts.parquet and FILE.summary.parquet are made beside it.")
+        str, typer.Option(help="FILE.parquet; FILE.attempts.parquet and FILE.summary.parquet are made beside it.")
     ],
     llm_path: LlmPath = None,
     encoder: Encoder = None,
@@ -91,10 +94,11 @@ def negatives_command(
     """Try the policy's other tactics at each state of known proofs: negatives for an energy model."""
     from prover.traces.negatives import generate_negatives
 
-    with open_lean(lean, lean_project, lean_workers) as environment:
+    local = on_disk(file)
+    with published(output) as place, open_lean(lean, lean_project, lean_workers) as environment:
         policy, _ = load_models(PolicyOptions(llm_path, encoder, template, dtype, device, api_key_env, threads), None)
         report = generate_negatives(
-            file, output, environment, policy, n_candidates=candidates, skip_invalid=skip_invalid, limit=limit
+            local, place.path, environment, policy, n_candidates=candidates, skip_invalid=skip_invalid, limit=limit
         )
     _list("not in the layout, left out", report.invalid)
     _list("not taken by Lean, left out", report.refused)
@@ -118,7 +122,7 @@ def export_command(
     if to not in LAYOUTS:
         raise UsageProblem(f"--to {to}: expected one of {', '.join(LAYOUTS)}")
     try:
-        report = export_trajectories(files, output, to)
+        report = export_trajectories([on_disk(file) for file in files], output, to)
     except OSError as error:
         raise UsageProblem(f"cannot write {output}: {error.strerror or error}") from error
     figures = report.to_dict()

@@ -9,6 +9,9 @@ import typer
 from faulty_proxy import Faults
 
 import ebm.cli
+import prover.show.cli
+import prover.show.live_cli
+import prover.traces.cli
 from prover import cli
 from prover.storage.commit import HIDDEN
 from prover.storage.copies import local_copy
@@ -162,3 +165,30 @@ def test_the_data_folder_of_commands_is_fetched(memory: str, tmp_path: Path, mon
     assert (data_folder() / "champion.json").read_text() == "{}"
     monkeypatch.setenv("PROVER_DATA", f"file://{tmp_path}/b")
     assert data_folder() == tmp_path / "b"
+
+
+def test_what_reads_a_search_reads_it_from_a_store(
+    memory: str, working: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """show, live, export and import-traces with URLs."""
+    proofs = tmp_path / "proofs.jsonl"
+    theorem = {"name": "swap", "statement": "(p q : Prop) (h : p ∧ q) : q ∧ p", "proof": "exact ⟨h.2, h.1⟩"}
+    proofs.write_text(json.dumps(theorem) + "\n", encoding="utf-8")
+    Store(memory).upload(proofs, "proofs.jsonl")
+    rows = f"{memory}/rows.parquet"
+    app = typer.Typer()
+    for commands in (prover.show.cli, prover.show.live_cli, prover.traces.cli):
+        commands.register(app)
+
+    def run(*arguments: str) -> str:
+        assert cli.run(app, [*arguments]) == 0, capsys.readouterr().err
+        return capsys.readouterr().out
+
+    run("import-traces", f"{memory}/proofs.jsonl", "--format", "proofs", "--output", rows, "--lean-workers", "1")
+    assert {"rows.parquet", "rows.summary.parquet"} <= set(Store(memory).find())
+    assert "exact ⟨h.2, h.1⟩" in run("show", rows, "swap")
+    assert "swap" in run("live", rows)
+    run("export", rows, "--to", "sft", "--output", str(tmp_path / "sft.jsonl"))
+    assert "exact" in (tmp_path / "sft.jsonl").read_text(encoding="utf-8")
+    assert cli.run(app, ["show", f"{memory}/none.parquet"]) == 1
+    assert "there is no file" in capsys.readouterr().err
