@@ -36,7 +36,7 @@ def transient_errors() -> tuple[type[Exception], ...]:
 
     Everything else fails at once, with its reason. Called when there is an error: its imports are not for start-up.
     """
-    from prover.environments.script.embedded import HostDied
+    from prover.environments.script.host_process import HostDied
     from prover.policy.server import ServerUnavailableError
 
     return (ConnectionError, TimeoutError, ServerUnavailableError, HostDied)

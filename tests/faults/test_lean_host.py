@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from prover.environments.isolation.sandbox import ProcessLimits
-from prover.environments.script import embedded, endings, process
+from prover.environments.script import endings, host_process, process
 from prover.environments.script.embedded import LeanUnavailable
 from prover.environments.script.process import EmbeddedRunner, describe_end
 
@@ -21,9 +21,9 @@ def killed_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder; for each file in it one start of a host ends by SIGKILL, before Lean says that it is ready."""
     folder = tmp_path / "kills"
     folder.mkdir()
-    real = embedded._host_command()
+    real = host_process._host_command()
     shell = f'for f in {folder}/*; do if [ -e "$f" ]; then rm "$f"; kill -KILL $$; fi; done; exec "$@"'
-    monkeypatch.setattr(embedded, "_host_command", lambda: ["/bin/sh", "-c", shell, "sh", *real])
+    monkeypatch.setattr(host_process, "_host_command", lambda: ["/bin/sh", "-c", shell, "sh", *real])
     monkeypatch.setattr(process, "_START_AGAIN_S", (0.01, 0.01, 0.01))
     return folder
 

@@ -14,89 +14,35 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from prover.environments.isolation.nesting import too_deep
+from prover.environments.isolation.refused_words import (
+    FIELDS,
+    FINE_ATTRIBUTES,
+    FRAGMENTS,
+    HASH_WORDS,
+    HEADER_WORDS,
+    NOT_IN_HEADERS,
+    PARTS,
+    RESERVED,
+    TACTICS,
+    VARIABLES,
+    WORDS,
+)
 from prover.theorem_files.lexer import without_comments
-from prover.theorem_files.names import TheoremTextError, is_name, words
+from prover.theorem_files.names import TheoremTextError, is_name
 
 REFUSAL_VERSION = "refusal/9"
 MAX_LENGTH = 20_000
 MAX_NESTING = 200
-
-# Refused anywhere in the text, even inside a longer word: no proof has a use for them.
-_FRAGMENTS = ["sorry", "unsafe", "implemented_by", "ofReduceBool", "ofReduceNat", "trustCompiler", "skipKernelTC"]
-_FRAGMENTS += ["lcProof", "lcAny", "lcErased", "lcVoid", "include_str", "include_bytes", "dbg_trace", "dbgTrace"]
-_FRAGMENTS += ["_proverTrial"]  # the names under which statements are stepped
-
-# Refused where a tactic may stand: they close goals without proof, wait, or go outside. Elsewhere they are names.
-_CHEATS = ["admit", "stop", "apply?", "rw?", "native_decide", "sleep", "polyrith"]
-# Refused as a whole word. Running programs:
-_PROGRAMS = ["run_tac", "run_cmd", "run_elab", "run_meta", "by_elab", "elab", "elab_rules", "macro", "macro_rules"]
-_PROGRAMS += ["simproc", "dsimproc", "initialize", "builtin_initialize"]
-_PROGRAMS += ["_example"]  # what is being proved, under the name that an `example` has for itself
-# Definitions of a proof's own, which `where` and `let rec` make (`NAME.f`): a submission holds none.
-_DEFINITIONS = ["where", "letrec", "termination_by", "termination_by?", "decreasing_by"]
-# Commands, so that what follows a parse error cannot declare or change anything for its neighbours:
-_COMMANDS = ["axiom", "theorem", "lemma", "def", "abbrev", "opaque", "example", "instance"]
-_COMMANDS += ["inductive", "coinductive", "structure", "class", "deriving", "mutual", "syntax", "notation", "notation3"]
-_COMMANDS += ["infix", "infixl", "infixr", "prefix", "postfix", "declare_syntax_cat", "unif_hint", "binder_predicate"]
-_COMMANDS += ["set_option", "export", "import", "prelude", "module", "namespace", "section", "end", "variable"]
-_COMMANDS += ["universe", "attribute", "private", "protected", "public", "meta", "noncomputable", "partial", "nonrec"]
-_COMMANDS += ["local", "scoped", "include", "omit", "init_quot", "seal", "unseal", "alias", "irreducible_def"]
-_COMMANDS += ["register_option", "register_simp_attr", "add_decl_doc", "library_note", "gen_injective_theorems"]
-_COMMANDS += ["proof_wanted", "suppress_compilation", "initialize_simps_projections", "add_aesop_rules"]
-# The same of newer and rarer kinds:
-_COMMANDS += ["grind_pattern", "set_library_suggestions", "with_weak_namespace", "unlock_limits", "unset_option"]
-_COMMANDS += ["register_builtin_option", "register_label_attr", "register_linter_set", "register_grind_attr"]
-_COMMANDS += ["register_sym_simp", "register_sym_dsimp", "register_sym_simp_attr", "register_try?_tactic"]
-_COMMANDS += ["simproc_decl", "dsimproc_decl", "builtin_simproc", "builtin_dsimproc", "builtin_simproc_decl"]
-_COMMANDS += ["builtin_dsimproc_decl", "simproc_pattern", "builtin_simproc_pattern", "declare_simp_like_tactic"]
-_COMMANDS += ["declare_config_elab", "declare_core_config_elab", "declare_term_config_elab"]
-_COMMANDS += ["declare_command_config_elab", "register_tactic_tag", "tactic_extension", "recommended_spelling"]
-_COMMANDS += ["compile_inductive", "unsuppress_compilation", "norm_cast_add_elim", "deprecated_module"]
-_WORDS = frozenset([*_PROGRAMS, *_DEFINITIONS, *_COMMANDS])
-_TACTICS = frozenset([*_CHEATS, "run_tac"])
-# Of these, the words that Lean's own grammar does not reserve: where no library makes commands of them, a variable of a
-# statement may have such a name. Where one does, the statement does not parse; its candidates are tried apart.
-_VARIABLES = _WORDS & words(
-    """
-    run_tac run_cmd run_elab run_meta by_elab simproc dsimproc letrec lemma prelude module seal unseal alias exit
-    irreducible_def register_option register_simp_attr library_note gen_injective_theorems proof_wanted unif_hint
-    suppress_compilation unsuppress_compilation initialize_simps_projections add_aesop_rules notation3 unset_option
-    register_builtin_option register_label_attr register_linter_set register_grind_attr register_sym_simp
-    register_sym_dsimp register_sym_simp_attr set_library_suggestions simproc_decl dsimproc_decl builtin_simproc
-    builtin_dsimproc builtin_simproc_decl builtin_dsimproc_decl simproc_pattern builtin_simproc_pattern
-    declare_simp_like_tactic declare_config_elab declare_core_config_elab declare_term_config_elab
-    declare_command_config_elab compile_inductive norm_cast_add_elim
-    """
-)
-_RESERVED = _WORDS - _VARIABLES
-# Harmless even where a library makes a command of it (it could add a true fact at most), so fine behind a dot.
-_FIELDS = frozenset(["lemma", "alias", "module", "prelude", "seal", "unseal", "letrec", "library_note", "proof_wanted"])
-
-# Refused as any part of a dotted name, `«quoted»` or not: effects, the means of metaprograms (`simp`'s configuration is
-# evaluated), and what the kernel would evaluate with compiled code.
-_PARTS = frozenset(["IO", "EIO", "BaseIO", "RealWorld", "Elab", "Meta", "MetaM", "CoreM", "TacticM", "TermElabM"])
-_PARTS |= {"reduceBool", "reduceNat"}
 
 # What Lean takes for an identifier, or less: a character missing here only makes more text refused.
 _LETTER = "A-Za-z_\u03b1-\u03ba\u03bc-\u03c9\u0391-\u039f\u03a1\u03a4-\u03a9\u2100-\u214f"
 _REST = _LETTER + "0-9'!?\u2080-\u2089"
 _PART = rf"[{_LETTER}][{_REST}]*"
 _WORD_OR_LITERAL = re.compile(rf"(?P<name>{_PART}(?:\.{_PART})*)|(?P<literal>[0-9'][{_REST}]*)")
-_LONGEST_WORD = max(len(word) for word in (*_WORDS, *_TACTICS, *_PARTS))
+_LONGEST_WORD = max(len(word) for word in (*WORDS, *TACTICS, *PARTS))
 
 _GLUES = re.compile(f"[{_REST}]")
-# Lean reads the longest token, and these are tokens: `#evalx` is `#eval x`. `#s` is what a notation `#` makes of `s`.
-_HASH_WORDS = words(
-    """
-    eval check print reduce synth exit guard help where version with_exporting widget html find search loogle
-    leansearch moogle state_search min_imports redundant_imports simp norm_num norm_cast conv unfold push_neg pull
-    push instances lint list_linters show_kind show_unused show_deprecated sample test explode count_heartbeats
-    import_path import_diff assert aesop_rules aesop_stats grind_lint time string_diff trans_imports
-    clear_deprecations info_trees long_names long_instances parse discr_tree whnf ring_nf kerodon_tags stacks_tags
-    dump reset_cache
-    """
-)
-_HASH_COMMAND = re.compile(rf"#\s*(?:{'|'.join(sorted(_HASH_WORDS, reverse=True))})|#\s*[A-Za-z_]\w*[!?%]")
+_HASH_COMMAND = re.compile(rf"#\s*(?:{'|'.join(sorted(HASH_WORDS, reverse=True))})|#\s*[A-Za-z_]\w*[!?%]")
 _FIRST_ON_LINE = re.compile(r"(?:^|\n)[ \t]*#\s*[A-Za-z_]")
 _EVALUATES = re.compile(r"eval%|[+]\s*native(?![\w'])|[({,]\s*native\s*:=|«native»")
 # Where a tactic may begin; behind one of the words below, what follows up to the next such place is a term.
@@ -155,13 +101,13 @@ def _unquoted(quoted: re.Match[str]) -> str:
 
 
 def _bad_part(names: Iterable[str]) -> str | None:
-    return next((part for name in names for part in name.split(".") if part in _PARTS), None)
+    return next((part for name in names for part in name.split(".") if part in PARTS), None)
 
 
 def _bad_name(text: str, variables: frozenset[str]) -> str | None:
-    bad = _WORDS - variables
+    bad = WORDS - variables
     for token in _WORD_OR_LITERAL.finditer(text):
-        if token["name"] in _FIELDS and text[token.start() - 1 : token.start()] == ".":
+        if token["name"] in FIELDS and text[token.start() - 1 : token.start()] == ".":
             continue
         for name in _names(token.group()):
             if name in bad:
@@ -181,7 +127,7 @@ def _bad_tactic(text: str) -> str | None:
         if _SEPARATORS.intersection(names):
             begins = token.end()
             continue
-        found = next((name for name in names if name in _TACTICS), None)
+        found = next((name for name in names if name in TACTICS), None)
         if found is None or text[token.start() - 1 : token.start()] == ".":
             continue
         combinators = _COMBINATORS.match(text, begins)
@@ -198,10 +144,10 @@ def variables(statement: str) -> frozenset[str]:
 
     What Lean takes for a variable is no keyword in that Lean, since a keyword cannot be bound.
     """
-    if not any(word in statement for word in _VARIABLES):
+    if not any(word in statement for word in VARIABLES):
         return frozenset()
     bound = {word for binder in _BINDER.findall(statement) for word in binder.split()}
-    return _VARIABLES & bound
+    return VARIABLES & bound
 
 
 def _unclosed(text: str) -> str | None:
@@ -227,7 +173,7 @@ def _refusal(text: str, what: str, names: frozenset[str] = frozenset()) -> str |
         return f"the {what} holds {bad}"
     if "/-" in text or "-/" in text:
         return f"the {what} holds a block comment; only `--` comments are let through"
-    fragment = next((fragment for fragment in _FRAGMENTS if fragment in text), None)
+    fragment = next((fragment for fragment in FRAGMENTS if fragment in text), None)
     if fragment:
         return f"the {what} holds `{fragment}`"
     if _HASH_COMMAND.search(text) or (what == "tactic" and _FIRST_ON_LINE.search(text)):
@@ -316,7 +262,7 @@ def may_free_a_command(tactic: str) -> bool:
 def _hides_a_command(tactic: str) -> bool:
     hidden = [token.group()[1:] for token in _WORD_OR_LITERAL.finditer(tactic)]
     hidden += re.findall(r'"[^"]*"|«[^»]*»', tactic)
-    return any(name in _WORDS or name in _TACTICS for text in hidden for name in _names(text))
+    return any(name in WORDS or name in TACTICS for text in hidden for name in _names(text))
 
 
 def refuse_statement(statement: str) -> str | None:
@@ -334,29 +280,14 @@ def refuse_statement(statement: str) -> str | None:
 
 def refuse_name(name: str) -> str | None:
     """Why this cannot be a theorem's name; None when it can."""
-    if _bad_character(name) or "\n" in name or not is_name(name) or name in _RESERVED or "_proverTrial" in name:
+    if _bad_character(name) or "\n" in name or not is_name(name) or name in RESERVED or "_proverTrial" in name:
         return f"{name!r} is not a Lean name"
     return None
 
 
-# A header may open, declare variables and namespaces, set attributes and options; it declares and runs nothing.
-_IN_HEADERS = ["set_option", "import", "prelude", "module", "namespace", "section", "end", "variable", "universe"]
-_IN_HEADERS += ["attribute", "noncomputable", "public", "meta", "local", "scoped", "omit", "export"]
-_IN_HEADERS += ["suppress_compilation"]
-_NOT_IN_HEADERS = ["skipKernelTC", "implemented_by", "ofReduceBool", "ofReduceNat", "trustCompiler", "warn.sorry"]
 _ENDS_IN_IN = re.compile(rf"(?<![{_REST}.])in\s*$")
-# Attributes that hand lemmas and instances to tactics and to type classes. All others are refused: they change what
-# programs do, how syntax is read or shown, or how far definitions unfold.
-_FINE_ATTRIBUTES = words(
-    """
-    simp ext instance norm_num norm_cast push_cast push_neg push aesop grind gcongr positivity fun_prop continuity
-    measurability mono bound symm refl rfl trans congr simps field_simps fin_omega mfld_simps ring_nf zify_simps
-    qify_simps pull elab_as_elim congr_simps nontriviality parity_simps monad_norm algebraMap
-    """
-)
 _RENAMES = re.compile(rf"(?<![{_REST}.])renaming(?![{_REST}.])")
 _INCLUDES = re.compile(rf"(?<![{_REST}.])include(?![{_REST}.])")
-_HEADER_WORDS = (_WORDS | _TACTICS | {"sorry", "unsafe", "implemented_by"}).difference(_IN_HEADERS)
 _ATTRIBUTES = re.compile(r"(?<![\w.'])attribute\s*\[([^\[\]]*)\]")
 _INSTANCE = re.compile(r"(?:\A|(?<=,))\s*(?:(?:local|scoped)\s+|-)?instance(?:\s+\d+)?\s*(?=,|\Z)")
 
@@ -365,7 +296,7 @@ def _bad_attribute(attributes: str) -> str | None:
     """The first attribute of a list (`local simp, -instance, instance 100`) that a header may not give."""
     for attribute in attributes.split(","):
         found = [word for word in attribute.replace("-", " ").split() if word not in ("local", "scoped")]
-        if found and found[0] not in _FINE_ATTRIBUTES:
+        if found and found[0] not in FINE_ATTRIBUTES:
             return found[0]
     return None
 
@@ -403,7 +334,7 @@ def refuse_header(header: str) -> str | None:
         return "the header ends in `in`, which would not reach the theorem: write `open X`, not `open X in`"
     if _HASH_COMMAND.search(header) or _FIRST_ON_LINE.search(header):
         return "the header holds a `#` command"
-    fragment = next((fragment for fragment in _NOT_IN_HEADERS if fragment in header), None)
+    fragment = next((fragment for fragment in NOT_IN_HEADERS if fragment in header), None)
     if fragment:
         return f"the header holds `{fragment}`, with which a proof would mean nothing"
     unclosed = _open_ended(header)
@@ -422,7 +353,7 @@ def refuse_header(header: str) -> str | None:
             return f"the header gives the attribute `{bad}`, which may change what a statement or a program says"
     bare = _ATTRIBUTES.sub(lambda found: f"attribute [{_INSTANCE.sub(' ', found[1])}]", header)
     names = _tokens(bare)
-    words = _HEADER_WORDS if "by" in names else _HEADER_WORDS - _TACTICS
+    words = HEADER_WORDS if "by" in names else HEADER_WORDS - TACTICS
     found = next((name for name in _names(bare) if name in words), None)
     return f"the header holds `{found}`: it may import, open and set options only" if found else None
 

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from prover.environments.isolation.sandbox import ProcessLimits, lean_user
 from prover.environments.script.built_modules import modules_digest
-from prover.environments.script.embedded import HostReply, LeanUnavailable
+from prover.environments.script.embedded import LeanUnavailable
+from prover.environments.script.host_process import HostReply
 from prover.environments.script.process import (
     RunResult,
     describe_end,

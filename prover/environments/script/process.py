@@ -26,10 +26,7 @@ from typing import IO, Any, Protocol
 from prover.environments.isolation.sandbox import ProcessLimits, lean_user
 from prover.environments.script.embedded import (
     ROOT_MODULE,
-    EmbeddedHost,
     EmbeddedLean,
-    HostDied,
-    HostReply,
     LeanUnavailable,
     copy_modules,
     copy_snapshot,
@@ -39,6 +36,7 @@ from prover.environments.script.embedded import (
     save_snapshot,
 )
 from prover.environments.script.endings import describe_signal
+from prover.environments.script.host_process import EmbeddedHost, HostDied, HostReply
 from prover.environments.script.premises import accessible_modules
 
 _logger = logging.getLogger(__name__)

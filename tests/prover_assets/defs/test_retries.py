@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from prover.environments.script.embedded import HostDied
+from prover.environments.script.host_process import HostDied
 from prover.policy.server import ServerUnavailableError
 from prover_assets.defs import step as common
 from prover_assets.defs.tracking import MlflowResource

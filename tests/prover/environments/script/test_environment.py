@@ -20,8 +20,8 @@ from prover.environments import (
     open_environment,
 )
 from prover.environments.isolation.sandbox import ProcessLimits
-from prover.environments.script.embedded import EmbeddedHost
 from prover.environments.script.environment import LeanLimits, LeanScript
+from prover.environments.script.host_process import EmbeddedHost
 from prover.theorems import Theorem
 
 STATEMENT = "(p q r : Prop) (h : p ∧ (q ∨ r)) : (p ∧ q) ∨ (p ∧ r)"
