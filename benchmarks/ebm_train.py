@@ -12,14 +12,13 @@ Parts:
     plain     the loop as one would first write it: examples drawn one by one in Python, `fresh` spectral norms, vectors
               kept state by state, as lists of floats (as the first specification passes them) or arrays;
               against ours with float32 and with bfloat16 matrix products
-    score     states scored a second
+    score     states scored per second
     gpu       steps per second with and without a CUDA graph
 
 Targets that are missed are marked, and the exit code is 1.
 """
 
 import argparse
-import random
 import subprocess
 import sys
 import tempfile
@@ -29,123 +28,31 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import torch
-from rich.console import Console
-from rich.table import Table
+from ebm_train_data import FINGERPRINT, SEED_CONFIG, synthetic_states, write_cache
+from ebm_train_plain import run_plain
+from ebm_train_timing import clock, console, interleaved, judged, missed, show
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ebm.embeddings import EmbeddingCache
 from ebm.inference import EBMScorer
-from ebm.model import EnergyHead, EnergyHeadConfig, embeddings_to_tensor
+from ebm.model import EnergyHead, EnergyHeadConfig
 from ebm.training import (
     ContrastiveIndex,
     ContrastiveSampler,
     EBMTrainingConfig,
     depth_regression_loss,
     info_nce_loss,
-    learning_rate_at,
     train,
 )
 from ebm.training.features import BatchFeeder, features_of
-from ebm.training.records import STATE_SCHEMA
 from ebm.training.step import TrainingStep
 
 PARTS = ("shapes", "step", "gather", "memory", "plain", "score", "gpu")
-FINGERPRINT = "be" * 32
-SEED_CONFIG = EBMTrainingConfig()  # batch 32, K 4, 50,000 steps
 MAX_STEP_OVER_PRODUCTS = 1.43
 MAX_GATHER_SHARE = 0.05
 MAX_RESIDENT_GIB = 1.5
-MIN_SPEED_UP = 3.0
 MAX_GPU_SECONDS = 30.0
-
-console = Console(highlight=False, width=120)
-missed: list[str] = []
-
-
-# -- data ----------------------------------------------------------------------------------------------------------
-
-
-def synthetic_states(n: int, per_theorem: int = 100, positives: int = 10) -> pl.DataFrame:
-    """A table of n states in theorems of `per_theorem`: `positives` in a line to QED, the others hung below them."""
-    number = np.arange(n)
-    place = number % per_theorem
-    positive = place < positives
-    parent = np.where(positive, place - 1, place % positives)
-    columns = {
-        "theorem_name": [f"t{i}" for i in (number // per_theorem).tolist()],
-        "state_pp": [f"⊢ s{i}" for i in number.tolist()],
-        "label": np.where(positive, "positive", "negative").tolist(),
-        "depth_from_root": np.where(positive, place, parent + 1),
-        "remaining_depth": np.where(positive, positives - place, -1),
-        "llm_log_prob": -place.astype(float),
-        "state_id": place,
-        "parent_state_id": pl.Series(parent).replace(-1, None),
-        "is_proof_complete": np.zeros(n, dtype=bool),
-        "state_key": [f"{i:032x}" for i in number.tolist()],
-        "search_id": ["s"] * n,
-    }
-    return pl.DataFrame(columns).cast(pl.Schema(STATE_SCHEMA))
-
-
-def write_cache(root: Path, n: int, width: int, *, sparse: bool) -> EmbeddingCache:
-    """A cache of n vectors for `synthetic_states`: random ones, or a file of zeros that takes no room on the disk."""
-    cache = EmbeddingCache(root, FINGERPRINT, width)
-    path = cache.folder / "part-0"
-    block = np.random.default_rng(0).standard_normal((min(n, 2048), width), dtype=np.float32)
-    with open(path.with_suffix(".npy"), "wb") as handle:
-        header = {"descr": np.lib.format.dtype_to_descr(block.dtype), "fortran_order": False, "shape": (n, width)}
-        np.lib.format.write_array_header_1_0(handle, header)
-        if sparse:
-            handle.truncate(handle.tell() + n * width * 4)
-        else:
-            for start in range(0, n, len(block)):
-                handle.write(block[: n - start].tobytes())
-    path.with_suffix(".keys").write_text("".join(f"{i:032x}\n" for i in range(n)))
-    cache.refresh()
-    return cache
-
-
-# -- timing --------------------------------------------------------------------------------------------------------
-
-
-def clock() -> float:
-    """CPU seconds of this process on one thread, so that other work on the machine counts little; else wall time."""
-    return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
-
-
-def seconds(action: Callable[[], object], repeats: int) -> float:
-    started = clock()
-    for _ in range(repeats):
-        action()
-    return (clock() - started) / repeats
-
-
-def interleaved(actions: dict[str, Callable[[], object]], rounds: int, repeats: int) -> dict[str, float]:
-    """Seconds a call of each action in its least disturbed round. Rounds take turns."""
-    for action in actions.values():
-        seconds(action, 2)
-    times: dict[str, list[float]] = {name: [] for name in actions}
-    for _ in range(rounds):
-        for name, action in actions.items():
-            times[name].append(seconds(action, repeats))
-    return {name: min(values) for name, values in times.items()}
-
-
-def show(title: str, rows: list[tuple[str, str]]) -> None:
-    table = Table(title=title, title_justify="left", show_header=False, min_width=100)
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
-
-
-def judged(name: str, value: float, limit: float, text: str, *, at_least: bool = False) -> str:
-    good = value >= limit if at_least else value <= limit
-    if not good:
-        missed.append(f"{name}: {text}, wanted {'at least' if at_least else 'at most'} {limit:g}")
-    return f"{text}   ({'met' if good else 'MISSED'}: {'>=' if at_least else '<='} {limit:g})"
 
 
 # -- parts ---------------------------------------------------------------------------------------------------------
@@ -285,7 +192,7 @@ def run_gather(arguments: argparse.Namespace) -> None:
     show(
         f"Sampling and gathering, {arguments.vectors:,} memory-mapped vectors, page cache warm",
         [
-            ("sampling and gathering, a step", f"{times['both'] * 1e3:.3f} ms"),
+            ("sampling and gathering, per step", f"{times['both'] * 1e3:.3f} ms"),
             ("of that sampling", f"{times['draw'] / block * 1e3:.3f} ms"),
             ("the step itself", f"{times['step'] * 1e3:.2f} ms"),
             ("share of a step", judged("gather", share, MAX_GATHER_SHARE, f"{share:.3f}")),
@@ -339,159 +246,6 @@ def child_memory(root: str, n: int, width: int) -> None:
     config = replace(SEED_CONFIG, total_steps=steps, standardise_inputs=True)
     train(config, EnergyHead(EnergyHeadConfig(width)), cache, ContrastiveSampler(index, 4))
     print(peak(), base, steps)
-
-
-class PlainSpectralNormLinear(nn.Module):
-    """The layer as first specified: u and v redrawn at every forward, the weight divided, autograd for the rest."""
-
-    def __init__(self, d_input: int, d_output: int, *, bias: bool, n_power_iterations: int = 5) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(d_output, d_input))
-        nn.init.kaiming_uniform_(self.weight, a=5**0.5)
-        self.bias = nn.Parameter(torch.zeros(d_output)) if bias else None
-        self.n_power_iterations = n_power_iterations
-
-    def forward(self, x: Tensor) -> Tensor:
-        u, v = torch.randn(self.weight.shape[0]), torch.randn(self.weight.shape[1])
-        with torch.no_grad():
-            for _ in range(self.n_power_iterations):
-                v = functional.normalize(self.weight.t() @ u, dim=0)
-                u = functional.normalize(self.weight @ v, dim=0)
-        sigma = u @ self.weight @ v
-        return functional.linear(x, self.weight / sigma, self.bias)
-
-
-class PlainHead(nn.Module):
-    """The energy head over such layers."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            PlainSpectralNormLinear(width, 512, bias=True),
-            nn.SiLU(),
-            nn.Dropout(0.1),
-            PlainSpectralNormLinear(512, 256, bias=True),
-            nn.SiLU(),
-            nn.Dropout(0.1),
-            PlainSpectralNormLinear(256, 1, bias=False),
-        )
-        self.log_temperature = nn.Parameter(torch.zeros(()))
-
-    def forward(self, h: Tensor) -> Tensor:
-        return self.layers(h).squeeze(1) / self.log_temperature.exp()
-
-
-class PlainLoop:
-    """Training as one would first write it. It shares the losses and the schedule with the package, nothing else."""
-
-    def __init__(
-        self, states: pl.DataFrame, vectors: dict[int, np.ndarray] | dict[int, list[float]], width: int
-    ) -> None:
-        self.rows = states.select("theorem_name", "label", "remaining_depth").rows()
-        self.vectors = vectors
-        self.head = PlainHead(width)
-        self.optimizer = torch.optim.AdamW(self.head.parameters(), lr=1e-4, weight_decay=0.01)
-        self.positives: dict[str, list[int]] = {}
-        self.negatives: dict[str, list[int]] = {}
-        for row, (name, label, _) in enumerate(self.rows):
-            (self.positives if label == "positive" else self.negatives).setdefault(name, []).append(row)
-        self.names = [name for name in self.positives if name in self.negatives]
-        self.all_negatives = [row for rows in self.negatives.values() for row in rows]
-        self.random = random.Random(0)
-        self.step = 0
-
-    def example(self, k: int) -> tuple[int, list[int]]:
-        name = self.random.choice(self.names)
-        positive = self.random.choice(self.positives[name])
-        farther = [r for r in self.positives[name] if self.rows[r][2] > self.rows[positive][2]] + self.negatives[name]
-        chosen: list[int] = []
-        while len(chosen) < k:
-            kind = self.random.choices(("hard", "medium", "easy"), (0.5, 0.3, 0.2))[0]
-            if kind == "easy":
-                row = self.random.choice(self.all_negatives)
-                if self.rows[row][0] == name:
-                    continue
-            else:
-                row = self.random.choice(self.negatives[name] if kind == "hard" else farther)
-            if row not in chosen:
-                chosen.append(row)
-        return positive, chosen
-
-    def collect(self, rows: list[int]) -> Tensor:
-        return embeddings_to_tensor([self.vectors[row] for row in rows])
-
-    def run(self) -> None:
-        config = SEED_CONFIG
-        examples = [self.example(config.k_negatives) for _ in range(config.batch_size)]
-        positive = self.head(self.collect([row for row, _ in examples]))
-        negative = self.head(self.collect([row for _, rows in examples for row in rows]))
-        depth = torch.tensor([self.rows[row][2] for row, _ in examples])
-        contrastive = info_nce_loss(positive, negative.view(config.batch_size, config.k_negatives))
-        loss = contrastive + config.depth_loss_weight * depth_regression_loss(positive, depth)
-        self.optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.head.parameters(), config.max_grad_norm)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate_at(self.step, config)
-        self.optimizer.step()
-        self.step += 1
-        if not np.isfinite(loss.item()):
-            raise FloatingPointError("the loss is not finite")
-
-
-def run_plain(arguments: argparse.Namespace) -> None:
-    n = 2_000  # 300 MB of Python floats at width 4096
-    states = synthetic_states(n)
-    table = np.random.default_rng(0).standard_normal((n, arguments.width), dtype=np.float32)
-    sampler = ContrastiveSampler(ContrastiveIndex.from_states(states), 4)
-    steps = max(arguments.repeats, 16)
-    config = replace(SEED_CONFIG, total_steps=10**6)
-    rounded = replace(config, matmul_dtype="bfloat16")
-    arrays = PlainLoop(states, dict(enumerate(table)), arguments.width)
-    lists = PlainLoop(states, dict(enumerate(table.tolist())), arguments.width)
-
-    def trained(config: EBMTrainingConfig) -> float:
-        """Seconds a step of `train`, after its first."""
-        marks: list[float] = []
-
-        def should_stop() -> bool:
-            marks.append(clock())
-            return len(marks) > steps
-
-        train(config, EnergyHead(EnergyHeadConfig(arguments.width)), table, sampler, should_stop=should_stop)
-        return (marks[-1] - marks[0]) / steps
-
-    times: dict[str, list[float]] = {name: [] for name in ("ours", "rounded", "arrays", "lists")}
-    for _ in range(max(3, arguments.rounds // 2)):
-        times["ours"].append(trained(config))
-        times["rounded"].append(trained(rounded))
-        times["arrays"].append(seconds(arrays.run, steps))
-        times["lists"].append(seconds(lists.run, steps))
-    best = {name: min(values) for name, values in times.items()}
-    over = {
-        (ours, plain): f"{best[plain] / best[ours]:.2f}"
-        for ours in ("ours", "rounded")
-        for plain in ("arrays", "lists")
-    }
-    fastest = best["lists"] / min(best["ours"], best["rounded"])
-    show(
-        f"Against the plain loop, {torch.get_num_threads()} thread(s), width {arguments.width}, batch 32, K 4",
-        [
-            ("plain loop, vectors as lists of floats", f"{1 / best['lists']:.1f} steps per second"),
-            ("plain loop, vectors as arrays", f"{1 / best['arrays']:.1f} steps per second"),
-            (
-                "train, float32 products",
-                f"{1 / best['ours']:.1f} steps per second: {over['ours', 'lists']} x lists, "
-                f"{over['ours', 'arrays']} x arrays",
-            ),
-            (
-                "train, bfloat16 products",
-                f"{1 / best['rounded']:.1f} steps per second: {over['rounded', 'lists']} x lists, "
-                f"{over['rounded', 'arrays']} x arrays",
-            ),
-            ("fastest over lists", judged("plain", fastest, MIN_SPEED_UP, f"{fastest:.2f}", at_least=True)),
-        ],
-    )
 
 
 class _Encoder:
@@ -555,7 +309,7 @@ def run_gpu(arguments: argparse.Namespace) -> None:
         torch.cuda.synchronize()
         taken = time.perf_counter() - started
         whole = taken * 50_000 / arguments.gpu_steps
-        text = f"{whole:.1f} s for 50,000 steps, {arguments.gpu_steps / taken:.0f} a second"
+        text = f"{whole:.1f} s for 50,000 steps, {arguments.gpu_steps / taken:.0f} per second"
         rows.append(
             ("CUDA graph" if graph else "eager", judged("gpu", whole, MAX_GPU_SECONDS, text) if graph else text)
         )
@@ -569,8 +323,8 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=0, help="torch threads; 0 leaves them as they are")
     parser.add_argument("--vectors", type=int, default=200_000, help="of the memory-mapped cache that is gathered from")
     parser.add_argument("--cache-gib", type=float, default=10.0, help="size of the cache file of the memory part")
-    parser.add_argument("--rounds", type=int, default=9, help="turns; medians are taken over them")
-    parser.add_argument("--repeats", type=int, default=10, help="calls a turn")
+    parser.add_argument("--rounds", type=int, default=9, help="turns; the least disturbed one counts")
+    parser.add_argument("--repeats", type=int, default=10, help="calls per turn")
     parser.add_argument("--gpu-steps", type=int, default=50_000)
     parser.add_argument("--scratch", default=None, help="folder for the cache files; default the temporary folder")
     parser.add_argument("--child-memory", default=None, help=argparse.SUPPRESS)
