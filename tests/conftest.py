@@ -1,7 +1,8 @@
 """What all tests share: options, and Hypothesis settings that do not depend on how busy the machine is."""
 
 import functools
-from collections.abc import Callable, Collection
+import gc
+from collections.abc import Callable, Collection, Generator
 
 import hypothesis
 import pytest
@@ -21,6 +22,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FOLDER",
         help="with --screenshots: the data and dagster_home there, instead of a new project",
     )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Spare the garbage collector what importing made: torch and Dagster are millions of objects that stay."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

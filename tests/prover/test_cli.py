@@ -296,7 +296,9 @@ SLOW_SEARCH = textwrap.dedent(
     if not Path("set.jsonl").exists():
         lines = [json.dumps({"name": f"t{i}", "statement": f"statement {i}"}) for i in range(80)]
         Path("set.jsonl").write_text("\\n".join(lines))
-    prover.environments.open_environment = lambda kind, **options: HashWorld(complete=0.01, jitter_s=0.05)
+    prover.environments.open_environment = lambda kind, **options: HashWorld(
+        complete=0.01, jitter_s=0.0 if Path("x.parts").exists() else 0.05
+    )
     prover.policy.open_policy = lambda path, **options: HashPolicy()
     sys.argv = ["prover", "search", "--theorems", "set.jsonl", "--output", "x.parquet", "--config", "c.json", "--json"]
     sys.argv += ["--resume"] * Path("x.parts").exists()

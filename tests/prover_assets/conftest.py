@@ -257,16 +257,16 @@ def write_theorems(folder: Path, counts: Mapping[str, int]) -> None:
         (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-GROUPS = {"finished": "finished", "iterated": "tuned", "twice_iterated": "tuned"}
-"""Fixture -> group. Tests of a group run in one worker process, so that no other waits while its project is made."""
+ITERATED = ("finished", "iterated", "twice_iterated")
+"""Fixtures of whole iterations, each made from another: their tests run in one worker process, so that none waits for
+what another makes."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        for fixture, group in GROUPS.items():
-            if fixture in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.xdist_group(group))
+        if set(ITERATED) & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group("iterated"))
 
 
 @pytest.fixture(autouse=True)

@@ -22,13 +22,19 @@ from prover.environments.script.environment import LeanScript
 from prover.environments.script.process import EmbeddedRunner
 from prover.theorems import Theorem
 
-BUILD = "from prover.environments.script.embedded import embedded_lean; print(embedded_lean().lib_path)"
+BUILD = """
+import sys
+from pathlib import Path
+from prover.environments.script import embedded
+embedded.MINILIB = Path(sys.argv[1])
+print(embedded.embedded_lean().lib_path)
+"""
 
 
-def build_in(cache: Path, n: int) -> list[subprocess.CompletedProcess[str]]:
-    """`n` processes at once that all need the prelude, with an own cache folder."""
+def build_in(cache: Path, n: int, sources: Path = MINILIB) -> list[subprocess.CompletedProcess[str]]:
+    """`n` processes at once that all need the prelude of these sources, with an own cache folder."""
     environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
-    command = [sys.executable, "-c", BUILD]
+    command = [sys.executable, "-c", BUILD, str(sources)]
     running = [
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(n)
@@ -43,11 +49,25 @@ def test_modules_come_after_what_they_import() -> None:
     assert len(modules) == len(list(MINILIB.rglob("*.lean")))
 
 
-def test_several_processes_build_it_once(tmp_path: Path) -> None:
+@pytest.fixture(params=["first module", pytest.param("all modules", marks=pytest.mark.slow)])
+def sources(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The prelude, or one of its first module alone, which compiles in less time."""
+    if request.param == "all modules":
+        return MINILIB
+    folder = tmp_path / "sources"
+    (folder / "Prover").mkdir(parents=True)
+    shutil.copy(MINILIB / "Prover" / "Foundation.lean", folder / "Prover")
+    (folder / "Prover.lean").write_text("prelude\nimport Prover.Foundation\n", encoding="utf-8")
+    monkeypatch.setattr("prover.environments.script.embedded.MINILIB", folder)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "of this process"))
+    return folder
+
+
+def test_several_processes_build_it_once(tmp_path: Path, sources: Path) -> None:
     left_over = tmp_path / "lean-expert-iteration" / f"minilib-{embedded_lean().prelude_key}"
     left_over.mkdir(parents=True)  # as if a build had been cut off
     (left_over / "Prover.olean").write_bytes(b"torn")
-    done = build_in(tmp_path, 3)
+    done = build_in(tmp_path, 3, sources)
     assert [process.returncode for process in done] == [0, 0, 0], done[0].stderr
     assert {process.stdout.strip() for process in done} == {str(left_over)}
     assert (left_over / "Prover.olean").stat().st_size > 1000
@@ -81,11 +101,12 @@ def test_the_prelude_rests_on_three_axioms(lean: LeanScript) -> None:
 def test_an_exported_proof_is_accepted_as_it_stands(lean: LeanScript, tmp_path: Path) -> None:
     theorem = Theorem("my_theorem", "(p q : Prop) (h : p ∨ q) : q ∨ p")
     text = lean.proof_file(ProofClaim(theorem, ("rcases h with hp | hq", "exact Or.inr hp", "exact Or.inl hq")))
-    (tmp_path / "my_theorem.lean").write_text(text, encoding="utf-8")
-    assert _run_lean(find_library(), ["my_theorem.lean"], tmp_path) == ""
-    (tmp_path / "wrong.lean").write_text(text.replace("Or.inr hp", "Or.inl hp"), encoding="utf-8")
-    with pytest.raises(RuntimeError, match="type mismatch"):
-        _run_lean(find_library(), ["wrong.lean"], tmp_path)
+    good = text[text.rindex("theorem my_theorem") :]
+    wrong = good.replace("my_theorem", "wrong").replace("Or.inr hp", "Or.inl hp")
+    (tmp_path / "both.lean").write_text(f"{text}\n{wrong}", encoding="utf-8")
+    with pytest.raises(RuntimeError, match="type mismatch") as error:
+        _run_lean(find_library(), ["both.lean"], tmp_path)
+    assert str(error.value).count("error:") == 1, "the theorem as exported is accepted"
 
 
 def test_the_inlined_prelude_is_the_whole_of_it() -> None:

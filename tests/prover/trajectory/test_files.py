@@ -195,7 +195,7 @@ def test_a_kill_loses_only_the_batch_in_flight(tmp_path):
         def tell(progress):
             if list(Path(sys.argv[1]).parent.glob("x.parts/*.summary.parquet")):
                 print("flushed", flush=True)
-        search_to_files(theorems(300), sys.argv[1], world, HashPolicy(), config, scorer=HashScorer(), on_progress=tell,
+        search_to_files(theorems(120), sys.argv[1], world, HashPolicy(), config, scorer=HashScorer(), on_progress=tell,
                         resume=len(sys.argv) > 2)
         """
     )
@@ -213,10 +213,10 @@ def test_a_kill_loses_only_the_batch_in_flight(tmp_path):
     (tmp_path / "x.parts" / "part-99999.parquet.tmp").write_bytes(b"torn")
     config = SearchConfig(n_candidates=5, max_expansions=16, wave_size=8)
     world = HashWorld(complete=0.01)
-    figures = search_to_files(theorems(300), output, world, HashPolicy(), config, scorer=HashScorer(), resume=True)
+    figures = search_to_files(theorems(120), output, world, HashPolicy(), config, scorer=HashScorer(), resume=True)
     assert figures["resumed"] >= 16
     whole = tmp_path / "whole.parquet"
-    search_to_files(theorems(300), whole, HashWorld(complete=0.01), HashPolicy(), config, scorer=HashScorer())
+    search_to_files(theorems(120), whole, HashWorld(complete=0.01), HashPolicy(), config, scorer=HashScorer())
     assert read_trajectories(output)[FACTS].equals(read_trajectories(whole)[FACTS])
 
 

@@ -42,8 +42,8 @@ def retries(result: dg.ExecuteInProcessResult) -> list[str]:
     "error",
     [
         ServerUnavailableError("no answer in 6 tries"),
-        ConnectionResetError("reset"),
-        TimeoutError(),
+        pytest.param(ConnectionResetError("reset"), marks=pytest.mark.slow),
+        pytest.param(TimeoutError(), marks=pytest.mark.slow),
         HostDied("signal 9"),
     ],
     ids=lambda error: type(error).__name__,
