@@ -24,6 +24,7 @@ from ebm.model.energy_head import EnergyHead, EnergyHeadConfig
 from ebm.model.ensemble import EnergyEnsemble
 from prover.files import file_digest, write_atomic, write_json_atomic
 from prover.json_digest import parse_json
+from prover.policy.base import TacticGenerator
 from prover.policy.complete import as_policy
 from prover.search.guidance import MixingCalibration
 from prover.search.modes import CALIBRATED_ORDERS, MIX
@@ -56,7 +57,7 @@ class EncoderDescription:
     """For a policy behind a server: where the encoder's model is, a folder, hub id or address."""
 
     @classmethod
-    def of(cls, encoder: Any) -> "EncoderDescription":
+    def of(cls, encoder: TacticGenerator | EncoderBackend) -> "EncoderDescription":
         """Describe a policy, or an `EncoderBackend` over one."""
         policy = encoder.policy if isinstance(encoder, EncoderBackend) else as_policy(encoder)
         return cls(

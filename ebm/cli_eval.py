@@ -254,7 +254,7 @@ def calibration_table(found: "Calibration") -> Table:
     return table
 
 
-def evaluation_tables(evaluation: "Evaluation") -> list[Any]:
+def evaluation_tables(evaluation: "Evaluation") -> list[Table | str]:
     """The solve counts by budget, the paired comparison in words, rank-1 by depth."""
     total = evaluation.modes[0].theorems
     solved = Table(title=f"Proved (certified) of {total} theorems, by budget in expansions")
@@ -264,7 +264,7 @@ def evaluation_tables(evaluation: "Evaluation") -> list[Any]:
     for mode in evaluation.modes:
         counts = [str(mode.solved[budget]) for budget in evaluation.budgets]
         solved.add_row(mode.name, *counts, f"{mode.area:.4f}", *_calls(mode), f"{mode.seconds:.1f}")
-    parts: list[Any] = [solved]
+    parts: list[Table | str] = [solved]
     if evaluation.comparison is not None:
         paired, first, second = evaluation.comparison.paired, *evaluation.modes[:2]
         ratio = (

@@ -5,7 +5,7 @@ import threading
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from ebm.model.encoder import EncoderBackend
 from ebm.model.energy_head import EnergyHead
 from ebm.model.ensemble import EnergyEnsemble
 from ebm.training.features import WidthMismatchError
-from prover.policy.base import ENCODER_ADVICE, Repooling, TakesEncoder
+from prover.policy.base import ENCODER_ADVICE, Repooling, TacticGenerator, TakesEncoder
 from prover.search.guidance import MixingCalibration, ScoreError
 from prover.states import state_key
 
@@ -37,7 +37,7 @@ class EncoderMismatchError(ValueError):
     """The head was trained on another encoder's vectors: its energies would mean nothing."""
 
 
-def require_same_encoder(path: str | Path, encoder: Any) -> None:
+def require_same_encoder(path: str | Path, encoder: TacticGenerator | EncoderBackend) -> None:
     """Raise unless the vectors of `encoder` are those that the head of a checkpoint was trained on.
 
     encoder: a policy, or an `EncoderBackend` over one. A side without a fingerprint is only compared in width.
@@ -63,7 +63,7 @@ def require_same_encoder(path: str | Path, encoder: Any) -> None:
         )
 
 
-def fitted_encoder(path: str | Path, policy: Any) -> Any:
+def fitted_encoder(path: str | Path, policy: TacticGenerator) -> TacticGenerator:
     """The policy with the pooling that the head of a checkpoint was trained with, where it can pool so.
 
     A server without an encoder borrows the model that the checkpoint names, if that is a folder here: the name alone
@@ -106,7 +106,7 @@ class EBMScorer:
     def __init__(
         self,
         head: EnergyHead | EnergyEnsemble,
-        encoder: Any,
+        encoder: TacticGenerator | EncoderBackend,
         *,
         cache: EmbeddingCache | None = None,
         calibration: MixingCalibration | None = None,
@@ -139,7 +139,7 @@ class EBMScorer:
     def load(
         cls,
         path: str | Path,
-        encoder: Any,
+        encoder: TacticGenerator | EncoderBackend,
         cache: EmbeddingCache | None = None,
         *,
         device: torch.device | str = "cpu",
@@ -223,7 +223,7 @@ class EBMScorer:
 class ScorerLoader:
     """What the entry point group `prover.scorers` names: opens an energy model, and knows the policy it belongs to."""
 
-    def __call__(self, path: str | Path, policy: Any, data_dir: str | Path = "data") -> EBMScorer:
+    def __call__(self, path: str | Path, policy: TacticGenerator, data_dir: str | Path = "data") -> EBMScorer:
         """Scorer of a checkpoint folder, or of `champion`, with the data folder's embedding cache.
 
         The vectors are pooled as the head was trained, whatever the policy's own pooling is. Raises: as

@@ -10,7 +10,7 @@ from prover.settings import settings_of
 from prover.theorem_files.settings import ReadingSettings
 
 
-def option(owner: type[Any], name: str, *flags: str, default: str = "") -> Any:
+def option(owner: type, name: str, *flags: str, default: str = "") -> Any:
     """An option for the setting `name` of a settings dataclass, for `Annotated[TYPE | None, option(...)] = None`.
 
     flags: names of the option, where it is not called as the setting is. The option's own default is None, so that a

@@ -5,7 +5,6 @@ import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from prover.json_digest import json_text
 
@@ -24,7 +23,7 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     sync_folder(path.parent)
 
 
-def write_json_atomic(path: Path, value: Any) -> None:
+def write_json_atomic(path: Path, value: object) -> None:
     """Write JSON, an object with its digest: a reader sees the old file or the new one. Not-a-number is refused."""
     text = json_text(value)
     write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))

@@ -8,7 +8,7 @@ from typing import Any
 DIGEST_KEY = "digest"
 
 
-def json_text(value: Any) -> str:
+def json_text(value: object) -> str:
     """JSON with an indentation of 2; an object gets a last key, `digest`, of all others. Raises ValueError for NaN."""
     if isinstance(value, Mapping):
         value = {key: item for key, item in value.items() if key != DIGEST_KEY}

@@ -102,7 +102,7 @@ def setting(
     return field(default=default, metadata={_KEY: Limits(unit, ge, gt, le, lt, tuple(choices))})
 
 
-def settings_of(owner: type[Any]) -> dict[str, Setting]:
+def settings_of(owner: type) -> dict[str, Setting]:
     """The settings that a dataclass declares or inherits, by name. Fields without a default are no settings."""
     if owner not in _FOUND:
         _FOUND[owner] = _read_settings(owner)
@@ -159,7 +159,7 @@ def _source(file: str) -> str:
     return Path(file).read_text(encoding="utf-8")
 
 
-def faults_of(config: Any) -> list[str]:
+def faults_of(config: object) -> list[str]:
     """What is out of bounds in a settings dataclass: for each, the setting, its value and the bounds, in a sentence."""
     faults = []
     for name, found in settings_of(type(config)).items():
@@ -174,7 +174,7 @@ def faults_of(config: Any) -> list[str]:
     return faults
 
 
-def checked(config: Any) -> None:
+def checked(config: object) -> None:
     """Raises ValueError that names every setting of a settings dataclass that is out of bounds."""
     faults = faults_of(config)
     if faults:

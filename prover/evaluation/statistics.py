@@ -7,7 +7,6 @@ found within the budget. Searching stops at the proof, so one run at the largest
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -28,7 +27,9 @@ def wilson_interval(successes: int, trials: int, *, z: float = 1.96) -> tuple[fl
     return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
-def solved_by_budget(expansions: Mapping[Any, int | None], budgets: Sequence[int]) -> dict[int, int]:
+def solved_by_budget(
+    expansions: Mapping[str, int | None] | Mapping[int, int | None], budgets: Sequence[int]
+) -> dict[int, int]:
     """Theorems proved within each budget (in expansions): one search at the largest budget gives the whole curve.
 
     expansions: by theorem, those to its certified proof; None where there is none.

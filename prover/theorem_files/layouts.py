@@ -107,14 +107,14 @@ def layout_named(name: str) -> Layout:
     raise FormatError(f"format {name!r} is not known; {nearest(name, _BY_NAME, cutoff=0.4)}")
 
 
-def guess_layout(entry: Any) -> Layout:
+def guess_layout(entry: object) -> Layout:
     """The layout of a file, from the fields of its first entry."""
     if not isinstance(entry, dict):
         return OWN
     return next((layout for layout in LAYOUTS if layout.marks and all(m in entry for m in layout.marks)), OWN)
 
 
-def theorems_of(entry: Any, layout: Layout) -> list[Theorem]:
+def theorems_of(entry: object, layout: Layout) -> list[Theorem]:
     """The theorems of one entry of a file: one, but for leantree. Raises FieldError."""
     if not isinstance(entry, dict):
         raise FieldError(None, f"is a JSON {type(entry).__name__}; expected an object with `name` and `statement`")

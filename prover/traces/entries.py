@@ -16,7 +16,7 @@ class TraceFileError(TrajectoryError):
     """A file of traces that cannot be used. The message names the file, the line or row and the field of each fault."""
 
 
-def raw_entries(path: Path) -> Iterator[tuple[int, Any]]:
+def raw_entries(path: Path) -> Iterator[tuple[int, object]]:
     """(line, entry) of JSON Lines, (number, entry) of a JSON list, (row, entry) of a table; all from 1.
 
     A JSON document is a list, or an object with a list `theorems`, or one entry; one that goes on behind its end is

@@ -57,7 +57,7 @@ def _refuse_the_run(context: dg.AssetExecutionContext) -> None:
         _looking.reset(token)
 
 
-def launchpad(*owners: type[Any], without: Collection[str] = ()) -> Any:
+def launchpad(*owners: type, without: Collection[str] = ()) -> Any:
     """A Dagster config with the settings of all `owners` side by side: names, types, defaults, bounds and help.
 
     without: settings that are not for an asset. Raises ValueError where two owners declare the same name.
@@ -81,7 +81,7 @@ def launchpad(*owners: type[Any], without: Collection[str] = ()) -> Any:
     )
 
 
-def resource(*owners: type[Any]) -> Any:
+def resource(*owners: type) -> Any:
     """A Dagster resource with the settings of all `owners` side by side. A value may be an environment variable's, so
     what settings say together is looked at when they are used."""
     name = f"{owners[0].__name__}Resource"

@@ -29,7 +29,7 @@ INLINE = 1000
 """From this many characters on, Dagster hides Markdown behind a link."""
 
 
-def inline_table(header: Sequence[str], rows: Sequence[Sequence[Any]], widest: int = 44) -> dg.MetadataValue:
+def inline_table(header: Sequence[str], rows: Sequence[Sequence[object]], widest: int = 44) -> dg.MetadataValue:
     """As many of the rows, from the first on, as a page shows at once; long texts are cut to `widest` characters."""
     flat = [[" ⏎ ".join(value.split("\n")) if isinstance(value, str) else value for value in row] for row in rows]
     cut = [[clip(value, widest) for value in row] for row in flat]
@@ -62,7 +62,7 @@ def figure(picture: Picture, title: str) -> dg.MetadataValue:
     return dg.MetadataValue.md(picture.markdown(title))
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> dg.MetadataValue:
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> dg.MetadataValue:
     """A table on an asset page."""
     return dg.MetadataValue.md(markdown_table(header, rows))
 

@@ -42,12 +42,12 @@ def markdown() -> str:
     return "\n".join(parts)
 
 
-def settings_table(owner: type[Any]) -> str:
+def settings_table(owner: type) -> str:
     """All settings of a dataclass, as a table in Markdown. docs/scale.md has the one of Ray too."""
     return "\n".join(_table(list(settings_of(owner).values()))) + "\n"
 
 
-def _declared(owner: type[Any]) -> str:
+def _declared(owner: type) -> str:
     return f"Declared by `{owner.__module__}.{owner.__name__}`.\n"
 
 

@@ -77,7 +77,7 @@ def remembered(first: Side, second: Side, names: Iterable[str]) -> dict[str, dic
     return found
 
 
-def differing_settings(first: Side, second: Side) -> list[tuple[str, Any, Any]]:
+def differing_settings(first: Side, second: Side) -> list[tuple[str, object, object]]:
     """(name, in the first, in the second) of the settings that differ, of searches and training.
 
     Sets of theorems have no setting that tells them apart here, so they are compared by what is in them.

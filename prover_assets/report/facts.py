@@ -103,7 +103,7 @@ def _not_searched(summary: "pl.DataFrame") -> list[tuple[str, str]]:
     return [(name, reason) for name, reason in rows.iter_rows()]
 
 
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A Markdown table; pipes and line breaks in cells are made harmless, floats get three digits."""
     lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
     lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]

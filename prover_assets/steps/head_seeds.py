@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
 
 from prover.settings import setting
 from prover_assets.protocols import LeanSource, Update
@@ -33,7 +33,7 @@ class HeadFiles:
     iteration: IterationFolder
 
     @property
-    def checkpoint(self) -> Any:
+    def checkpoint(self) -> Path:
         """Folder of the head."""
         return self.iteration.heads / f"seed-{self.offset}"
 

@@ -29,6 +29,7 @@ from prover_assets.store.policy import PolicyInUse, policy_of
 
 if TYPE_CHECKING:
     from prover.evaluation.comparison import Comparison
+    from prover.search.searcher import SearchProgress
     from prover.theorems import Theorem
 
 BEFORE, AFTER, EARLIER = "before", "after", "earlier"
@@ -164,7 +165,7 @@ def _search_all(
     for turn, (name, resource) in enumerate(policies.items()):
         resource.forget()
 
-        def progress(found: Any, turn: int = turn, name: str = name) -> None:
+        def progress(found: "SearchProgress", turn: int = turn, name: str = name) -> None:
             done, total = turn * found.theorems + found.done, len(policies) * found.theorems
             update(done, total, f"{name}: {note(found)}")
 

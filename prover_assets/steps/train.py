@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from prover.policy.base import FingerprintedPolicy
     from prover.search import SearchConfig
     from prover.search.place import SearchPlace
+    from prover.search.searcher import SearchProgress
     from prover.theorems import Theorem
 
 
@@ -170,7 +171,7 @@ def calibrate_head(
     settings = {**manifest.settings, "max_expansions": config.calibration_expansions, "mode": CALIBRATED}
     names: list[str] = []
 
-    def progress(name: str, state: Any) -> None:
+    def progress(name: str, state: "SearchProgress") -> None:
         if name not in names:
             names.append(name)
         done = (len(names) - 1) * state.theorems + state.done

@@ -100,7 +100,7 @@ def maker(path: Path) -> str:
     return "the asset that writes it"
 
 
-def digest_of(content: Any) -> str:
+def digest_of(content: object) -> str:
     """Hex digest of anything JSON can write, whatever the order of its keys."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
