@@ -123,7 +123,9 @@ def describe_version(client: "MlflowClient", model: str, evidence: Evidence, ite
         "verdict": "promoted" if decision.promoted else "not promoted",
         "reason": decision.reason,
     }
-    client.update_model_version(model, version, version_note(facts))
+    # The list of versions shows the beginning, without its layout: a sentence comes before the table.
+    summary = f"{iteration}, {facts['verdict']}: area {evidence.area:.3f}, the policy alone {evidence.policy_area:.3f}"
+    client.update_model_version(model, version, f"{summary}\n\n{version_note(facts)}")
     for name, value in facts.items():
         text = f"{value:.6g}" if isinstance(value, float) else str(value)
         client.set_model_version_tag(model, version, f"prover.{name.replace(' ', '_')}", text)

@@ -321,6 +321,7 @@ def test_models_can_be_ordered_by_validation_area_and_versions_say_why(finished,
     first, second = sorted(client.search_model_versions("name = 'energy-model'"), key=lambda v: int(v.version))
     for version, key in ((first, "iter_000"), (second, "iter_001")):
         report = read_json(DataFolder(finished.data).iteration(key).report_file)
+        assert version.description.startswith(f"{key}, {version.tags['prover.verdict']}: area 0.")
         assert f"| iteration | {key} |" in version.description
         assert report["promotion"]["reason"] in version.description
         assert version.tags["prover.verdict"] == ("promoted" if report["promotion"]["promoted"] else "not promoted")
