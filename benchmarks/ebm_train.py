@@ -151,7 +151,7 @@ def run_step(arguments: argparse.Namespace) -> None:
         f"A step on {torch.get_num_threads()} thread(s), width {arguments.width}, batch 32, K 4",
         [
             ("whole step", f"{times['step'] * 1e3:.2f} ms, {1 / times['step']:.0f} steps per second"),
-            ("bare matrix products, alone", f"{times['products'] * 1e3:.2f} ms"),
+            ("bare matrix products alone", f"{times['products'] * 1e3:.2f} ms"),
             ("step / bare products", judged("step", ratio, MAX_STEP_OVER_PRODUCTS, f"{ratio:.2f}")),
             ("forward (with graph)", f"{times['forward'] * 1e3:.2f} ms"),
             ("backward and losses", f"{(times['forward and backward'] - times['forward']) * 1e3:.2f} ms"),
@@ -319,9 +319,11 @@ def run_gpu(arguments: argparse.Namespace) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(PARTS), help="comma-separated parts")
-    parser.add_argument("--width", type=int, default=4096, help="of an embedding")
+    parser.add_argument("--width", type=int, default=4096, help="width of an embedding")
     parser.add_argument("--threads", type=int, default=0, help="torch threads; 0 leaves them as they are")
-    parser.add_argument("--vectors", type=int, default=200_000, help="of the memory-mapped cache that is gathered from")
+    parser.add_argument(
+        "--vectors", type=int, default=200_000, help="vectors in the memory-mapped cache of the gather part"
+    )
     parser.add_argument("--cache-gib", type=float, default=10.0, help="size of the cache file of the memory part")
     parser.add_argument("--rounds", type=int, default=9, help="turns; the least disturbed one counts")
     parser.add_argument("--repeats", type=int, default=10, help="calls per turn")

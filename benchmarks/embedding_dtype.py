@@ -31,7 +31,7 @@ from prover.trajectory.labels import merge_labels
 def main() -> None:
     """Print one table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", type=Path, default=Path("data/embedding_dtype"), help="where searches are kept")
+    parser.add_argument("--folder", type=Path, default=Path("data/embedding_dtype"), help="folder of the searches")
     parser.add_argument("--policy", type=Path, default=None, help="model folder (default: the shipped policy)")
     parser.add_argument("--train", type=int, default=60, help="training theorems")
     parser.add_argument("--test", type=int, default=40, help="held-out theorems")

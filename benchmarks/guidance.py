@@ -185,9 +185,11 @@ def targets(evaluations: list[Evaluation], areas: list[float]) -> Table:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=Path("data/guidance"), help="where searches and heads are kept")
+    parser.add_argument("--folder", type=Path, default=Path("data/guidance"), help="folder of the searches and heads")
     parser.add_argument("--policy", default=None, help="model folder, or `worlds` (default: the default policy)")
-    parser.add_argument("--widen", type=int, default=4, help="most times the candidates asked at a node")
+    parser.add_argument(
+        "--widen", type=int, default=4, help="a node is asked for up to this many times as many candidates"
+    )
     parser.add_argument("--train", type=int, default=720, help="training theorems")
     parser.add_argument("--valid", type=int, default=120, help="validation theorems")
     parser.add_argument("--test", type=int, default=180, help="held-out theorems")

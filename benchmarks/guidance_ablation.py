@@ -91,14 +91,16 @@ def measure(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", type=Path, default=Path("data/ablation"), help="where searches and heads are kept")
+    parser.add_argument("--folder", type=Path, default=Path("data/ablation"), help="folder of the searches and heads")
     parser.add_argument("--policy", default=None, help="model folder, or `worlds` (default: the default policy)")
-    parser.add_argument("--widen", type=int, default=4, help="most times the candidates asked at a node")
+    parser.add_argument(
+        "--widen", type=int, default=4, help="a node is asked for up to this many times as many candidates"
+    )
     parser.add_argument("--train", type=int, default=240, help="training theorems")
     parser.add_argument("--test", type=int, default=120, help="held-out theorems")
-    parser.add_argument("--expansions", type=int, default=64, help="budget a theorem")
+    parser.add_argument("--expansions", type=int, default=64, help="expansions per theorem")
     parser.add_argument("--steps", type=int, default=1200, help="training steps of the default setting")
-    parser.add_argument("--seeds", type=int, default=1, help="heads trained a setting")
+    parser.add_argument("--seeds", type=int, default=1, help="heads trained per setting")
     parser.add_argument("--only", default="", help="comma-separated groups, e.g. pooling,inputs")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON, last")
     args = parser.parse_args()

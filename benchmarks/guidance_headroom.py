@@ -80,11 +80,13 @@ def oracles() -> dict[str, Oracle]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=Path("data/headroom"), help="where the memo is kept")
+    parser.add_argument("--folder", type=Path, default=Path("data/headroom"), help="folder of the memo")
     parser.add_argument("--policy", default=None, help="model folder, or `worlds` (default: the default policy)")
-    parser.add_argument("--widen", type=int, default=4, help="most times the candidates asked at a node")
+    parser.add_argument(
+        "--widen", type=int, default=4, help="a node is asked for up to this many times as many candidates"
+    )
     parser.add_argument("--test", type=int, default=180, help="held-out theorems")
-    parser.add_argument("--expansions", type=int, default=64, help="budget a theorem")
+    parser.add_argument("--expansions", type=int, default=64, help="expansions per theorem")
     parser.add_argument("--candidates", type=int, default=8, help="tactics tried at a node")
     parser.add_argument("--beta", type=float, default=2.0, help="weight of the standardised energy")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON, last")

@@ -226,7 +226,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train", type=lambda t: t.split(","), required=True, help="trajectory files, comma-separated")
     parser.add_argument("--held-out", type=lambda t: t.split(","), required=True, help="trajectories of other theorems")
-    parser.add_argument("--folder", type=Path, default=Path("data/heads"), help="where vectors are kept")
+    parser.add_argument("--folder", type=Path, default=Path("data/heads"), help="folder of the vectors")
     parser.add_argument("--policy", type=Path, default=None, help="model folder (default: the shipped policy)")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=600)

@@ -147,9 +147,9 @@ def main() -> None:
     )
     parser.add_argument("--depth", type=int, default=4, help="tactics replayed before them (default 4)")
     parser.add_argument(
-        "--repetitions", type=int, default=5, help="of every measurement; the median counts (default 5)"
+        "--repetitions", type=int, default=5, help="repetitions of each measurement; the median counts (default 5)"
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     options = parser.parse_args()
     for n_candidates in options.candidates:
         figures = measure(n_candidates=n_candidates, depth=options.depth, repetitions=options.repetitions)

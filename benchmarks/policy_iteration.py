@@ -154,7 +154,7 @@ def run(bench: Bench) -> None:
 def table(bench: Bench) -> Table:
     """A row a policy or a pair of policy and energy model, each against the shipped policy alone."""
     budgets, rows = bench.args.budgets, bench.rows
-    title = f"{bench.args.test} held-out theorems; {bench.args.train} training theorems a round"
+    title = f"{bench.args.test} held-out theorems; {bench.args.train} training theorems per round"
     found = Table(title=title)
     for column in (
         "",
@@ -186,17 +186,19 @@ def table(bench: Bench) -> Table:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=Path("data/policy-iteration"), help="where everything is kept")
-    parser.add_argument("--train", type=int, default=120, help="training theorems a round")
+    parser.add_argument("--folder", type=Path, default=Path("data/policy-iteration"), help="folder of all files")
+    parser.add_argument("--train", type=int, default=120, help="training theorems per round")
     parser.add_argument("--test", type=int, default=90, help="held-out theorems")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--expansions", type=int, default=32, help="budget of a training theorem")
-    parser.add_argument("--widen", type=int, default=4, help="most times the candidates asked at a node")
+    parser.add_argument(
+        "--widen", type=int, default=4, help="a node is asked for up to this many times as many candidates"
+    )
     parser.add_argument("--policy", default=None, help="model folder, or `worlds` (default: the default policy)")
     parser.add_argument("--candidates", type=int, default=8, help="tactics tried at a node")
     parser.add_argument("--budgets", type=lambda text: [int(b) for b in text.split(",")], default=[4, 8, 16, 32, 64])
-    parser.add_argument("--steps", type=int, default=600, help="most gradient steps of a tuning")
-    parser.add_argument("--epochs", type=float, default=8.0, help="most passes over the steps of proofs")
+    parser.add_argument("--steps", type=int, default=600, help="gradient steps per tuning, at most")
+    parser.add_argument("--epochs", type=float, default=8.0, help="passes over the steps of proofs, at most")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--anchor-weight", type=float, default=0.2)
     parser.add_argument("--keep-duplicates", action="store_true", help="learn repeated steps as often as they occur")

@@ -57,7 +57,9 @@ def main() -> None:
     """Search and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--policy", default=None, help="folder of a policy (default: the shipped one)")
-    parser.add_argument("--widen", type=int, default=4, help="most times the candidates asked at a node")
+    parser.add_argument(
+        "--widen", type=int, default=4, help="a node is asked for up to this many times as many candidates"
+    )
     parser.add_argument("--theorems", default="propositional", help="name of a shipped set, or a file")
     parser.add_argument("--split", default="test", help="split of the set; '' for all of it")
     parser.add_argument("--budget", type=int, default=64, help="expansions per theorem")

@@ -46,7 +46,7 @@ def costs(
 
 
 def main(
-    theorems: Annotated[int, typer.Option(help="Theorems a night.")],
+    theorems: Annotated[int, typer.Option(help="Theorems per night.")],
     hours: Annotated[float, typer.Option(help="Length of the night (hours).")],
     expansions: Annotated[float, typer.Option(help="Expansions per theorem, mean.")],
     candidates: Annotated[int, typer.Option(help="Tactics per expansion.")],
@@ -84,7 +84,7 @@ def main(
     first = "the GPU" if found.gpu_s >= found.lean_s else "Lean"
     console.print(
         f"With one of each, {first} saturates first. A GPU keeps {found.lean_s / found.gpu_s:.1f} Lean processes busy. "
-        f"One driver is enough for {night / (driver_ms_per_theorem / 1000):,.0f} theorems a night."
+        f"One driver is enough for {night / (driver_ms_per_theorem / 1000):,.0f} theorems per night."
     )
 
 
