@@ -45,6 +45,8 @@ def step_error(result) -> str:
     return "\n".join(found)
 
 
+ASKED_OF_THE_OLD = "asked_of_the_old_policy.json"
+"""In a project of two iterations: the states that the second one gave to the policy of the first."""
 APART = Separation(1.0, 0.8, 50, 50)
 ALIKE = Separation(0.2, 0.55, 50, 50)
 
@@ -105,7 +107,11 @@ def tune_and_go_on(folder: Path, templates, secret: str) -> None:
         templates.made("tuned", lambda folder: tune_first(folder, templates, secret)), folder, dirs_exist_ok=True
     )
     with templates.opened(folder, track=True) as project:
+        configured = project.policy().load()
+        configured.asked.clear()
+        configured.encoded.clear()
         assert project.run(*ITERATION_ASSETS, partition="iter_001").success
+    write_json(folder / ASKED_OF_THE_OLD, {"candidates": configured.asked, "vectors": configured.encoded})
 
 
 @pytest.fixture
@@ -176,15 +182,12 @@ def test_the_curves_are_those_of_an_mlflow_child_run(iterated):
     assert run.info.status == "FINISHED"
 
 
-def test_the_next_iteration_is_all_of_the_adopted_policy(iterated, policy, configured):
-    data = data_of(iterated)
+def test_the_next_iteration_is_all_of_the_adopted_policy(twice_iterated, policy, configured):
+    iterated, data = twice_iterated, data_of(twice_iterated)
     old_champion = starting_champion(data.iteration(1))
     assert old_champion.ebm_id is not None, "the first iteration promoted its energy model"
-    policy.asked.clear()
-    policy.encoded.clear()
-    assert iterated.run(*ITERATION_ASSETS, partition="iter_001").success
-    # The old policy was asked for nothing, and neither for a candidate nor for a vector of it.
-    assert (policy.asked, policy.encoded) == ([], [])
+    # The old policy was asked for no candidate and no vector.
+    assert read_json(iterated.root / ASKED_OF_THE_OLD) == {"candidates": [], "vectors": []}
     tuned = policy_of(data, data.iteration(1), configured).resource.load()
     manifests = {
         name: read_manifest(files)
