@@ -105,14 +105,19 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 class _ShortTroubles:
-    """Standard error on which Dagster says in one line that its log cannot be written; it gives the SQL with it."""
+    """Standard error on which Dagster says once, in one line, that its log cannot be written: by itself it says so for
+    each line of the log, with the SQL."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
+        self._said = False
 
     def write(self, text: str) -> int:
         if text.startswith("Exception while writing logger call to event log"):
-            text = text.partition("\n")[0] + "\n"
+            length, text = len(text), "" if self._said else text.partition("\n")[0] + "\n"
+            self._said = True
+            self._stream.write(text)
+            return length
         return int(self._stream.write(text))
 
     def __getattr__(self, name: str) -> Any:

@@ -40,6 +40,16 @@ def _short_of_memory(monkeypatch: pytest.MonkeyPatch, policy: HuggingFacePolicy,
         return honest(*args, input_ids=input_ids, **named)
 
     monkeypatch.setattr(decoder, "forward", forward)
+    if policy._loaded.fused is not None:
+        honest_read = policy._loaded.fused.read
+
+        def read(ids: torch.Tensor, *args: Any) -> torch.Tensor:
+            if len(ids) > most:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 44.00 GiB.\nMore lines")
+            rows.append(len(ids))
+            return honest_read(ids, *args)
+
+        monkeypatch.setattr(policy._loaded.fused, "read", read)
     return rows
 
 
