@@ -32,7 +32,7 @@ ROWS, LINE, LEFT, FONT_SIZE = 30, 17, 14, 13
 GROUND, INK, GOOD, SOFT = "#14191c", "#e6eaec", "#7fd487", "#aeb9c0"
 
 COLUMNS = 112
-STEP = re.compile(r"✓ \d+/\d+ .* (?P<seconds>\d+\.\d) s\b")
+STEP = re.compile(r"✓ +\d+/\d+ .* (?P<seconds>\d+\.\d) s\b")
 
 Line = tuple[float, str]
 """When it was printed (seconds after the start), and its text."""

@@ -214,7 +214,7 @@ class TerminalReporter:
         width = 2 * len(str(len(self._stages))) + 1  # of the longest place
         name = f"{place_of(title, self._stages):>{width}} {title}"
         columns = (
-            TextColumn("{task.description:<38}"),
+            TextColumn("{task.description:<42}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -236,5 +236,5 @@ class TerminalReporter:
             with nullcontext() if live else _telling(tell, self._every_s):
                 yield update
         self.console.print(
-            f"[green]✓[/] {name:<38} {time.monotonic() - began:6.1f} s  [dim]{pace.note}[/]", soft_wrap=True
+            f"[green]✓[/] {name:<42} {time.monotonic() - began:6.1f} s  [dim]{pace.note}[/]", soft_wrap=True
         )
