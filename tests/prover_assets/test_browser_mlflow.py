@@ -71,7 +71,7 @@ def test_all_iterations_on_one_line(server, second, page: Page):
     with tour("The view shows the iterations, and one run `progress`, which has a point per iteration."):
         page.wait_text("progress", "iter_000", "iter_001")
         (progress,) = server.mlflow_post(
-            "runs/search", experiment_ids=[experiment(server)], filter="attributes.run_name = 'progress'"
+            "runs/search", experiment_ids=[experiment(server)], filter="tags.`prover.kind` = 'iterations'"
         )["runs"]
         history = f"run_id={progress['info']['run_id']}&metric_key=held_out/guided/area"
         points = server.mlflow_get("metrics/get-history", history)["metrics"]

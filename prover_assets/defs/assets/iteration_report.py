@@ -125,7 +125,14 @@ def iteration_report(
         write_json(work.iteration.report_file, report)  # last: with it the iteration is finished
         return work.result(
             data_version=digest_of([report["comparison"]["modes"][m]["solved"] for m in (POLICY, GUIDED)]),
-            metadata=_metadata(report, _curve(compared), pictures, numbers, decision.reason, page),
+            metadata=_metadata(
+                report,
+                _curve(compared),
+                pictures,
+                numbers,
+                decision.reason,
+                page.relative_to(work.data.root).as_posix(),
+            ),
             checks=[*comparison_checks(compared), champion_check(work.data, compared, old)],
         )
 
@@ -227,8 +234,10 @@ def _metadata(
     pictures: dict[str, plots.Picture],
     numbers: dict[str, float | None],
     reason: str,
-    page: Any,
+    page: str,
 ) -> dict[str, Any]:
+    """page: the report's file, from the data folder on. Dagster breaks no line within a path, so a long one would cut
+    off the whole table."""
     solved = markdown_table(*transposed(solved_table(report["comparison"], report["control"])))
     said = [*paired_lines(report["comparison"]), cost_line(report["comparison"], report["candidates_from_memo"])]
     lines = "\n".join(f"- {line}" for line in said)
@@ -253,6 +262,6 @@ def _metadata(
         ),
         "head_seeds": dg.MetadataValue.md(seeds),
         "label_noise": dg.MetadataValue.md(markdown_table(*noise_table(report["label_noise"]))),
-        "report_file": dg.MetadataValue.path(str(page)),
+        "report_file": dg.MetadataValue.path(page),
         **{name: value for name, value in numbers.items() if value is not None and not math.isnan(value)},
     }
