@@ -131,7 +131,7 @@ def iteration_report(
                 pictures,
                 numbers,
                 decision.reason,
-                page.relative_to(work.data.root).as_posix(),
+                page.relative_to(work.data.root),
             ),
             checks=[*comparison_checks(compared), champion_check(work.data, compared, old)],
         )
@@ -234,10 +234,10 @@ def _metadata(
     pictures: dict[str, plots.Picture],
     numbers: dict[str, float | None],
     reason: str,
-    page: str,
+    page: Path,
 ) -> dict[str, Any]:
-    """page: the report's file, from the data folder on. Dagster breaks no line within a path, so a long one would cut
-    off the whole table."""
+    """page: the report's file, from the data folder on. It is said in words: Dagster breaks no line within a path, and
+    a long one would cut off the whole table."""
     solved = markdown_table(*transposed(solved_table(report["comparison"], report["control"])))
     said = [*paired_lines(report["comparison"]), cost_line(report["comparison"], report["candidates_from_memo"])]
     lines = "\n".join(f"- {line}" for line in said)
@@ -262,6 +262,6 @@ def _metadata(
         ),
         "head_seeds": dg.MetadataValue.md(seeds),
         "label_noise": dg.MetadataValue.md(markdown_table(*noise_table(report["label_noise"]))),
-        "report_file": dg.MetadataValue.path(page),
+        "report_file": f"{page.name} in {page.parent.as_posix()} of the data folder",
         **{name: value for name, value in numbers.items() if value is not None and not math.isnan(value)},
     }
