@@ -42,6 +42,7 @@ from prover_assets.steps.promote import Decision, PromotionSettings, crown, deci
 from prover_assets.steps.theorem_sets import SPLITS, lint_of, load_written
 from prover_assets.store.champion import Evidence, evidence_of, starting_champion
 from prover_assets.store.files import digest_of, write_json
+from prover_assets.store.layout import DataFolder
 from prover_assets.store.manifest import read_manifest
 from prover_assets.tracking.notes import iteration_note
 from prover_assets.tracking.registry import describe_version, promote_version
@@ -125,14 +126,7 @@ def iteration_report(
         write_json(work.iteration.report_file, report)  # last: with it the iteration is finished
         return work.result(
             data_version=digest_of([report["comparison"]["modes"][m]["solved"] for m in (POLICY, GUIDED)]),
-            metadata=_metadata(
-                report,
-                _curve(compared),
-                pictures,
-                numbers,
-                decision.reason,
-                page.relative_to(work.data.root),
-            ),
+            metadata=_metadata(report, _curve(compared), pictures, numbers, decision.reason, page, work.data),
             checks=[*comparison_checks(compared), champion_check(work.data, compared, old)],
         )
 
@@ -235,9 +229,10 @@ def _metadata(
     numbers: dict[str, float | None],
     reason: str,
     page: Path,
+    data: DataFolder,
 ) -> dict[str, Any]:
-    """page: the report's file, from the data folder on. It is said in words: Dagster breaks no line within a path, and
-    a long one would cut off the whole table."""
+    # Where the page is is said in words: Dagster breaks no line within a path, and a long one cuts off the whole table.
+    file = page.relative_to(data.root)
     solved = markdown_table(*transposed(solved_table(report["comparison"], report["control"])))
     said = [*paired_lines(report["comparison"]), cost_line(report["comparison"], report["candidates_from_memo"])]
     lines = "\n".join(f"- {line}" for line in said)
@@ -262,6 +257,6 @@ def _metadata(
         ),
         "head_seeds": dg.MetadataValue.md(seeds),
         "label_noise": dg.MetadataValue.md(markdown_table(*noise_table(report["label_noise"]))),
-        "report_file": f"{page.name} in {page.parent.as_posix()} of the data folder",
+        "report_file": f"{file.name} in {file.parent.as_posix()} of the data folder",
         **{name: value for name, value in numbers.items() if value is not None and not math.isnan(value)},
     }
