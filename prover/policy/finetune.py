@@ -172,15 +172,7 @@ def fine_tune(
     n_steps = max(1, min(config.steps, math.ceil(config.epochs * len(examples) / new_in_a_batch)))
     try:
         optimize(
-            tuned,
-            anchor,
-            examples,
-            n_steps,
-            config,
-            pad_id,
-            replay=older,
-            held_out=held_out,
-            on_metrics=on_metrics,
+            tuned, anchor, examples, n_steps, config, pad_id, replay=older, held_out=held_out, on_metrics=on_metrics
         )
     except DivergedError as error:
         raise FineTuneError(

@@ -44,7 +44,7 @@ def read_trial(trial: Trial, answer: TrialAnswer, elapsed_ms: float) -> Verdict:
         [said for said in answer.errors.get(place, ()) if not left_open(said)] for place in (PREFIX, HEAD)
     )
     at_head = [said for said in said_at_head if hit_limit(said) or not unparsed]
-    broken = next(iter([*in_prefix, *at_head]), "")
+    broken = [*in_prefix, *at_head, ""][0]
     if broken and not hit_limit(broken):
         return for_all(trial, Crashed(f"the replay of the tactics before failed: {broken}", elapsed_ms))
     if broken and len(trial.slots) == 1 and not unparsed:
