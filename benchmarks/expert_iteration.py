@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from expert_iteration_picture import draw
 from rich.console import Console
 from rich.table import Table
 
@@ -349,34 +350,8 @@ def verdict_lines(bench: Bench) -> list[str]:
     return lines
 
 
-def draw(rows: Sequence[Row], path: Path) -> None:
-    """A picture of the climb: area of each round, guided and with the policy alone, over all worlds and in each."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    worlds = [world for world in dict.fromkeys(row.world for row in rows) if world != "all"]
-    shown = ["all", *(w for w in worlds if len({row.round for row in rows if row.world == w}) > 2)]
-    figure, places = plt.subplots(1, len(shown), figsize=(3.1 * len(shown), 2.9), sharey=True, layout="constrained")
-    for place, world in zip(places if len(shown) > 1 else [places], shown, strict=True):
-        some = [row for row in rows if row.world == world]
-        numbers = [row.round for row in some]
-        place.plot(numbers, [row.guided_area for row in some], "o-", color="#2f8fdd", label="guided by the energy")
-        place.plot(numbers, [row.policy_area for row in some], "s--", color="#7a8892", label="policy alone")
-        place.set_title(f"{world.replace('_', ' ')}, {some[0].theorems} held-out theorems", fontsize=9)
-        place.set_xlabel("round")
-        place.set_xticks(numbers)
-        place.grid(alpha=0.25)
-    first = places[0] if len(shown) > 1 else places
-    first.set_ylabel("area under the solve curve")
-    first.legend(fontsize=8, loc="lower right")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-
-
 def main() -> None:
+    tuning = FineTuneConfig()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("data/expert-iteration"))
     parser.add_argument("--policy", default=None, help="a folder, or `worlds` (default: the default policy)")
@@ -398,9 +373,11 @@ def main() -> None:
     parser.add_argument("--head-steps", type=int, default=600)
     parser.add_argument("--beta", type=float, default=1.0, help="weight of the energy; not calibrated here, for speed")
     parser.add_argument("--steps", type=int, default=400, help="most gradient steps of a tuning")
-    parser.add_argument("--epochs", type=float, default=4.0)
-    parser.add_argument("--anchor-weight", type=float, default=1.0, help="how much a tuned policy stays as it was")
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--epochs", type=float, default=tuning.epochs)
+    parser.add_argument(
+        "--anchor-weight", type=float, default=tuning.anchor_weight, help="how much a tuned policy stays as it was"
+    )
+    parser.add_argument("--learning-rate", type=float, default=tuning.learning_rate)
     parser.add_argument(
         "--picture", type=Path, default=None, help="draw the areas of the first arm and seed into a PNG"
     )
