@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from search_fakes import HashPolicy, HashScorer, HashWorld, theorems
@@ -21,7 +22,7 @@ CONFIG = SearchConfig(n_candidates=5, max_expansions=16)
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1000.0]
-    monkeypatch.setattr(writer_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(writer_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
 
 

@@ -30,7 +30,7 @@ def certify(lean: ProofEnvironment, theorem: Theorem, *tactics: str):
 def test_a_certificate_says_how_long_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
     """Milliseconds from the first check to the verdict; a refused claim has them too, and needs no Lean."""
     clock = iter([10.0, 10.25])
-    monkeypatch.setattr("prover.environments.certify.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("prover.environments.certify.time", SimpleNamespace(perf_counter=lambda: next(clock)))
     runner = SimpleNamespace(takes_imports=True, workers=1)
     (certificate,) = certify_claims(runner, [ProofClaim(FALSE, ())], max_heartbeats=1000, wall_s=1)  # type: ignore[arg-type]
     assert certificate.elapsed_ms == 250.0

@@ -2,8 +2,10 @@
 
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -186,8 +188,8 @@ def test_a_glimpse_that_takes_long_is_made_as_rarely_as_its_share_allows(
         written.append(now)
         now += 0.05  # seconds that a slow disk takes
 
-    monkeypatch.setattr(glimpses.time, "monotonic", lambda: now)
-    monkeypatch.setattr(glimpses.time, "perf_counter", lambda: now)
+    clock = SimpleNamespace(monotonic=lambda: now, perf_counter=lambda: now, time=time.time)
+    monkeypatch.setattr(glimpses, "time", clock)
     shower = glimpses.Glimpses(output)
     monkeypatch.setattr(shower, "_write", write)
     while now < 100:

@@ -1,5 +1,7 @@
 """How far a step is, as Dagster records it while the step goes."""
 
+from types import SimpleNamespace
+
 import dagster as dg
 import pytest
 
@@ -32,7 +34,7 @@ def test_a_long_step_is_observed_while_it_goes(project, monkeypatch: pytest.Monk
 def test_the_longer_a_step_runs_the_rarer_it_is_looked_at(monkeypatch: pytest.MonkeyPatch):
     now = 0.0
     told: list[float] = []
-    monkeypatch.setattr(observe.time, "monotonic", lambda: now)
+    monkeypatch.setattr(observe, "time", SimpleNamespace(monotonic=lambda: now))
     observed = observe.Observed(_Silent(), None)
     monkeypatch.setattr(observed, "_tell", lambda *arguments: told.append(now))
     with observed.stage("search training theorems") as update:
