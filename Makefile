@@ -37,7 +37,7 @@ run: $(STAMP) ## run the next iteration (iter_000 first) and print what it found
 ui: $(STAMP) ## Dagster (webserver and daemon) and MLflow on 127.0.0.1; Ctrl-C stops them
 	@$(PY) -m prover_assets.ui $(ARGS)
 
-# One thread per worker process: there is one process per core already.
+# One thread per worker process: there are as many processes as cores, and one more (tests/conftest.py).
 test: $(STAMP) ## the test suite (ARGS=--ui: also with the servers, a browser and Postgres)
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m pytest -n auto --dist loadgroup $(ARGS)
 
