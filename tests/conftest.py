@@ -27,7 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One process more than there are cores: tests wait for Lean, servers and time limits for a quarter of their time."""
+    """One process more than there are cores: tests wait for Lean, servers and time limits a quarter of the time."""
     return (os.cpu_count() or 1) + 1
 
 
