@@ -1,9 +1,13 @@
 """Time and peak memory against rows, with the fitted slope: `python benchmarks/scale.py [--rows 10000 100000 ...]`.
 
 Each step runs in a process of its own, so that its peak memory is its own: writing trajectories, the scan of a resumed
-search, reading with labels merged, the summary, and the embedding cache (append, open, look up, gather). The slope is
-that of log(processor seconds) against log(rows) over the two largest sizes: 1 is linear. `--iterations N` adds finding
-the next of N iterations in one Dagster instance. A step whose slope is above 1.05 is marked, and the exit code is 1.
+search, reading, reading with labels merged, the sampler of training examples, the summary, and the embedding cache
+(append, look up, gather). The slope is that of log(processor seconds) against log(rows) over the two largest sizes: 1
+is linear. A step whose slope is above 1.05 is marked, and the exit code is 1. `write` includes making the rows; how
+much of it that is, is printed as `make_rows`.
+
+`--vectors 1000000x512 ...` measures the embedding cache at full size instead (scale_vectors.py). `--iterations N` adds
+finding the next of N iterations in one Dagster instance. `--steps write,summary` chooses steps: each needs `write`.
 """
 
 import argparse
@@ -26,41 +30,44 @@ FINGERPRINT = "ef" * 32
 
 
 def theorem(i: int, n_nodes: int):
-    """Rows of one searched theorem with `n_nodes` nodes, two tactics each."""
+    """Rows of one searched theorem with `n_nodes` nodes, two tactics each. One state in ten is met in others too."""
     from prover.trajectory.schema import AttemptRecord, SummaryRecord, TheoremRows, TrajectoryRecord
 
-    first = i * n_nodes
+    first, name = i * n_nodes, f"t{i}"
     nodes = [
         TrajectoryRecord(
-            theorem_name=f"t{i}", state_id=first + j, state_pp=f"h : p{first + j} ∧ q\n⊢ p{j % 9}",
-            tactic_applied="exact h",
-            parent_state_id=None if j == 0 else first + j // 2, label="positive" if j % 3 else "negative",
-            depth_from_root=j.bit_length(), remaining_depth=-1, llm_log_prob=-0.1 * j, ebm_score=None,
+            theorem_name=name, state_id=first + j, state_pp=f"h : p{first + j} ∧ q\n⊢ p{j % 9}",
+            tactic_applied="exact h", parent_state_id=None if j == 0 else first + j // 2,
+            label="positive" if j % 3 else "negative", depth_from_root=j.bit_length(),
+            remaining_depth=8 - j.bit_length() if j % 3 else -1, llm_log_prob=-0.1 * j, ebm_score=None,
             is_proof_complete=False, timestamp_ms=1_790_000_000_000, iteration=0, search_id="scale",
-            state_key=f"{first + j:032x}", n_goals=1, expanded=j % 2 == 0, environment="none", policy_id="none",
-            ebm_id=None, seed=0,
+            state_key=f"{(first + j) // 16 if j % 10 == 9 else first + j:032x}", n_goals=1, expanded=j % 2 == 0,
+            environment="none", policy_id="none", ebm_id=None, seed=0,
         )
         for j in range(n_nodes)
     ]  # fmt: skip
     attempts = [
-        AttemptRecord(**_filled(AttemptRecord, theorem_name=f"t{i}", search_id="scale", tactic=f"tactic {j}"))
-        for j in range(2 * n_nodes)
-    ]
-    summary = SummaryRecord(
-        **_filled(
-            SummaryRecord, theorem_name=f"t{i}", search_id="scale", nodes=n_nodes, tactics=2 * n_nodes, ended="budget"
+        AttemptRecord(
+            theorem_name=name, search_id="scale", parent_state_id=first + j // 2, expansion=j // 8, rank=j % 8,
+            tactic=f"tactic {j}", log_prob=-0.1 * j, outcome="progress", message="", elapsed_ms=1.5,
+            child_state_id=None, new_node=False,
         )
-    )
+        for j in range(2 * n_nodes)
+    ]  # fmt: skip
+    summary = SummaryRecord(
+        theorem_name=name, statement=": p", header="", split="train", difficulty=1, search_id="scale", iteration=0,
+        proved=True, claimed=True, certified=True, ended="proved", reason="", proof=("exact h",),
+        expansions_to_proof=9, nodes=n_nodes, expansions=n_nodes // 2, tactics=2 * n_nodes, claims=1,
+        max_expansions=64, n_candidates=8, mode="policy-mean", wall_ms=9.0, model_ms=3.0, lean_ms=5.0, own_ms=1.0,
+        environment="none", policy_id="none", ebm_id=None, seed=0, timestamp_ms=1_790_000_000_000,
+    )  # fmt: skip
     return TheoremRows(nodes, attempts, summary)
 
 
-def _filled(record: type, **values: object) -> dict[str, object]:
-    """Values of a record's fields: those given, else an empty value of the field's type."""
-    empty = {"str": "", "int": 0, "float": 0.0, "bool": False}
-    return {
-        field.name: values.get(field.name, empty.get(str(getattr(field.type, "__name__", field.type))))
-        for field in record.__dataclass_fields__.values()
-    }
+def make_rows(folder: Path, n: int) -> None:
+    """What `write` spends on its own made-up rows."""
+    for i in range(max(1, n // NODES_PER_THEOREM)):
+        theorem(i, NODES_PER_THEOREM)
 
 
 def write(folder: Path, n: int) -> None:
@@ -81,10 +88,27 @@ def resume(folder: Path, n: int) -> None:
     writer.finish()
 
 
-def merge_labels(folder: Path, n: int) -> None:
+def read(folder: Path, n: int) -> None:
     from ebm.training.records import load_states
 
     assert len(load_states([folder / "t.parquet"])) >= n - NODES_PER_THEOREM
+
+
+def merge_labels(folder: Path, n: int) -> None:
+    from ebm.training.records import load_states, merge_labels
+
+    merged = merge_labels(load_states([folder / "t.parquet"]))
+    assert set(merged["label"].unique()) == {"positive", "negative"}
+
+
+def sampler(folder: Path, n: int) -> None:
+    """The index of all states, and batches of examples drawn from it: one example for each hundred states."""
+    from ebm.training.data import ContrastiveIndex, ContrastiveSampler
+    from ebm.training.records import load_states
+
+    drawn = ContrastiveSampler(ContrastiveIndex.from_states(load_states([folder / "t.parquet"])))
+    for stream in range(max(1, n // 25_600)):
+        assert drawn.draw(256, stream).negatives.shape == (256, 4)
 
 
 def summary(folder: Path, n: int) -> None:
@@ -148,9 +172,12 @@ def next_of_many(folder: Path, n: int) -> None:
 
 
 STEPS: dict[str, Callable[[Path, int], None]] = {
+    "make_rows": make_rows,
     "write": write,
     "resume": resume,
+    "read": read,
     "merge_labels": merge_labels,
+    "sampler": sampler,
     "summary": summary,
     "append": append,
     "look_up": look_up,
@@ -176,9 +203,33 @@ def run_step(step: str, folder: Path, n: int) -> None:
     print(json.dumps(figures))
 
 
+def table_of(rows: list[int], steps: list[str]) -> bool:
+    """Print the table of steps against rows; returns whether one of them is steeper than linear."""
+    table: dict[str, list[dict[str, float]]] = {step: [] for step in steps}
+    for n in rows:
+        with tempfile.TemporaryDirectory(prefix="scale-") as name:
+            for step in steps:
+                table[step].append(measured(step, Path(name), n))
+                figures = table[step][-1]
+                print(f"{n:,} {step}: {figures['cpu_s']:.2f} s, {figures['peak_mib']:.0f} MiB", file=sys.stderr)
+    print(f"{'step':14}" + "".join(f"{n:>24,}" for n in rows) + "   slope")
+    steep = False
+    for step, found in table.items():
+        slope = math.nan
+        if len(found) > 1 and min(row["cpu_s"] for row in found[-2:]) > 0:
+            grown = math.log(found[-1]["cpu_s"] / found[-2]["cpu_s"])
+            slope = grown / math.log(rows[-1] / rows[-2])
+        steep = steep or slope > LARGEST_SLOPE
+        cells = "".join(f"{row['cpu_s']:>11.2f} s {row['peak_mib']:>7.0f} MiB" for row in found)
+        print(f"{step:14}{cells}{slope:8.2f}{' too steep' if slope > LARGEST_SLOPE else ''}", flush=True)
+    return steep
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--steps", type=lambda text: text.split(","), default=list(STEPS))
+    parser.add_argument("--vectors", nargs="+", metavar="ROWSxWIDTH")
     parser.add_argument("--iterations", type=int, default=0)
     parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -186,21 +237,14 @@ def main() -> int:
     if options.step:
         run_step(options.step, options.folder, options.rows[0])
         return 0
-    table: dict[str, list[dict[str, float]]] = {step: [] for step in STEPS}
-    for n in options.rows:
-        with tempfile.TemporaryDirectory(prefix="scale-") as name:
-            for step in STEPS:
-                table[step].append(measured(step, Path(name), n))
-    print(f"{'step':14}" + "".join(f"{n:>24,}" for n in options.rows) + "   slope")
-    steep = False
-    for step, found in table.items():
-        slope = math.nan
-        if len(found) > 1 and min(row["cpu_s"] for row in found[-2:]) > 0:
-            grown = math.log(found[-1]["cpu_s"] / found[-2]["cpu_s"])
-            slope = grown / math.log(options.rows[-1] / options.rows[-2])
-        steep = steep or slope > LARGEST_SLOPE
-        cells = "".join(f"{row['cpu_s']:>11.2f} s {row['peak_mib']:>7.0f} MiB" for row in found)
-        print(f"{step:14}{cells}{slope:8.2f}{' too steep' if slope > LARGEST_SLOPE else ''}")
+    if options.vectors:
+        import scale_vectors
+
+        return scale_vectors.run(options.vectors)
+    unknown = set(options.steps) - set(STEPS)
+    if unknown:
+        parser.error(f"unknown steps {', '.join(sorted(unknown))}; expected some of {', '.join(STEPS)}")
+    steep = table_of(options.rows, options.steps)
     if options.iterations:
         with tempfile.TemporaryDirectory(prefix="scale-") as name:
             next_of_many(Path(name), options.iterations)

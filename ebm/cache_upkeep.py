@@ -14,6 +14,8 @@ from ebm.embeddings import EmbeddingCache, EmbeddingError
 from prover.json_digest import parse_json
 
 ENDINGS = (".npy", ".sums", ".keys")
+PART_BYTES = 256 * 2**20
+"""Vectors are read, and written into new parts, this many bytes (as float32) at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +76,14 @@ def stats(folder: Path) -> CacheStats:
     )
 
 
-def verify(folder: Path, *, rows_at_once: int = 65_536) -> int:
+def _rows_at_once(cache: EmbeddingCache) -> int:
+    return max(1, PART_BYTES // (4 * cache.width))
+
+
+def verify(folder: Path) -> int:
     """Read every vector: checksums, and none that is zero or non-finite. Returns the rows. Raises EmbeddingError."""
     cache = open_folder(folder)
+    rows_at_once = _rows_at_once(cache)
     for first in range(0, cache.n_rows, rows_at_once):
         vectors = cache.gather(np.arange(first, min(first + rows_at_once, cache.n_rows)))
         bad = ~np.isfinite(vectors).all(axis=1) | ~vectors.any(axis=1)
@@ -88,8 +95,11 @@ def verify(folder: Path, *, rows_at_once: int = 65_536) -> int:
     return cache.n_rows
 
 
-def compact(folder: Path, *, keep: Collection[str] | None = None, rows_at_once: int = 65_536) -> tuple[int, int]:
+def compact(folder: Path, *, keep: Collection[str] | None = None, rows_at_once: int | None = None) -> tuple[int, int]:
     """Write the parts anew as few large ones, each key once. keep: leave out all other keys.
+
+    rows_at_once: rows of a new part; None: as many as `PART_BYTES` hold. Where nothing is to be removed and there are
+    no more parts than that makes, nothing is written.
 
     The new parts are whole before an old one is removed: a kill in between leaves some keys stored twice, which is
     harmless. Parts that others add meanwhile stay. Returns (parts before, rows removed). Raises EmbeddingError.
@@ -98,7 +108,8 @@ def compact(folder: Path, *, keep: Collection[str] | None = None, rows_at_once: 
     old = sorted(path.stem for path in folder.glob("*.keys"))
     keys = [key for key in cache.all_keys() if keep is None or key in keep]
     removed = cache.n_rows - len(keys)
-    if len(old) <= 1 and not removed:
+    rows_at_once = rows_at_once or _rows_at_once(cache)
+    if len(old) <= max(1, -(-len(keys) // rows_at_once)) and not removed:
         return len(old), 0
     for first in range(0, len(keys), rows_at_once):
         some = keys[first : first + rows_at_once]

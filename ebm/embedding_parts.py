@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 DTYPES = ("float32", "float16")
 """How vectors may be stored."""
 
+_CHECKED_AT_ONCE_BYTES = 64 * 2**20
+
 _UNREADABLE = (OSError, ValueError, SyntaxError, TokenError, MemoryError, RecursionError)
 """What numpy raises on a damaged header, which it reads as a Python expression."""
 
@@ -138,9 +140,19 @@ def check(part: Part) -> None:
         return
     path = part.unchecked
     sums = _read_sums(path)
-    if sums is None or zlib.crc32(part.vectors.data) != sums.get("vectors"):
+    if sums is None or _crc(part) != sums.get("vectors"):
         raise EmbeddingError(
             f"{path} is damaged: its vectors are not those that were written; delete it and {path.stem}.keys: missing "
             "states are encoded again"
         )
     part.unchecked = None
+
+
+def _crc(part: Part) -> int:
+    """CRC-32 of a part's vectors. Pages that were read are given back as it goes: they would count as our memory."""
+    crc, rows = 0, max(1, _CHECKED_AT_ONCE_BYTES // max(1, part.vectors[:1].nbytes))
+    for first in range(0, part.n_rows, rows):
+        crc = zlib.crc32(part.vectors[first : first + rows].data, crc)
+        if part.map is not None and hasattr(mmap, "MADV_DONTNEED"):
+            part.map.madvise(mmap.MADV_DONTNEED)
+    return crc

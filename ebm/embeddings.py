@@ -157,6 +157,9 @@ class EmbeddingCache:
     ) -> None:
         first = self.n_rows
         self._parts.append(Part(first, len(keys), vectors, mapped, unchecked))
+        if self._row_of.keys().isdisjoint(keys):
+            self._row_of.update(zip(keys, range(first, first + len(keys)), strict=True))
+            return
         for position, key in enumerate(keys):
             self._row_of.setdefault(key, first + position)
 

@@ -8,7 +8,9 @@ read too; of these, what Arrow can check is checked.
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
 
 import pyarrow as pa
@@ -67,6 +69,47 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     except UNREADABLE as error:
         raise ParquetDamaged(f"it cannot be read as Parquet ({_one_line(error)})") from error
     return table
+
+
+def column_names(path: Path) -> list[str]:
+    """The columns of a file. Raises ParquetDamaged, FileNotFoundError; the digest is not verified."""
+    try:
+        return list(pq.read_schema(path).names)
+    except FileNotFoundError:
+        raise
+    except UNREADABLE as error:
+        raise ParquetDamaged(f"it cannot be read as Parquet ({_one_line(error)})") from error
+
+
+class RowGroups:
+    """The row groups of a file, read one at a time, so that a file of any size needs little memory.
+
+    The digest is verified once, when this is made; page checksums with each reading. No file is kept open. Raises
+    ParquetDamaged and FileNotFoundError, as `read_table`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        check(path)
+        with self._open() as file:
+            sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
+        self.starts = list(accumulate(sizes, initial=0))[:-1]
+        """First row of each group, counted from 0 over the file."""
+
+    def read(self, number: int) -> pa.Table:
+        """The rows of a group, from 0."""
+        with self._open() as file:
+            return file.read_row_group(number, use_threads=False)
+
+    @contextmanager
+    def _open(self) -> Iterator[pq.ParquetFile]:
+        try:
+            with pq.ParquetFile(self.path, page_checksum_verification=True, pre_buffer=False) as file:
+                yield file
+        except FileNotFoundError:
+            raise
+        except UNREADABLE as error:
+            raise ParquetDamaged(f"it cannot be read as Parquet ({_one_line(error)})") from error
 
 
 def check(path: Path) -> bool:

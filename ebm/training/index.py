@@ -40,7 +40,7 @@ class ContrastiveIndex:
         self.states = states
         names = self.states["theorem_name"].unique().sort().to_list()
         self.theorem_names: list[str] = names
-        self.theorem = _codes(self.states["theorem_name"], names)  # (N,) int64
+        self.theorem = self.states["theorem_name"].rank("dense").to_numpy().astype(np.int64) - 1  # (N,) place in names
         self.distance, known = _distances(self.states)  # (N,) int64, (N,) bool
         self.remaining_depth = np.where(known, self.distance, -1).astype(np.int32)
         self.label = self.states["label"].to_numpy()
@@ -180,10 +180,6 @@ class ContrastiveIndex:
         for row, code in zip(rows.tolist(), self.theorem[rows].tolist(), strict=True):
             grouped.setdefault(self.theorem_names[code], []).append(row)
         return grouped
-
-
-def _codes(values: pl.Series, names: list[str]) -> np.ndarray:
-    return np.searchsorted(np.array(names, dtype=object), values.to_numpy().astype(object)).astype(np.int64)
 
 
 def _distances(states: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:

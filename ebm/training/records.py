@@ -91,7 +91,7 @@ def load_states(paths: str | Path | Iterable[str | Path]) -> pl.DataFrame:
         if not file.exists():
             raise FileNotFoundError(f"there is no trajectory file {file}: `prover search --output {file}` writes one")
     try:
-        frame = read_trajectories(files)
+        frame = read_trajectories(files, list(STATE_SCHEMA))
     except TrajectoryError as error:
         raise TrajectorySchemaError(str(error)) from error
     return frame.select(list(STATE_SCHEMA)).cast(pl.Schema(STATE_SCHEMA))
@@ -111,4 +111,4 @@ def states_of(records: Sequence[ProofStateRecord]) -> pl.DataFrame:
 
 def merge_labels(frame: pl.DataFrame) -> pl.DataFrame:
     """One label for all rows of a state, by `prover.trajectory.labels.merge_labels`. Rows and their order are kept."""
-    return merge_trajectory_labels(frame.with_row_index("row")).sort("row").drop("row")
+    return merge_trajectory_labels(frame)

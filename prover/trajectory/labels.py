@@ -11,21 +11,23 @@ A negative is not a dead end: on propositional theorems many are provable (see `
 labels is progress under this policy, not provability.
 """
 
-import heapq
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
 from prover.states import state_key
+from prover.trajectory.edges import NONE, parent_rows, ranges
 from prover.trajectory.schema import LABELS
 
 if TYPE_CHECKING:  # the search writes trajectories, so at run time the dependency goes the other way
     from prover.search.best_first import TheoremResult
 
 UNKNOWN_DEPTH = -1
+_NEVER = np.int64(2**62)  # steps to completion of a state from which none is known
 _NO_GOALS = state_key("")
 _INTERRUPTIONS = ("timed_out", "crashed")  # of prover.search.node.AttemptOutcome
 
@@ -92,65 +94,80 @@ def merge_labels(frame: pl.DataFrame) -> pl.DataFrame:
     order do not change. Needs the columns theorem_name, state_key, state_id,
     parent_state_id, search_id, label, remaining_depth.
     """
-    node = ["search_id", "theorem_name", "state_id"]
-    own = pl.concat_str(*node, separator="\0")
-    rows = frame.with_columns(
-        pl.when(pl.col("state_key") == _NO_GOALS).then(own).otherwise(pl.col("state_key")).alias("_state")
-    )
-    known = dict(
-        rows.filter(pl.col("label") == "positive")
-        .group_by("_state")
-        .agg(pl.col("remaining_depth").filter(pl.col("remaining_depth") >= 0).min())
-        .iter_rows()
-    )
-    edges = rows.filter(pl.col("parent_state_id").is_not_null()).join(
-        rows.select(*node, pl.col("_state").alias("_parent")),
-        left_on=[*node[:2], "parent_state_id"],
-        right_on=node,
-    )
-    parents: dict[str, list[str]] = {}
-    for child, parent in edges.select("_state", "_parent").unique().iter_rows():
-        parents.setdefault(child, []).append(parent)
-    positive = _relax(known, parents)
-
-    table = pl.DataFrame(
-        {"_state": list(positive), "_depth": list(positive.values())}, schema={"_state": pl.String, "_depth": pl.Int32}
-    )
-    seen = rows.group_by("_state").agg((pl.col("label") == "negative").any().alias("_ever_negative"))
-    joined = rows.join(table, on="_state", how="left", maintain_order="left").join(
-        seen, on="_state", how="left", maintain_order="left"
-    )
-    joined = joined.with_columns(
-        pl.when(pl.col("_depth").is_not_null())
+    state, n_states = _state_numbers(frame)
+    above = parent_rows(frame, ["search_id", "theorem_name"])
+    children = np.flatnonzero(above != NONE)
+    edges = np.unique(state[children] * np.int64(n_states) + state[above[children]])  # sorted by child
+    positive = frame["label"].eq("positive").fill_null(False).to_numpy()
+    depth = frame["remaining_depth"].fill_null(UNKNOWN_DEPTH).to_numpy().astype(np.int64)
+    best = _relax(state[positive], depth[positive], edges // max(1, n_states), edges % max(1, n_states), n_states)
+    ever_negative = np.zeros(n_states, dtype=bool)
+    ever_negative[state[frame["label"].eq("negative").fill_null(False).to_numpy()]] = True
+    is_positive, is_negative = pl.Series((best != _NEVER)[state]), pl.Series(ever_negative[state])
+    return frame.with_columns(
+        pl.when(is_positive)
         .then(pl.lit("positive"))
-        .when(pl.col("_ever_negative"))
+        .when(is_negative)
         .then(pl.lit("negative"))
         .otherwise(pl.lit("unknown"))
         .alias("label"),
-        pl.col("_depth").fill_null(UNKNOWN_DEPTH).alias("remaining_depth"),
+        pl.Series("remaining_depth", np.where(best == _NEVER, UNKNOWN_DEPTH, best)[state], dtype=pl.Int32),
     )
-    return joined.select(frame.columns)
 
 
-def _relax(known: Mapping[str, int | None], parents: Mapping[str, list[str]]) -> dict[str, int]:
-    """Fewest tactics to completion of every state from which a positive one can be reached; -1 if none was recorded."""
-    best = {state: value for state, value in known.items() if value is not None}
-    queue = [(value, state) for state, value in best.items()]
-    heapq.heapify(queue)
-    while queue:
-        value, state = heapq.heappop(queue)
-        if value > best[state]:
-            continue
-        for parent in parents.get(state, ()):
-            if parent not in best or value + 1 < best[parent]:
-                best[parent] = value + 1
-                heapq.heappush(queue, (value + 1, parent))
-    unmeasured = [state for state, value in known.items() if value is None and state not in best]
-    while unmeasured:
-        state = unmeasured.pop()
-        if state not in best:
-            best[state] = UNKNOWN_DEPTH
-            unmeasured.extend(parents.get(state, ()))
+def _state_numbers(frame: pl.DataFrame) -> tuple[np.ndarray, int]:
+    """(rows,) int64: equal for rows of the same state; and how many states there are, at most.
+
+    Rows without goals are the same only where they are the same node of the same search.
+    """
+    number = frame["state_key"].rank("dense").to_numpy().astype(np.int64)
+    done = np.flatnonzero(frame["state_key"].eq(_NO_GOALS).fill_null(False).to_numpy())
+    n_states = int(number.max(initial=0)) + 1
+    if len(done):
+        own = frame.select("search_id", "theorem_name", "state_id")[done]
+        number[done] = n_states - 1 + own.select(pl.struct(pl.all()).rank("dense")).to_series().to_numpy()
+        n_states += len(done)
+    return number, n_states
+
+
+def _relax(
+    positives: np.ndarray, depths: np.ndarray, children: np.ndarray, parents: np.ndarray, n_states: int
+) -> np.ndarray:
+    """(n_states,) int64: fewest tactics to completion of every state from which a positive one can be reached.
+
+    positives: states, with the depths that were recorded, -1 where none was. children, parents: states of each edge,
+    sorted by child. A state that reaches no positive one gets `_NEVER`; one that reaches only positives without a
+    recorded depth gets -1.
+    """
+    best = np.full(n_states, _NEVER, dtype=np.int64)
+    first_edge = np.searchsorted(children, np.arange(n_states + 1))
+
+    def parents_of(states: np.ndarray) -> np.ndarray:
+        start = first_edge[states]
+        return parents[ranges(start, first_edge[states + 1] - start)]
+
+    measured = depths >= 0
+    np.minimum.at(best, positives[measured], depths[measured])
+    recorded = np.flatnonzero(best != _NEVER)
+    recorded = recorded[np.argsort(best[recorded], kind="stable")]
+    values = best[recorded].copy()
+    depth, place, nearer = 0, 0, recorded[:0]  # nearer: states that were found to be `depth` away
+    while place < len(recorded) or len(nearer):
+        if not len(nearer):
+            depth = int(values[place])
+        stop = int(np.searchsorted(values, depth, side="right"))
+        same = recorded[place:stop]
+        states = np.concatenate([nearer, same[best[same] == depth]])
+        place, depth = stop, depth + 1
+        nearer = parents_of(states)
+        nearer = np.unique(nearer[best[nearer] > depth])
+        best[nearer] = depth
+    unmeasured = np.unique(positives[~measured])
+    unmeasured = unmeasured[best[unmeasured] == _NEVER]
+    while len(unmeasured):
+        best[unmeasured] = UNKNOWN_DEPTH
+        above = parents_of(unmeasured)
+        unmeasured = np.unique(above[best[above] == _NEVER])
     return best
 
 

@@ -1,17 +1,18 @@
 """Reads trajectory files: our own, and files made elsewhere that have only the twelve interchange columns."""
 
 import glob
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from prover.parquet import UNREADABLE, ParquetDamaged, read_table
+from prover.parquet import UNREADABLE, ParquetDamaged, column_names, read_table
 from prover.states import count_goals, state_key
 from prover.storage import StorageError, on_disk
-from prover.trajectory.rows_check import Problem, check_rows, exact_ids
+from prover.trajectory.rows_check import CHECKED, Problem, check_rows, exact_ids
 from prover.trajectory.schema import (
     ATTEMPT_SCHEMA,
     INTERCHANGE_COLUMNS,
@@ -21,6 +22,7 @@ from prover.trajectory.schema import (
     sibling_path,
 )
 
+T = TypeVar("T")
 Paths = str | Path | Iterable[str | Path]
 
 
@@ -75,15 +77,17 @@ def _is_of_something_else(file: Path) -> bool:
         return False
 
 
-def read_trajectories(paths: Paths) -> pl.DataFrame:
-    """Node rows of all files, with every column of `NODE_SCHEMA` in order.
+def read_trajectories(paths: Paths, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """Node rows of all files, with every column of `NODE_SCHEMA` in order; or with those of `columns` alone.
+
+    Rows are checked the same either way; what is not asked for takes no memory.
 
     Where a file has the interchange columns alone, ours are filled: state_key, n_goals and expanded from the rows,
     search_id "external:" and the file's name, empty environment and policy_id, and nulls. Whole numbers may have
     another width or sign in a file as long as the values fit. Raises `TrajectoryError`.
     """
-    frames = [_read_nodes(file) for file in find_files(paths)]
-    return pl.concat(frames)
+    wanted = NODE_SCHEMA.names if columns is None else [name for name in NODE_SCHEMA.names if name in set(columns)]
+    return pl.concat([_read_nodes(file, wanted) for file in find_files(paths)])
 
 
 def read_attempts(paths: Paths) -> pl.DataFrame:
@@ -102,22 +106,29 @@ def _read_companions(paths: Paths, kind: str, schema: pa.Schema) -> pl.DataFrame
     return _to_polars(pa.concat_tables([schema.empty_table(), *tables]))
 
 
-def _read_nodes(file: Path) -> pl.DataFrame:
-    table = _open(file)
-    missing = [name for name in INTERCHANGE_COLUMNS if name not in table.column_names]
+def _read_nodes(file: Path, wanted: Sequence[str]) -> pl.DataFrame:
+    """The columns `wanted` of a file, whose rows are checked."""
+    there = _asked(file, lambda: column_names(file))
+    missing = [name for name in INTERCHANGE_COLUMNS if name not in there]
     if missing:
         raise TrajectoryError(
             f"{file}: column {missing[0]!r} is missing; a trajectory file has {', '.join(INTERCHANGE_COLUMNS)}"
         )
-    present = [field for field in NODE_SCHEMA if field.name in table.column_names]
-    frame = _to_polars(_cast(table.select([field.name for field in present]), pa.schema(present), file))
-    wrong = frame.filter(~pl.col("label").is_in(LABELS))
+    ours = set(NODE_SCHEMA.names) <= set(there)  # else columns are made from others
+    present = [
+        field
+        for field in NODE_SCHEMA
+        if field.name in there and (not ours or field.name in wanted or field.name in (*CHECKED, "label"))
+    ]
+    names = [field.name for field in present]
+    frame = _to_polars(_cast(_open(file, names), pa.schema(present), file))
+    wrong = frame["label"].is_in(LABELS).not_().arg_true()
     if len(wrong):
         raise TrajectoryError(
-            f"{file}: column 'label' holds {wrong['label'][0]!r}; expected one of {', '.join(LABELS)}"
+            f"{file}: column 'label' holds {frame['label'][wrong[0]]!r}; expected one of {', '.join(LABELS)}"
         )
     check_rows(frame, _problem_in(file))
-    return frame.with_columns(_filled(frame, file)).select(NODE_SCHEMA.names)
+    return (frame if ours else frame.with_columns(_filled(frame, file))).select(wanted)
 
 
 def _problem_in(file: Path) -> Problem:
@@ -150,9 +161,13 @@ def _filled(frame: pl.DataFrame, file: Path) -> list[pl.Series | pl.Expr]:
     return [column for name, column in columns.items() if name not in frame.columns]
 
 
-def _open(file: Path) -> pa.Table:
+def _open(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    return _asked(file, lambda: read_table(file, columns))
+
+
+def _asked(file: Path, read: Callable[[], T]) -> T:
     try:
-        return read_table(file)
+        return read()
     except (ParquetDamaged, OSError) as error:
         raise TrajectoryError(
             f"{file}: {error}; restore the file from a copy, or leave it out and search its theorems again"

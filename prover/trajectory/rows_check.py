@@ -12,6 +12,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from prover.trajectory.edges import NONE, parent_rows
+
+CHECKED = ("theorem_name", "search_id", "state_id", "parent_state_id", "llm_log_prob", "ebm_score", "depth_from_root")
+"""Columns that `check_rows` looks at."""
 LARGEST_EXACT_ID = 2**53
 """Above this, a float64 column cannot tell two neighbouring whole numbers apart."""
 _ID_COLUMNS = ("state_id", "parent_state_id")
@@ -50,14 +54,16 @@ def check_rows(frame: pl.DataFrame, problem: Problem) -> None:
     if frame["state_id"].n_unique() != len(frame):
         twice = pl.struct(keys).is_duplicated()
         _refuse(frame, twice, "state_id", "is {}, as in another row of the theorem; ids must differ", problem)
-    edges = _edges(frame, keys)
-    dangling = edges.filter(pl.col("parent_row").is_null())
+    above = parent_rows(frame, keys[:-1])
+    children = np.flatnonzero(frame["parent_state_id"].is_not_null().to_numpy())
+    dangling = children[above[children] == NONE]
     if len(dangling):
-        row, parent = dangling.row(0)[:2]
+        row = int(dangling[0])
+        parent = frame["parent_state_id"][row]
         raise problem("parent_state_id", row + 1, f"is {parent}, which is no row's `state_id` in this theorem")
-    row = _cycle(frame, edges)
-    if row is not None:
-        raise problem("parent_state_id", row + 1, "leads back to its own row: the parents make a circle")
+    circle = _cycle(frame, children, above[children])
+    if circle is not None:
+        raise problem("parent_state_id", circle + 1, "leads back to its own row: the parents make a circle")
 
 
 def _refuse(frame: pl.DataFrame, wrong: pl.Expr, column: str, message: str, problem: Problem) -> None:
@@ -67,19 +73,8 @@ def _refuse(frame: pl.DataFrame, wrong: pl.Expr, column: str, message: str, prob
         raise problem(column, row + 1, message.format(frame[column][row]))
 
 
-def _edges(frame: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
-    """(row, parent_state_id, parent_row or null) of each row that has a parent; rows from 0."""
-    rows = frame.select(*keys, "parent_state_id").with_row_index("row")
-    children = rows.filter(pl.col("parent_state_id").is_not_null())
-    parents = rows.select(*keys, pl.col("row").alias("parent_row"))
-    return children.join(
-        parents, left_on=[*keys[:-1], "parent_state_id"], right_on=keys, how="left", maintain_order="left"
-    ).select("row", "parent_state_id", "parent_row")
-
-
-def _cycle(frame: pl.DataFrame, edges: pl.DataFrame) -> int | None:
-    """A row (from 0) whose parents lead back to it; None where all lead to a root."""
-    child, parent = edges["row"].to_numpy(), edges["parent_row"].to_numpy()
+def _cycle(frame: pl.DataFrame, child: np.ndarray, parent: np.ndarray) -> int | None:
+    """A row (from 0) whose parents lead back to it; None where all lead to a root. child, parent: rows of each edge."""
     depth = frame["depth_from_root"].to_numpy().astype(np.int64)
     if bool(np.all(depth[child] > depth[parent])):
         return None

@@ -25,7 +25,7 @@ def summarize(paths: Paths) -> dict[str, Any]:
     Node files without a summary file contribute theorems, proved, nodes and labels.
     """
     files = find_files(paths)
-    nodes = read_trajectories(files)
+    nodes = read_trajectories(files, ["search_id", "theorem_name", "is_proof_complete", "label"])
     summaries = read_summaries(files)
     with_summary = summaries.select("search_id", "theorem_name").unique()
     others = nodes.join(with_summary, on=["search_id", "theorem_name"], how="anti")

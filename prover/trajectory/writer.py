@@ -11,11 +11,10 @@ up each other's parts.
 import contextlib
 import fcntl
 import json
-import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +22,8 @@ from typing import Any, Self, TextIO
 
 import pyarrow as pa
 
-from prover.parquet import ParquetDamaged, check, read_table, write_sealed
+from prover.parquet import ParquetDamaged, read_table
+from prover.trajectory.part_files import OutputError, PartRows, WriteFailed, is_sound, regroup, take_over, write_parquet
 from prover.trajectory.schema import (
     COUNTS_KEY,
     KINDS,
@@ -37,8 +37,6 @@ from prover.trajectory.schema import (
     to_table,
 )
 
-logger = logging.getLogger(__name__)
-
 MIN_FREE_BYTES = 64 * 2**20
 _PROBE_BYTES = 4096
 _LOCK_NAME = "lock"
@@ -47,16 +45,6 @@ FLUSH_EVERY_S = 10.0
 """A finished theorem waits at most this long (seconds) for its batch to fill, as long as `flush_if_due` is called."""
 _FLUSH_FIRST_S = 2.0  # after a start the wait is shorter: a run that is killed early keeps what it finished
 _FLUSH_SHARE = 30  # the wait grows with the run's age to FLUSH_EVERY_S, so that parts stay few
-_ROWS_A_GROUP = 50_000  # of the merged files
-_ROWS_HELD = 1_000_000  # of part files, while merging
-
-
-class OutputError(RuntimeError):
-    """The output cannot be written, or holds something else. The message names the path and what to do."""
-
-
-class WriteFailed(OutputError):
-    """Writing failed half way through a search, e.g. on a full disk. What was flushed before is safe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +157,7 @@ class TrajectoryWriter:
         names = sorted(self._places, key=lambda name: (self._order.get(name, last), name))
         for kind, schema in KINDS.items():
             tables = self._tables(kind, names)
-            write_parquet(sibling_path(self.output, kind), _regroup(tables), self._with_footer(schema))
+            write_parquet(sibling_path(self.output, kind), regroup(tables), self._with_footer(schema))
         self._remove_parts()
         self._let_go()
         return self.output
@@ -215,15 +203,11 @@ class TrajectoryWriter:
         return schema.with_metadata({b"prover": json.dumps({**self._metadata, COUNTS_KEY: calls}).encode()})
 
     def _tables(self, kind: str, names: Sequence[str]) -> Iterator[pa.Table]:
-        """The rows of each theorem in turn. Theorems finish roughly in their order, so few parts need be held."""
-        held: dict[Path, pa.Table] = {}
+        """The rows of each theorem in turn. Theorems finish roughly in their order, so few row groups need be held."""
+        parts = PartRows()
         for name in names:
             place = self._places[name]
-            if place.base not in held:
-                while held and sum(len(table) for table in held.values()) > _ROWS_HELD:
-                    del held[next(iter(held))]
-                held[place.base] = _read_part(sibling_path(place.base, kind))
-            yield held[place.base].slice(*place.spans[kind])
+            yield parts.rows(sibling_path(place.base, kind), *place.spans[kind])
 
     def _take_up(self) -> None:
         """Find what an earlier run finished: its parts, and the merged files if it got that far."""
@@ -237,7 +221,7 @@ class TrajectoryWriter:
             summary = sibling_path(nodes, "summary")
             if not summary.exists():
                 continue  # killed between the files of a part: its theorems are searched again
-            if not _is_sound(nodes):
+            if not is_sound(nodes):
                 continue
             table = self._own(summary)
             # A part holds the counts of its own call so far, behind those of the calls before.
@@ -259,13 +243,11 @@ class TrajectoryWriter:
         summary_path = sibling_path(self.output, "summary")
         if not (self.output.exists() and summary_path.exists()) or any(self._parts.glob("part-*.summary.parquet")):
             return
-        summary = self._own(summary_path)
-        tables = {kind: summary if kind == "summary" else _read_part(sibling_path(self.output, kind)) for kind in KINDS}
-        self._earlier_counts = footer_counts(summary.schema)
+        self._earlier_counts = footer_counts(self._own(summary_path).schema)
         self._parts.mkdir(parents=True, exist_ok=True)
         base = self._parts / "part-00000.parquet"
-        for kind, schema in KINDS.items():
-            write_parquet(sibling_path(base, kind), [tables[kind]], self._with_footer(schema, this_call=False))
+        for kind in KINDS:
+            take_over(sibling_path(self.output, kind), sibling_path(base, kind))
 
     def _own(self, summary: Path) -> pa.Table:
         """The summary of an earlier run, which must be of the same search."""
@@ -341,59 +323,3 @@ def _hold(parts: Path, output: Path) -> TextIO:
             handle.flush()
             return handle
         handle.close()  # locked, but of a run that ended in the meantime: its folder is gone
-
-
-def write_parquet(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> None:
-    """Write tables, a row group each, with a digest, under a temporary name; fsync, rename, fsync the folder."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        write_sealed(temporary, tables, schema)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise WriteFailed(
-            f"cannot write {path}: {error.strerror or error}. What was finished before is safe: make room and go on "
-            "with resume"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _is_sound(nodes: Path) -> bool:
-    """Whether the files of a part are as they were written. One that is not counts as never written, with a warning."""
-    for kind in KINDS:
-        path = sibling_path(nodes, kind)
-        try:
-            check(path)
-        except (ParquetDamaged, FileNotFoundError) as error:
-            logger.warning("%s: %s; the theorems of this part are searched again", path, error)
-            return False
-    return True
-
-
-def _read_part(path: Path) -> pa.Table:
-    """A file of finished theorems. Raises OutputError for a damaged one, which must not be merged."""
-    try:
-        return read_table(path)
-    except (ParquetDamaged, OSError) as error:
-        raise OutputError(
-            f"cannot use {path}: {error}; delete it, and with resume its theorems are searched again"
-        ) from error
-
-
-def _regroup(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Tables joined into row groups of about `_ROWS_A_GROUP` rows."""
-    held: list[pa.Table] = []
-    rows = 0
-    for table in tables:
-        held.append(table)
-        rows += len(table)
-        if rows >= _ROWS_A_GROUP:
-            yield pa.concat_tables(held)
-            held, rows = [], 0
-    if held:
-        yield pa.concat_tables(held)

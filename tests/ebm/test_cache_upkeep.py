@@ -41,6 +41,9 @@ def test_compaction_joins_parts_and_keeps_each_key_once(folder: Path) -> None:
     cache = EmbeddingCache(folder.parent, FINGERPRINT, 4)
     assert np.array_equal(cache.gather(KEYS), VECTORS)
     assert verify(folder) == 60
+    before = sorted(folder.iterdir())
+    assert compact(folder, rows_at_once=25) == (3, 0)
+    assert sorted(folder.iterdir()) == before, "what is as it should be is not written again"
 
 
 def test_a_kill_within_compaction_loses_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

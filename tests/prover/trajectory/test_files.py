@@ -175,6 +175,36 @@ def test_a_finished_search_takes_more_theorems_with_resume(tmp_path):
     assert idle.starts == []
 
 
+def test_merged_files_of_many_row_groups_are_taken_up_as_they_are(tmp_path, monkeypatch):
+    monkeypatch.setattr("prover.trajectory.part_files._ROWS_A_GROUP", 20)
+    monkeypatch.setattr("prover.trajectory.part_files._ROWS_HELD", 30)
+    write(tmp_path / "x.parquet", 20)
+    whole = read_trajectories(tmp_path / "x.parquet").select(FACTS)
+    assert pq.read_metadata(tmp_path / "x.parquet").num_row_groups > 5
+    opened = []
+    real = pq.read_table
+    monkeypatch.setattr(pq, "read_table", lambda path, **options: opened.append(Path(path)) or real(path, **options))
+    write(tmp_path / "x.parquet", 22, resume=True)
+    assert {path.name for path in opened} <= {"x.summary.parquet", "part-00000.summary.parquet"}
+    monkeypatch.undo()
+    more = read_trajectories(tmp_path / "x.parquet").select(FACTS)
+    assert more.filter(pl.col("theorem_name").is_in(whole["theorem_name"].unique().implode())).equals(whole)
+    assert len(more) > len(whole)
+
+
+def test_columns_that_are_asked_for_are_the_same_rows(tmp_path):
+    write(tmp_path / "x.parquet")
+    whole = read_trajectories(tmp_path / "x.parquet")
+    some = read_trajectories(tmp_path / "x.parquet", ["label", "theorem_name", "ebm_id"])
+    assert some.equals(whole.select("theorem_name", "label", "ebm_id"))
+    old = whole.select(NODE_SCHEMA.names[:12])
+    old.write_parquet(tmp_path / "old.parquet")
+    filled = read_trajectories(tmp_path / "old.parquet")
+    assert read_trajectories(tmp_path / "old.parquet", ["state_key", "label"]).equals(
+        filled.select("label", "state_key")
+    )
+
+
 def test_resuming_another_search_is_refused(tmp_path):
     write(tmp_path / "x.parquet", n=3)
     with pytest.raises(OutputError, match="another search"):

@@ -1,3 +1,5 @@
+import random
+
 import polars as pl
 import pytest
 from search_fakes import HashPolicy, HashWorld, ScriptedPolicy, ScriptedWorld, theorems
@@ -201,3 +203,46 @@ def test_merging_does_not_depend_on_the_order_of_rows(shuffle_seed: int):
     whole = merge_labels(frame(rows))
     shuffled = merge_labels(frame(rows).sample(fraction=1.0, shuffle=True, seed=shuffle_seed))
     assert shuffled.sort("state_id").equals(whole.sort("state_id"))
+
+
+def by_hand(rows: list[tuple]) -> list[tuple[str, int]]:
+    """The rules of `merge_labels`, one row after another until nothing changes any more."""
+    done = state_key("")
+    state = [(row[:3] if row[3] == done else row[3]) for row in rows]
+    place = {row[:3]: name for row, name in reversed(list(zip(rows, state, strict=True)))}
+    depth: dict[object, float] = {}
+    for row, name in zip(rows, state, strict=True):
+        if row[5] == "positive":
+            depth[name] = min(depth.get(name, float("inf")), row[6] if row[6] >= 0 else float("inf"))
+    changed = True
+    while changed:
+        before = dict(depth)
+        for row, name in zip(rows, state, strict=True):
+            parent = place.get((*row[:2], row[4]))
+            if parent is not None and name in depth:
+                depth[parent] = min(depth.get(parent, float("inf")), depth[name] + 1)
+        changed = depth != before
+    negative = {name for row, name in zip(rows, state, strict=True) if row[5] == "negative"}
+    return [
+        ("positive", -1 if depth[name] == float("inf") else int(depth[name]))
+        if name in depth
+        else ("negative" if name in negative else "unknown", -1)
+        for name in state
+    ]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_merging_is_what_the_rules_say(seed: int):
+    draw, done = random.Random(seed), state_key("")
+    own_ids = seed % 2  # ids may be unique in the whole table, or in their theorem alone
+    rows, last = [], 0
+    for run_id, theorem in [("s1", "t"), ("s1", "u"), ("s2", "t"), ("s3", "v")]:
+        first = last = last if own_ids else 0
+        for _ in range(draw.randint(1, 12)):
+            parent = draw.choice([None, *range(first, last), 1000]) if last > first else None
+            label = draw.choice(["positive", "negative", "negative", "unknown"])
+            key = draw.choice([done, *"abcdefgh"])
+            rows.append((run_id, theorem, last, key, parent, label, draw.choice([-1, 0, 1, 5])))
+            last += 1
+    draw.shuffle(rows)
+    assert merge_labels(frame(rows)).select("label", "remaining_depth").rows() == by_hand(rows)
