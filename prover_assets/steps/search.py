@@ -107,7 +107,7 @@ def run_search(
         budgets = None if plan is None else sorted((name, *astuple(own)) for name, own in plan.budgets.items())
         fingerprint = digest_of([identity, config.result_settings(), *([] if budgets is None else [budgets])])
         same = before is not None and before.fingerprint == fingerprint
-        if before is not None and same and before.complete and _is_unreported(files):
+        if before is not None and same and before.complete and _is_whole_and_unreported(files):
             return before
         resume = same and before is not None and not before.complete
         if not resume:
@@ -154,9 +154,13 @@ def run_search(
         return Manifest(**finished)
 
 
-def _is_unreported(files: SearchFiles) -> bool:
-    """Whether a finished search is whole, and younger than its step's last report."""
-    if files.manifest.stat().st_mtime <= _reported_at.get():
+def is_unreported(last_written: Path) -> bool:
+    """Whether a finished result, by its file that was written last, is younger than its step's last report."""
+    return last_written.stat().st_mtime > _reported_at.get()
+
+
+def _is_whole_and_unreported(files: SearchFiles) -> bool:
+    if not is_unreported(files.manifest):
         return False
     try:
         for path in (files.nodes, files.attempts, files.summary):
