@@ -56,8 +56,9 @@ def tuning(monkeypatch):
     """Replaces the optimisation; `tuning(wrong_turn, after)` says what comes of it from then on."""
     settings: dict[str, Any] = {"wrong_turn": 4.0, "after": APART, "given": [], "n_before": 0}
 
-    def fine_tune(steps, policy, output, config, *, probe, name, on_metrics, **options: Any) -> FineTuneResult:
+    def fine_tune(steps, policy, output, config, *, probe, name, on_metrics, replay, **options: Any) -> FineTuneResult:
         settings["given"].append((list(steps), policy))
+        settings["replay"] = list(replay)
         Path(output).mkdir(parents=True, exist_ok=True)  # one tuned before is replaced
         n = settings["n_before"] + len(settings["given"])
         found = {
@@ -295,6 +296,24 @@ def test_vectors_that_became_alike_are_warned_of_and_turn_a_better_policy_down(m
     made.config = {TUNING_ASSET: {"keep_separation": False}}
     made.run(TUNING_ASSET, partition="iter_000")
     assert read_policy(data_of(made).iteration(1)).policy is not None
+
+
+def test_tuning_may_go_on_from_the_policy_in_use_with_earlier_proofs_as_replay(twice_iterated, tuning, monkeypatch):
+    """`start: current`: the adopted policy learns the latest proofs, and those of the iterations before are replay."""
+    monkeypatch.setattr(
+        "prover.policy.weights.resolve", lambda where: where
+    )  # the maze's policies are no model folders
+    twice_iterated.run(TUNING_ASSET, partition="iter_001")
+    everything, configured = tuning["given"][0]
+    assert (configured, tuning["replay"]) == (None, [])
+    twice_iterated.config[TUNING_ASSET] = {"start": "current", "replay_share": 0.5}
+    twice_iterated.run(TUNING_ASSET, partition="iter_001")
+    latest, current = tuning["given"][1]
+    data = data_of(twice_iterated)
+    assert Path(current) == data.root / read_policy(data.iteration(1)).policy
+    assert latest, "the second iteration has proofs"
+    assert tuning["replay"], "and so has the first"
+    assert sorted(map(repr, [*latest, *tuning["replay"]])) == sorted(map(repr, everything))
 
 
 def test_tuning_after_the_next_iteration_has_begun_marks_it_and_is_not_mixed_in(twice_iterated, tuning):
