@@ -300,9 +300,7 @@ def test_vectors_that_became_alike_are_warned_of_and_turn_a_better_policy_down(m
 
 def test_tuning_may_go_on_from_the_policy_in_use_with_earlier_proofs_as_replay(twice_iterated, tuning, monkeypatch):
     """`start: current`: the adopted policy learns the latest proofs, and those of the iterations before are replay."""
-    monkeypatch.setattr(
-        "prover.policy.weights.resolve", lambda where: where
-    )  # the maze's policies are no model folders
+    monkeypatch.setattr("prover.policy.weights.resolve", lambda where: where)  # no model folders here
     twice_iterated.run(TUNING_ASSET, partition="iter_001")
     everything, configured = tuning["given"][0]
     assert (configured, tuning["replay"]) == (None, [])
