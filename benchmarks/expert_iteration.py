@@ -10,13 +10,13 @@ energy model. --transfer names a set that is never trained on nor chosen by, sea
 round: `nng` shows whether what was learnt helps elsewhere. Worlds without splits are split by place. Everything is kept
 in --folder: a run that was stopped continues.
 
-Arms: full; frozen (the policy is never tuned); no-energy (training is guided by the policy alone); random-energy (a
-random energy in place of the trained one); no-curriculum (the next theorems in turn, one budget for all).
+Arms (`expert_iteration_arms.py`): the whole loop, and the loop with one mechanism off. With more than one arm, a
+table compares each with the first one, over the same held-out theorems and seeds, in the last round.
 """
 
 import argparse
-import itertools
 import json
+import random
 import resource
 import time
 from collections.abc import Sequence
@@ -24,9 +24,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from expert_iteration_arms import ARMS
 from expert_iteration_picture import draw
+from expert_iteration_tables import Outcome, Row, ablation_table, rounds_table, verdict_lines
 from rich.console import Console
-from rich.table import Table
 
 from ebm.calibration import CalibrationError, fit_scales
 from ebm.embeddings import EmbeddingCache
@@ -35,7 +36,7 @@ from ebm.model import EnergyHeadConfig
 from ebm.training import EBMTrainingConfig, train_from_files
 from prover.environments import open_environment
 from prover.evaluation.gate import GateSettings, Measured, measure, pass_gate
-from prover.evaluation.statistics import Expansions, area_under_solve_curve, paired_test
+from prover.evaluation.statistics import Expansions, area_under_solve_curve
 from prover.policy import load_policy
 from prover.policy.finetune import FineTuneConfig, FineTuneError, ProvedStep, fine_tune
 from prover.search import MixingCalibration, SearchConfig, SearchMemo, search, search_to_files
@@ -46,8 +47,9 @@ from prover.search.shorten import FoundProof, shorten_proofs
 from prover.theorems import Theorem, TheoremSet
 from prover.trajectory import read_summaries, read_trajectories
 from prover.trajectory.labels import merge_labels
+from prover.trajectory.proofs import proof_paths
+from prover_assets.steps.lessons import LessonSettings
 
-ARMS = ("full", "frozen", "no-energy", "random-energy", "no-curriculum")
 SPLITS = ("train", "valid", "test")
 
 
@@ -61,32 +63,11 @@ class State:
     """Energy model, its scales and weight, and the encoder whose vectors it reads."""
     trained: list[Path] = field(default_factory=list)
     """Searches of training theorems so far."""
-    lessons: dict[ProvedStep, None] = field(default_factory=dict)
+    lessons: dict[ProvedStep, bool] = field(default_factory=dict)
+    """Steps to learn, and whether their theorem was easy."""
     policy_gains: list[Measured] = field(default_factory=list)
     energy_gains: list[Measured] = field(default_factory=list)
     proved: set[str] = field(default_factory=set)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One world in one round."""
-
-    arm: str
-    seed: int
-    round: int
-    world: str
-    theorems: int
-    policy_solved: int
-    policy_area: float
-    guided_solved: int
-    guided_area: float
-    proofs: int
-    tactics: int
-    """Tactics tried in the training search of the round."""
-    seconds: float
-    cpu: float
-    energy: str
-    tuning: str
 
 
 class Bench:
@@ -94,13 +75,13 @@ class Bench:
 
     def __init__(self, args: argparse.Namespace, arm: str, seed: int, environment: Any, console: Console) -> None:
         self.args, self.arm, self.seed, self.environment, self.console = args, arm, seed, environment, console
+        self.on = ARMS[arm]
         self.folder = args.folder / f"{arm}-{seed}"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.sets = {split: {world: theorems_of(world, split) for world in args.worlds} for split in SPLITS}
         self.memo = SearchMemo(args.folder / "memo.sqlite")
         self.rows: list[Row] = []
-        self.guided: list[Expansions] = []
-        self.alone: list[Expansions] = []
+        self.last = Outcome({}, {})
 
     def search(
         self,
@@ -113,7 +94,6 @@ class Bench:
     ) -> Path:
         """Search into NAME.parquet."""
         output = self.folder / f"{name}.parquet"
-        energy = "random-energy" if self.arm == "random-energy" else "calibrated"
         search_to_files(
             theorems,
             output,
@@ -122,7 +102,8 @@ class Bench:
             SearchConfig(
                 max_expansions=expansions,
                 n_candidates=self.args.candidates,
-                mode="policy-mean" if guide is None else energy,
+                mode="policy-mean" if guide is None else self.on.energy,
+                widen=SearchConfig().widen if self.on.widen else 1,
                 time_limit_s=None,
                 seed=self.seed,
             ),
@@ -147,7 +128,12 @@ class Bench:
         """The training theorems of a round."""
         args, everything = self.args, [t for world in self.sets["train"].values() for t in world]
         base = Budget(args.expansions, args.candidates)
-        settings = CurriculumSettings(curriculum=self.arm != "no-curriculum", curriculum_seed=self.seed)
+        settings = CurriculumSettings(
+            curriculum=self.on.curriculum,
+            largest_budget=CurriculumSettings().largest_budget if self.on.growing_budgets else 1,
+            grow_candidates=self.on.growing_budgets,
+            curriculum_seed=self.seed,
+        )
         if not settings.curriculum or number == 0:
             return self.search(
                 f"train-{number}", self.mixed("train", args.train, number), args.expansions, policy, guide
@@ -159,16 +145,33 @@ class Bench:
         return self.search(f"train-{number}", plan.theorems, args.expansions, policy, guide, plan.budgets)
 
     def learn(self, number: int, path: Path, state: State) -> None:
-        """Add the shortened proofs of a search to the lessons."""
-        proofs = read_summaries(path).filter("proved").select("theorem_name", "statement", "header", "proof").rows()
-        state.proved |= {row[0] for row in proofs}
-        given = [FoundProof(Theorem(name, text, header), tuple(proof)) for name, text, header, proof in proofs]
-        removed = 0
-        for short in shorten_proofs(given, self.environment):
-            if short is not None:
-                removed += short.removed
-                state.lessons |= {ProvedStep(short.theorem.name, *step): None for step in short.steps}
+        """Add the shortened proofs of a search to the lessons, as the asset `policy_checkpoint` does."""
+        rows = read_summaries(path).filter("proved").iter_rows(named=True)
+        summaries = {row["theorem_name"]: row for row in rows}
+        state.proved |= summaries.keys()
+        paths = [p for p in proof_paths(read_trajectories([path])) if p.whole and p.theorem in summaries]
+        given = []
+        for found in paths:
+            row = summaries[found.theorem]
+            theorem = Theorem(found.theorem, row["statement"], row["header"])
+            given.append(FoundProof(theorem, tuple(tactic for _, tactic in found.steps)))
+        shorter = shorten_proofs(given, self.environment) if self.on.shorten else [None] * len(given)
+        removed, lessons = 0, dict[ProvedStep, bool]()
+        for found, short in zip(paths, shorter, strict=True):
+            removed += 0 if short is None else short.removed
+            easy = summaries[found.theorem]["expansions_to_proof"] <= LessonSettings().easy_expansions
+            for step in found.steps if short is None else short.steps:
+                lessons[ProvedStep(found.theorem, *step)] = easy
+        if not self.on.replay:
+            state.lessons.clear()
+        state.lessons |= lessons
         self.console.print(f"  round {number}: {len(given)} proofs, {removed} needless steps removed")
+
+    def lessons(self, number: int, state: State) -> list[ProvedStep]:
+        """The steps to learn in a round: half of those of easy theorems, each round another half."""
+        draw = random.Random(f"{self.seed}/{number}")
+        share = LessonSettings().easy_share if self.on.spare_easy else 1.0
+        return [step for step, easy in state.lessons.items() if not easy or draw.random() < share]
 
     def head(self, number: int, state: State, policy: Any) -> tuple[Path, EBMScorer, MixingCalibration] | None:
         """An energy model on the latest searches, with the scales of this policy's own."""
@@ -210,11 +213,12 @@ class Bench:
             epochs=args.epochs,
             learning_rate=args.learning_rate,
             anchor_weight=args.anchor_weight,
+            deduplicate=self.on.deduplicate,
             seed=self.seed,
         )
         try:
             if not folder.exists():
-                fine_tune(list(state.lessons), args.policy, folder, config)
+                fine_tune(self.lessons(number, state), args.policy, folder, config)
         except FineTuneError as error:
             return f"none: {error}"
         tuned = load_policy(folder, threads=1)
@@ -222,9 +226,10 @@ class Bench:
         measured = self.gain(before, self.found(path))
         verdict = pass_gate(measured, state.policy_gains, GateSettings())
         state.policy_gains.append(measured)
-        if verdict.passed:
+        adopted = verdict.passed or not self.on.gate
+        if adopted:
             state.policy = folder
-        return f"{'adopted' if verdict.passed else 'kept'} {measured.gain:+.3f}, wrong {verdict.chance_wrong:.0%}"
+        return f"{'adopted' if adopted else 'kept'} {measured.gain:+.3f}, wrong {verdict.chance_wrong:.0%}"
 
     def round(self, number: int, state: State) -> None:
         """One round, and its measurement on held-out theorems."""
@@ -233,10 +238,10 @@ class Bench:
         guide = None
         if state.champion is not None and state.champion[2] == policy.encoder_fingerprint:
             guide = EBMScorer.load(state.champion[0], policy), state.champion[1]
-        path = self.train_search(number, state, policy, None if self.arm == "no-energy" else guide)
+        path = self.train_search(number, state, policy, guide)
         state.trained.append(path)
         self.learn(number, path, state)
-        made = None if self.arm == "no-energy" else self.head(number, state, policy)
+        made = self.head(number, state, policy) if self.on.energy else None
         window = self.mixed("valid", args.valid, number)
         alone = self.found(self.search(f"valid-{number}", window, args.validation_expansions, policy))
         energy = "none"
@@ -256,9 +261,8 @@ class Bench:
             guided = self.found(
                 self.search(f"test-{number}-guided", test, args.test_expansions, policy, (made[1], made[2]))
             )
-        tuning = "off" if self.arm == "frozen" else self.tune(number, state, policy, alone, window)
-        self.alone.append(by_policy)
-        self.guided.append(guided)
+        tuning = self.tune(number, state, policy, alone, window) if self.on.tune else "off"
+        self.last = Outcome(by_policy, guided)
         tactics = int(read_summaries(state.trained[-1])["tactics"].sum())
         measured_by = {
             world: (by_policy, guided, {t.name for t in these}) for world, these in self.sets["test"].items()
@@ -283,9 +287,9 @@ class Bench:
                 world=world,
                 theorems=len(first),
                 policy_solved=sum(e is not None for e in first.values()),
-                policy_area=area(first, args.test_expansions),
+                policy_area=area_under_solve_curve(first, lowest=4, highest=args.test_expansions),
                 guided_solved=sum(e is not None for e in second.values()),
-                guided_area=area(second, args.test_expansions),
+                guided_area=area_under_solve_curve(second, lowest=4, highest=args.test_expansions),
                 proofs=len(state.proved),
                 tactics=tactics,
                 seconds=time.monotonic() - began,
@@ -295,7 +299,7 @@ class Bench:
             )
             self.rows.append(row)
         (self.folder / "rows.json").write_text(json.dumps([asdict(row) for row in self.rows], indent=1))
-        self.console.print(table(self.rows, f"{self.arm}, seed {self.seed}"))
+        self.console.print(rounds_table(self.rows, f"{self.arm}, seed {self.seed}"))
 
 
 def theorems_of(world: str, split: str) -> list[Theorem]:
@@ -306,48 +310,10 @@ def theorems_of(world: str, split: str) -> list[Theorem]:
     return everything[SPLITS.index(split) :: len(SPLITS)]
 
 
-def area(found: Expansions, highest: int) -> float:
-    """Under the solve curve from 4 expansions."""
-    return area_under_solve_curve(found, lowest=4, highest=highest)
-
-
 def cpu_seconds() -> float:
     """Of this process and of the Leans that have ended."""
     own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
-
-
-def table(rows: Sequence[Row], title: str) -> Table:
-    """A row per round and world."""
-    found = Table(title=title)
-    columns = ("round", "world", "policy", "area", "guided", "area", "proofs", "tactics", "CPU s", "energy", "tuning")
-    for column in columns:
-        found.add_column(column, justify="left" if column in ("world", "energy", "tuning") else "right")
-    for row in rows:
-        whole = row.world == "all"
-        shown = [f"{row.policy_solved}/{row.theorems}", f"{row.policy_area:.3f}"]
-        shown += [f"{row.guided_solved}/{row.theorems}", f"{row.guided_area:.3f}"]
-        last = [str(row.proofs), str(row.tactics), f"{row.cpu:.0f}", row.energy, row.tuning]
-        found.add_row(str(row.round), row.world, *shown, *(last if whole else [""] * len(last)), end_section=whole)
-    return found
-
-
-def verdict_lines(bench: Bench) -> list[str]:
-    """What the arm came to, in sentences."""
-    areas = [row.guided_area for row in bench.rows if row.world == "all"]
-    policy = [row.policy_area for row in bench.rows if row.world == "all"]
-    rises = sum(b > a for a, b in itertools.pairwise(areas))
-    lines = [
-        f"{bench.arm}, seed {bench.seed}: guided area {areas[0]:.3f} -> {areas[-1]:.3f} "
-        f"({areas[-1] / max(areas[0], 1e-9):.2f}x), rises in {rises} of {len(areas) - 1} steps; "
-        f"policy alone {policy[0]:.3f} -> {policy[-1]:.3f}"
-    ]
-    last = paired_test(bench.alone[-1], bench.guided[-1], resamples=200)
-    lines.append(
-        f"guided against policy alone in the last round: {last.faster} faster, {last.slower} slower, "
-        f"p = {last.p_value:.2g}"
-    )
-    return lines
 
 
 def main() -> None:
@@ -355,7 +321,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("data/expert-iteration"))
     parser.add_argument("--policy", default=None, help="a folder, or `worlds` (default: the default policy)")
-    parser.add_argument("--arms", default="full,frozen", help=", ".join(ARMS))
+    parser.add_argument(
+        "--arms", default="full,frozen", help="; ".join(f"{name}: {arm.what}" for name, arm in ARMS.items())
+    )
     parser.add_argument("--seeds", default="0")
     parser.add_argument(
         "--worlds", type=lambda text: text.split(","), default=["propositional", "first_order", "arithmetic"]
@@ -385,6 +353,7 @@ def main() -> None:
     args.folder.mkdir(parents=True, exist_ok=True)
     console = Console(width=140, highlight=False)
     lines: list[str] = []
+    outcomes: dict[str, list[Outcome]] = {}
     with open_environment("embedded") as environment:
         for arm in args.arms.split(","):
             for seed in args.seeds.split(","):
@@ -394,8 +363,11 @@ def main() -> None:
                         bench.round(number, state)
                 if args.picture is not None and not lines:
                     draw(bench.rows, args.picture)
-                lines += verdict_lines(bench)
+                lines += verdict_lines(bench.rows, bench.last, f"{arm}, seed {seed}")
+                outcomes.setdefault(arm, []).append(bench.last)
                 console.print("\n".join(lines), soft_wrap=True)
+    if len(outcomes) > 1:
+        console.print(ablation_table(outcomes, lowest=4, highest=args.test_expansions))
 
 
 if __name__ == "__main__":
