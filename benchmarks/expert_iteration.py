@@ -65,6 +65,8 @@ class State:
     """Searches of training theorems so far."""
     lessons: dict[ProvedStep, bool] = field(default_factory=dict)
     """Steps to learn, and whether their theorem was easy."""
+    newest: dict[ProvedStep, bool] = field(default_factory=dict)
+    """Those of the latest round."""
     policy_gains: list[Measured] = field(default_factory=list)
     energy_gains: list[Measured] = field(default_factory=list)
     proved: set[str] = field(default_factory=set)
@@ -162,16 +164,17 @@ class Bench:
             easy = summaries[found.theorem]["expansions_to_proof"] <= LessonSettings().easy_expansions
             for step in found.steps if short is None else short.steps:
                 lessons[ProvedStep(found.theorem, *step)] = easy
+        state.newest = lessons
         if not self.on.replay:
             state.lessons.clear()
         state.lessons |= lessons
         self.console.print(f"  round {number}: {len(given)} proofs, {removed} needless steps removed")
 
-    def lessons(self, number: int, state: State) -> list[ProvedStep]:
+    def spared(self, number: int, lessons: dict[ProvedStep, bool]) -> list[ProvedStep]:
         """The steps to learn in a round: half of those of easy theorems, each round another half."""
         draw = random.Random(f"{self.seed}/{number}")
         share = LessonSettings().easy_share if self.on.spare_easy else 1.0
-        return [step for step, easy in state.lessons.items() if not easy or draw.random() < share]
+        return [step for step, easy in lessons.items() if not easy or draw.random() < share]
 
     def head(self, number: int, state: State, policy: Any) -> tuple[Path, EBMScorer, MixingCalibration] | None:
         """An energy model on the latest searches, with the scales of this policy's own."""
@@ -214,11 +217,15 @@ class Bench:
             learning_rate=args.learning_rate,
             anchor_weight=args.anchor_weight,
             deduplicate=self.on.deduplicate,
+            replay_share=0.5 if self.on.from_current else 0.0,
             seed=self.seed,
         )
         try:
             if not folder.exists():
-                fine_tune(self.lessons(number, state), args.policy, folder, config)
+                learnt = self.spared(number, state.newest if self.on.from_current else state.lessons)
+                older = [step for step in state.lessons if step not in state.newest] if self.on.from_current else ()
+                start = (state.policy if self.on.from_current else None) or args.policy
+                fine_tune(learnt, start, folder, config, replay=older)
         except FineTuneError as error:
             return f"none: {error}"
         tuned = load_policy(folder, threads=1)

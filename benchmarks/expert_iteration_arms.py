@@ -29,6 +29,9 @@ class Arm:
     """Learn the proofs of all rounds; False: of the latest alone."""
     deduplicate: bool = True
     """Learn steps that say the same once."""
+    from_current: bool = True
+    """Tune the policy in use on the latest proofs, half of what is learnt being earlier ones; False: each tuning begins
+    with the policy as it was given and learns all proofs."""
 
 
 ARMS = {
@@ -43,5 +46,6 @@ ARMS = {
     "no-shortening": Arm("proofs are learnt as they were found", shorten=False),
     "easy-as-often": Arm("easy theorems are learnt as often as others", spare_easy=False),
     "no-replay": Arm("only the latest round's proofs are learnt", replay=False),
+    "from-configured": Arm("each tuning begins with the first policy, on all proofs", from_current=False),
     "no-deduplication": Arm("the same step is learnt as often as it was found", deduplicate=False),
 }
