@@ -201,10 +201,6 @@ class Bench:
             MixingCalibration(scales.mu_energy, scales.sigma_energy, scales.sigma_log_prob, args.beta),
         )
 
-    def found(self, path: Path) -> Expansions:
-        """Expansions to proof by theorem."""
-        return dict(read_summaries(path).select("theorem_name", "expansions_to_proof").iter_rows())
-
     def gain(self, first: Expansions, second: Expansions) -> Measured:
         return measure(first, second, lowest=4, highest=self.args.validation_expansions)
 
@@ -230,7 +226,7 @@ class Bench:
             return f"none: {error}"
         tuned = load_policy(folder, threads=1)
         path = self.search(f"valid-{number}-tuned", window, args.validation_expansions, tuned)
-        measured = self.gain(before, self.found(path))
+        measured = self.gain(before, expansions_of(path))
         verdict = pass_gate(measured, state.policy_gains, GateSettings())
         state.policy_gains.append(measured)
         adopted = verdict.passed or not self.on.gate
@@ -250,22 +246,22 @@ class Bench:
         self.learn(number, path, state)
         made = self.head(number, state, policy) if self.on.energy else None
         window = self.mixed("valid", args.valid, number)
-        alone = self.found(self.search(f"valid-{number}", window, args.validation_expansions, policy))
+        alone = expansions_of(self.search(f"valid-{number}", window, args.validation_expansions, policy))
         energy = "none"
         if made is not None:
             folder, scorer, mixing = made
             path = self.search(f"valid-{number}-guided", window, args.validation_expansions, policy, (scorer, mixing))
-            measured = self.gain(alone, self.found(path))
+            measured = self.gain(alone, expansions_of(path))
             verdict = pass_gate(measured, state.energy_gains, GateSettings(minimum_gain=0.01))
             state.energy_gains.append(measured)
             energy = f"{'promoted' if verdict.passed else 'kept'} {measured.gain:+.3f}"
             if verdict.passed:
                 state.champion = folder, mixing, policy.encoder_fingerprint
         test = [t for theorems in self.sets["test"].values() for t in theorems[: args.test]]
-        by_policy = self.found(self.search(f"test-{number}", test, args.test_expansions, policy))
+        by_policy = expansions_of(self.search(f"test-{number}", test, args.test_expansions, policy))
         guided = by_policy
         if made is not None:
-            guided = self.found(
+            guided = expansions_of(
                 self.search(f"test-{number}-guided", test, args.test_expansions, policy, (made[1], made[2]))
             )
         tuning = self.tune(number, state, policy, alone, window) if self.on.tune else "off"
@@ -276,13 +272,13 @@ class Bench:
         }
         if args.transfer and number in (0, args.rounds - 1):
             elsewhere = list(TheoremSet.load(args.transfer))
-            alone_there = self.found(self.search(f"transfer-{number}", elsewhere, args.test_expansions, policy))
+            alone_there = expansions_of(self.search(f"transfer-{number}", elsewhere, args.test_expansions, policy))
             guided_there = alone_there
             if made is not None:
                 path = self.search(
                     f"transfer-{number}-guided", elsewhere, args.test_expansions, policy, (made[1], made[2])
                 )
-                guided_there = self.found(path)
+                guided_there = expansions_of(path)
             measured_by[args.transfer] = (alone_there, guided_there, set(alone_there))
         measured_by["all"] = (by_policy, guided, {t.name for t in test})
         for world, (by_it_alone, with_energy, names) in measured_by.items():
@@ -307,6 +303,27 @@ class Bench:
             self.rows.append(row)
         (self.folder / "rows.json").write_text(json.dumps([asdict(row) for row in self.rows], indent=1))
         self.console.print(rounds_table(self.rows, f"{self.arm}, seed {self.seed}"))
+
+
+def expansions_of(path: Path) -> Expansions:
+    """Expansions to proof by theorem, in a search."""
+    return dict(read_summaries(path).select("theorem_name", "expansions_to_proof").iter_rows())
+
+
+def show(args: argparse.Namespace, console: Console) -> None:
+    """Print the tables of the arms and seeds that are whole in the folder."""
+    outcomes: dict[str, list[Outcome]] = {}
+    for arm in args.arms.split(","):
+        for seed in args.seeds.split(","):
+            folder, last = args.folder / f"{arm}-{seed}", args.rounds - 1
+            alone, guided = folder / f"test-{last}.parquet", folder / f"test-{last}-guided.parquet"
+            rows = [Row(**row) for row in json.loads((folder / "rows.json").read_text())]
+            by_policy = expansions_of(alone)
+            outcome = Outcome(by_policy, expansions_of(guided) if guided.exists() else by_policy)
+            outcomes.setdefault(arm, []).append(outcome)
+            console.print("\n".join(verdict_lines(rows, outcome, f"{arm}, seed {seed}")), soft_wrap=True)
+    if len(outcomes) > 1:
+        console.print(ablation_table(outcomes, lowest=4, highest=args.test_expansions))
 
 
 def theorems_of(world: str, split: str) -> list[Theorem]:
@@ -353,12 +370,16 @@ def main() -> None:
         "--anchor-weight", type=float, default=tuning.anchor_weight, help="how much a tuned policy stays as it was"
     )
     parser.add_argument("--learning-rate", type=float, default=tuning.learning_rate)
+    parser.add_argument("--show", action="store_true", help="print what finished arms came to, and search nothing")
     parser.add_argument(
         "--picture", type=Path, default=None, help="draw the areas of the first arm and seed into a PNG"
     )
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     console = Console(width=140, highlight=False)
+    if args.show:
+        show(args, console)
+        return
     lines: list[str] = []
     outcomes: dict[str, list[Outcome]] = {}
     with open_environment("embedded") as environment:
