@@ -66,7 +66,7 @@ fuzz: $(STAMP) ## readers of others' text on text made to break them, FUZZ_S sec
 	@PROVER_FUZZ_S=$(or $(FUZZ_S),20) $(PY) -m pytest tests/faults/test_fuzz.py $(ARGS)
 
 soak: $(STAMP) ## the tests of faults at full size: 30 kills, 50,000 hostile tactics, 200,000 for leaks, 600 s of fuzzing each
-	@PROVER_FUZZ_S=$(or $(FUZZ_S),600) PROVER_KILLS=$(or $(KILLS),30) PROVER_SOAK_TACTICS=$(or $(TACTICS),50000) $(PY) -m pytest --slow tests/faults tests/prover_assets/operate $(ARGS)
+	@PROVER_FUZZ_S=$(or $(FUZZ_S),600) PROVER_KILLS=$(or $(KILLS),30) PROVER_SOAK_TACTICS=$(or $(TACTICS),50000) $(PY) -m pytest --slow --long tests/faults tests/prover_assets/operate $(ARGS)
 
 licences: $(STAMP) ## the licence of every installed package
 	@$(PY) benchmarks/licences.py

@@ -13,6 +13,7 @@ hypothesis.settings.load_profile("project")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="also run the tests marked long: the whole suite")
     parser.addoption("--slow", action="store_true", help="also run the tests marked slow")
     parser.addoption("--ui", action="store_true", help="also run the tests marked ui: servers, browser, Postgres")
     parser.addoption(
@@ -45,7 +46,7 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        for name in ("slow", "ui"):
+        for name in ("long", "slow", "ui"):
             if name in item.keywords and not config.getoption(f"--{name}"):
                 item.add_marker(pytest.mark.skip(reason=f"{name}; run with --{name}"))
 

@@ -56,6 +56,7 @@ def test_the_tracking_database(mlflow_database: Path, tmp_path: Path, n: int) ->
     assert len(tried.refusals) >= 3
 
 
+@pytest.mark.long
 def test_the_tracking_database_is_made_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """MLflow cannot go on where a kill has ended the making of its tables."""
     uri, database = f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "mlflow.db"

@@ -42,6 +42,7 @@ def cache() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("umask", ["077", pytest.param("027", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("user", ["ordinary", pytest.param("root", marks=pytest.mark.slow)])
 def test_lean_reads_its_own_files(umask: str, user: str, cache: Path) -> None:

@@ -72,6 +72,7 @@ def test_shuffling_permutes_names_within_their_class() -> None:
         assert all(a[0] == b[0] and a[0] in "ph" for a, b in changed)
 
 
+@pytest.mark.long
 def test_training_learns(tmp_path: Path) -> None:
     from prover.policy.tiny.train import TinyTrainingConfig, train
 

@@ -47,6 +47,7 @@ def test_a_wider_vocabulary_changes_nothing_that_was_known() -> None:
     assert torch.allclose(before, after[..., :known], atol=1e-5)
 
 
+@pytest.mark.long
 def test_pairs_are_made_again_and_kept_from_the_shipped_sets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known_forms: Callable[..., set[str]]
 ) -> None:

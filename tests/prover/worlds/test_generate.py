@@ -88,6 +88,7 @@ def test_what_lean_does_not_accept_is_no_replay(checker: Checker) -> None:
     assert replays[0].states == ("a : Nat\n⊢ a + 0 = a",)
 
 
+@pytest.mark.long
 def test_more_theorems_are_new_ones_and_the_same_again(
     checker: Checker, known_forms: Callable[..., set[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -183,6 +183,7 @@ def test_the_curves_are_those_of_an_mlflow_child_run(iterated):
     assert run.info.status == "FINISHED"
 
 
+@pytest.mark.long
 def test_the_next_iteration_is_all_of_the_adopted_policy(twice_iterated, policy, configured):
     iterated, data = twice_iterated, data_of(twice_iterated)
     old_champion = starting_champion(data.iteration(1))
@@ -298,6 +299,7 @@ def test_vectors_that_became_alike_are_warned_of_and_turn_a_better_policy_down(m
     assert read_policy(data_of(made).iteration(1)).policy is not None
 
 
+@pytest.mark.long
 def test_tuning_may_go_on_from_the_policy_in_use_with_earlier_proofs_as_replay(twice_iterated, tuning, monkeypatch):
     """`start: current`: the adopted policy learns the latest proofs, and those of the iterations before are replay."""
     monkeypatch.setattr("prover.policy.weights.resolve", lambda where: where)  # no model folders here
@@ -314,6 +316,7 @@ def test_tuning_may_go_on_from_the_policy_in_use_with_earlier_proofs_as_replay(t
     assert sorted(map(repr, [*latest, *tuning["replay"]])) == sorted(map(repr, everything))
 
 
+@pytest.mark.long
 def test_tuning_after_the_next_iteration_has_begun_marks_it_and_is_not_mixed_in(twice_iterated, tuning):
     data = data_of(twice_iterated)
     twice_iterated.run(TUNING_ASSET, partition="iter_000")  # again: another policy is adopted for iter_001
@@ -378,6 +381,7 @@ def test_a_policy_behind_a_server_is_not_tuned_and_the_page_says_why(made, monke
     assert read_policy(data_of(made).iteration(1)) is None
 
 
+@pytest.mark.long
 def test_the_policy_of_an_energy_model_is_found_by_what_was_trained(twice_iterated):
     data = data_of(twice_iterated)
     tuned = data.root / read_policy(data.iteration(1)).policy

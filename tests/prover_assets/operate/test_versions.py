@@ -150,6 +150,7 @@ def parsed(path: Path, *, for_typing: bool) -> set[str]:
     return {name for name in found if name.split(".")[0] in PACKAGES}
 
 
+@pytest.mark.long
 def test_the_scan_finds_the_imports_that_pythons_parser_finds():
     compared = 0
     for package in PACKAGES:

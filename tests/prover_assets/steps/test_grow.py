@@ -69,6 +69,7 @@ def test_a_set_without_a_generator_says_so(tmp_path):
     assert "no proved theorem has a known difficulty" in training_pool(3, 100, PROVED, data, data.iteration(1)).note
 
 
+@pytest.mark.long
 def test_the_same_arguments_give_the_same_theorems():
     first = harder_theorems(2, above=7, exclude=(), seed=3, prefix="x")
     assert first == harder_theorems(2, above=7, exclude=(), seed=3, prefix="x")

@@ -82,7 +82,7 @@ exact (fun x => x) (by)|apply Or.inl|left  -- a word|1|rw [h] at|trivial|, left|
 """
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_an_outcome_does_not_depend_on_its_neighbours(lean: LeanScript, state, seed: int) -> None:
     """Broken text of all kinds among good tactics: the same outcomes as when each is tried by itself."""
     root = state(STATEMENT)
@@ -128,6 +128,7 @@ def test_incomplete_tactics_do_not_reach_for_the_next_line(lean: LeanScript, sta
     assert isinstance(outcome, Rejected)
 
 
+@pytest.mark.long
 def test_what_runs_out_beside_what_does_not_parse_costs_no_neighbour_its_outcome(lean: LeanScript, state) -> None:
     # Of a theorem that does not parse to its end, Lean keeps the errors of elaboration to itself, unless asked.
     row = ("repeat skip", "constructor", "exact ⟨h.2, h.1⟩", "exact ,", "skip")
@@ -319,6 +320,7 @@ def test_nothing_asked_nothing_answered(lean: LeanScript, state) -> None:
     assert lean.step([StepRequest(state(STATEMENT), ())]) == [[]]
 
 
+@pytest.mark.long
 def test_a_slow_tactic_times_out_alone(state) -> None:
     with open_environment(workers=2, limits=LeanLimits(tactic_s=1.0, start_s=2.0, average_s=0.02)) as environment:
         root = state("(p q : Prop) (h : p ∧ q) : q ∧ p")

@@ -29,6 +29,7 @@ def attacks(victim: Path) -> list[str]:
     ]  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_hostile_wave(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("mine")
