@@ -3,6 +3,9 @@
 On the store, files have the same names. Publishing writes them in place and the commit file last; a file that a
 published one replaces is first copied to `.prover/old/DIGEST`, so that until the new commit is there, all files of the
 old one can be had. A note of what is being replaced makes a later publication mend what a killed one has left.
+
+The memo of remembered answers is not sent whole: see `prover.storage.row_segments`. One that an older version
+published as a file is fetched as that, and the next publication puts its rows in the file's place.
 """
 
 import fcntl
@@ -20,6 +23,7 @@ from pathlib import Path, PurePosixPath
 from prover.files import file_digest, write_json_atomic
 from prover.json_digest import json_text, parse_json
 from prover.storage.commit import COMMIT, HIDDEN, Commit, Entry, read_commit
+from prover.storage.row_segments import DATABASES_OF_ROWS, join, split
 from prover.storage.store import StorageError, Store
 
 logger = logging.getLogger(__name__)
@@ -97,6 +101,8 @@ class Mirror:
                     record = _Record(commit.id, {name: self._stat(name, e.digest) for name, e in commit.files.items()})
                 record.files |= {name: self._stat(name, commit.files[name].digest) for name in stale}
                 self._write_record(record)
+                for name in DATABASES_OF_ROWS:
+                    join(self.local / name)
                 return len(stale)
         raise StorageError(
             f"{self.store.at(missing[0])} is not what was published: its digest does not fit; publish the folder again "
@@ -122,6 +128,8 @@ class Mirror:
             return self._publish(before_commit, remove=remove)
 
     def _publish(self, before_commit: Callable[[], None], *, remove: bool) -> int:
+        for name in DATABASES_OF_ROWS:
+            split(self.local / name)
         record, base = self._read_record(), read_commit(self.store, self._commit_name)
         if (base.id if base else None) != record.commit:
             raise StorageError(
@@ -216,13 +224,16 @@ class Mirror:
             )  # fmt: skip
 
     def _files(self) -> list[tuple[str, Path]]:
-        """(name, path) of the local files that belong to the folder. Hidden ones and locks do not."""
+        """(name, path) of the local files that belong to the folder. Hidden ones and locks do not, nor databases that
+        are published as rows.
+        """
         found = []
         for path in sorted(self.local.rglob("*")) if self.local.is_dir() else ():
             relative = path.relative_to(self.local)
             hidden = any(part.startswith(".") for part in relative.parts)
             lock = path.name == "lock" and path.parent.suffix == ".parts"
-            if hidden or lock or path.name.endswith(_BESIDE_DATABASES) or not path.is_file():
+            beside = path.name.endswith(_BESIDE_DATABASES) or relative.as_posix() in DATABASES_OF_ROWS
+            if hidden or lock or beside or not path.is_file():
                 continue
             if self._belongs(relative.as_posix()):
                 found.append((relative.as_posix(), path))

@@ -23,6 +23,8 @@ class Faults:
     requests: int = 0
     failed: int = 0
     truncated: int = 0
+    received: int = 0
+    """Bytes of content that clients have sent."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def next(self) -> str:
@@ -50,6 +52,8 @@ def faulty_proxy(host: str, port: int, faults: Faults) -> Iterator[str]:
 
         def handle_any(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            with faults.lock:
+                faults.received += len(body)
             how = faults.next()
             time.sleep(faults.delay_s)
             if how == "close":

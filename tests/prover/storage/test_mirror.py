@@ -168,7 +168,7 @@ def test_a_database_that_is_being_written_is_published_whole(memory: str, tmp_pa
     (tmp_path / "a").mkdir()
     one, other = Mirror(Store(memory), tmp_path / "a"), Mirror(Store(memory), tmp_path / "b")
     one.fetch()
-    writer = sqlite3.connect(tmp_path / "a/memo.sqlite")
+    writer = sqlite3.connect(tmp_path / "a/runs.db")
     writer.execute("PRAGMA journal_mode=WAL")
     writer.execute("CREATE TABLE t (x)")
     for count in (1, 2, 3):
@@ -176,7 +176,7 @@ def test_a_database_that_is_being_written_is_published_whole(memory: str, tmp_pa
         writer.commit()
         assert one.publish() == 1
         other.fetch()
-        reader = sqlite3.connect(tmp_path / "b/memo.sqlite")
+        reader = sqlite3.connect(tmp_path / "b/runs.db")
         assert reader.execute("SELECT count(*) FROM t").fetchone() == (count,)
         reader.close()
     writer.close()
