@@ -7,7 +7,8 @@ is linear. A step whose slope is above 1.05 is marked, and the exit code is 1. `
 much of it that is, is printed as `make_rows`.
 
 `--vectors 1000000x512 ...` measures the embedding cache at full size instead (scale_vectors.py). `--iterations N` adds
-finding the next of N iterations in one Dagster instance. `--steps write,summary` chooses steps: each needs `write`.
+finding the next of N iterations in one Dagster instance. `--steps write,summary` chooses steps: those that read need
+`write`, or `write_columns`, which makes the same files in less time and is left out otherwise.
 """
 
 import argparse
@@ -78,6 +79,59 @@ def write(folder: Path, n: int) -> None:
         for i in range(count):
             writer.add(theorem(i, NODES_PER_THEOREM))
         writer.finish()
+
+
+def write_columns(folder: Path, n: int) -> None:
+    """Files such as `write` leaves, made in columns: ten million rows in a minute or so, to measure what reads them."""
+    import polars as pl
+
+    from prover.trajectory.part_files import write_parquet
+    from prover.trajectory.schema import KINDS, sibling_path
+
+    per, chunk = NODES_PER_THEOREM, 1000 * NODES_PER_THEOREM
+
+    def common(names: pl.Expr) -> list[pl.Expr]:
+        words = {"environment": "none", "policy_id": "none", "search_id": "scale"}
+        return [names.alias("theorem_name"), *(pl.lit(word).alias(name) for name, word in words.items())]
+
+    def nodes(first: int, count: int) -> pl.DataFrame:
+        i, j = pl.col("i"), pl.col("i") % per
+        known = j % 3 != 0
+        depth = (j + 1).log(2).ceil().cast(pl.UInt32)
+        key = pl.when(j % 10 == 9).then(i // 16).otherwise(i).cast(pl.String).str.zfill(32)
+        return pl.DataFrame({"i": np.arange(first, first + count)}).select(
+            *common(pl.format("t{}", i // per)),
+            state_id=i, state_pp=pl.format("h : p{} ∧ q\n⊢ p{}", i, j % 9), tactic_applied=pl.lit("exact h"),
+            parent_state_id=pl.when(j > 0).then(i - j + j // 2), depth_from_root=depth,
+            label=pl.when(known).then(pl.lit("positive")).otherwise(pl.lit("negative")),
+            remaining_depth=pl.when(known).then(8 - depth.cast(pl.Int32)).otherwise(-1), llm_log_prob=-0.1 * j,
+            ebm_score=None, is_proof_complete=False, timestamp_ms=1_790_000_000_000, iteration=0, state_key=key,
+            n_goals=1, expanded=j % 2 == 0, ebm_id=None, seed=0,
+        )  # fmt: skip
+
+    def attempts(first: int, count: int) -> pl.DataFrame:
+        i, j = pl.col("i"), pl.col("i") % (2 * per)
+        return pl.DataFrame({"i": np.arange(2 * first, 2 * (first + count))}).select(
+            *common(pl.format("t{}", i // (2 * per))), parent_state_id=i // 2, expansion=j // 8, rank=j % 8,
+            tactic=pl.format("tactic {}", j), log_prob=-0.1 * j, outcome=pl.lit("progress"), message=pl.lit(""),
+            elapsed_ms=1.5, child_state_id=None, new_node=False,
+        )  # fmt: skip
+
+    def summaries(first: int, count: int) -> pl.DataFrame:
+        row = theorem(0, per).summary
+        values = {name: getattr(row, name) for name in KINDS["summary"].names if name != "theorem_name"}
+        ids = np.arange(first // per, (first + count) // per)
+        frame = pl.DataFrame({"i": ids}).select(pl.format("t{}", "i").alias("theorem_name"))
+        columns = [pl.lit(value).alias(name) for name, value in values.items() if name != "proof"]
+        return frame.with_columns(*columns, pl.lit(pl.Series([list(values["proof"])])).first().alias("proof"))
+
+    made = {"nodes": nodes, "attempts": attempts, "summary": summaries}
+    for kind, schema in KINDS.items():
+        tables = (
+            made[kind](first, min(chunk, n - first)).select(schema.names).to_arrow().cast(schema)
+            for first in range(0, n, chunk)
+        )
+        write_parquet(sibling_path(folder / "t.parquet", kind), tables, schema)
 
 
 def resume(folder: Path, n: int) -> None:
@@ -174,6 +228,7 @@ def next_of_many(folder: Path, n: int) -> None:
 STEPS: dict[str, Callable[[Path, int], None]] = {
     "make_rows": make_rows,
     "write": write,
+    "write_columns": write_columns,
     "resume": resume,
     "read": read,
     "merge_labels": merge_labels,
@@ -228,7 +283,9 @@ def table_of(rows: list[int], steps: list[str]) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--steps", type=lambda text: text.split(","), default=list(STEPS))
+    parser.add_argument(
+        "--steps", type=lambda text: text.split(","), default=[step for step in STEPS if step != "write_columns"]
+    )
     parser.add_argument("--vectors", nargs="+", metavar="ROWSxWIDTH")
     parser.add_argument("--iterations", type=int, default=0)
     parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)

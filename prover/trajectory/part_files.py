@@ -14,7 +14,8 @@ from prover.trajectory.schema import KINDS, sibling_path
 
 logger = logging.getLogger(__name__)
 
-_ROWS_A_GROUP = 50_000  # of the merged files
+ROWS_A_GROUP = 50_000
+"""Rows of a row group of the merged files."""
 _ROWS_HELD = 200_000  # of part files, while merging
 
 
@@ -120,14 +121,17 @@ def _unusable(path: Path, error: Exception) -> OutputError:
 
 
 def regroup(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Tables joined into row groups of about `_ROWS_A_GROUP` rows."""
+    """Tables joined into row groups of `ROWS_A_GROUP` rows, whatever their sizes: the same rows make the same bytes."""
     held: list[pa.Table] = []
     rows = 0
+    yielded = False
     for table in tables:
         held.append(table)
         rows += len(table)
-        if rows >= _ROWS_A_GROUP:
-            yield pa.concat_tables(held)
-            held, rows = [], 0
-    if held:
-        yield pa.concat_tables(held)
+        while rows >= ROWS_A_GROUP:
+            joined = pa.concat_tables(held)
+            yield joined.slice(0, ROWS_A_GROUP).combine_chunks()
+            yielded = True
+            held, rows = [joined.slice(ROWS_A_GROUP)], rows - ROWS_A_GROUP
+    if held and (rows or not yielded):
+        yield pa.concat_tables(held).combine_chunks()

@@ -23,7 +23,16 @@ from typing import Any, Self, TextIO
 import pyarrow as pa
 
 from prover.parquet import ParquetDamaged, read_table
-from prover.trajectory.part_files import OutputError, PartRows, WriteFailed, is_sound, regroup, take_over, write_parquet
+from prover.trajectory.part_files import (
+    ROWS_A_GROUP,
+    OutputError,
+    PartRows,
+    WriteFailed,
+    is_sound,
+    regroup,
+    take_over,
+    write_parquet,
+)
 from prover.trajectory.schema import (
     COUNTS_KEY,
     KINDS,
@@ -203,11 +212,25 @@ class TrajectoryWriter:
         return schema.with_metadata({b"prover": json.dumps({**self._metadata, COUNTS_KEY: calls}).encode()})
 
     def _tables(self, kind: str, names: Sequence[str]) -> Iterator[pa.Table]:
-        """The rows of each theorem in turn. Theorems finish roughly in their order, so few row groups need be held."""
+        """The rows of the theorems in turn. They finish roughly in their order, so few row groups need be held."""
         parts = PartRows()
+        for base, first, count in self._stretches(kind, names):
+            yield parts.rows(sibling_path(base, kind), first, count)
+
+    def _stretches(self, kind: str, names: Sequence[str]) -> Iterator[tuple[Path, int, int]]:
+        """(part, first row, rows) of the theorems in turn; neighbours in a part are taken together."""
+        base, first, count = Path(), 0, 0
         for name in names:
             place = self._places[name]
-            yield parts.rows(sibling_path(place.base, kind), *place.spans[kind])
+            next_first, more = place.spans[kind]
+            if place.base == base and next_first == first + count and count + more <= ROWS_A_GROUP:
+                count += more
+                continue
+            if base.name:
+                yield base, first, count
+            base, first, count = place.base, next_first, more
+        if base.name:
+            yield base, first, count
 
     def _take_up(self) -> None:
         """Find what an earlier run finished: its parts, and the merged files if it got that far."""

@@ -176,11 +176,12 @@ def test_a_finished_search_takes_more_theorems_with_resume(tmp_path):
 
 
 def test_merged_files_of_many_row_groups_are_taken_up_as_they_are(tmp_path, monkeypatch):
-    monkeypatch.setattr("prover.trajectory.part_files._ROWS_A_GROUP", 20)
+    monkeypatch.setattr("prover.trajectory.part_files.ROWS_A_GROUP", 20)
     monkeypatch.setattr("prover.trajectory.part_files._ROWS_HELD", 30)
     write(tmp_path / "x.parquet", 20)
     whole = read_trajectories(tmp_path / "x.parquet").select(FACTS)
     assert pq.read_metadata(tmp_path / "x.parquet").num_row_groups > 5
+    monkeypatch.setattr("prover.trajectory.writer.ROWS_A_GROUP", 20)
     opened = []
     real = pq.read_table
     monkeypatch.setattr(pq, "read_table", lambda path, **options: opened.append(Path(path)) or real(path, **options))
