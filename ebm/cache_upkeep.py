@@ -6,7 +6,6 @@ Works on the folders of all encoders below one root, without knowing the encoder
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -35,7 +34,7 @@ class CacheStats:
     parts: int
     bytes: int
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The figures by name, as JSON takes them."""
         return asdict(self)
 

@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -103,7 +102,7 @@ class Calibration:
         """Where the area begins, in expansions."""
         return lowest_budget(self.max_expansions)
 
-    def evidence(self) -> dict[str, Any]:
+    def evidence(self) -> dict[str, object]:
         """Plain values for the checkpoint, the report and MLflow.
 
         `trials` are the mixes by weight and `orders` those without; `order` names the one chosen, `chosen` is the best
@@ -176,7 +175,7 @@ def _with_distance(scales: MixingCalibration, rows: pl.DataFrame, energies: np.n
     return scales
 
 
-def uncalibrated(rows: pl.DataFrame, scorer: ValueScorer) -> tuple[MixingCalibration, dict[str, Any]]:
+def uncalibrated(rows: pl.DataFrame, scorer: ValueScorer) -> tuple[MixingCalibration, dict[str, object]]:
     """What a freshly trained head is stored with: measured scales, the default beta, and evidence that says so."""
     mixing = replace(fit_scales(rows, scorer), beta=DEFAULT_BETA)
     return mixing, {

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from prover.files import write_json_atomic
 from prover.json_digest import parse_json
@@ -31,7 +30,7 @@ class Champion:
     """Iteration that trained it."""
     promoted_at: str = ""
     """UTC, ISO 8601."""
-    evidence: dict[str, Any] = field(default_factory=dict)
+    evidence: dict[str, object] = field(default_factory=dict)
     """What the promotion rests on, e.g. held-out areas with and without it."""
 
     def path(self, data_dir: str | Path) -> Path:
@@ -64,7 +63,7 @@ def promote(
     checkpoint: str | Path,
     *,
     iteration: int | None = None,
-    evidence: Mapping[str, Any] | None = None,
+    evidence: Mapping[str, object] | None = None,
 ) -> Champion:
     """Make a checkpoint the champion of a data folder, atomically. Raises if it is not a whole checkpoint."""
     from ebm.checkpoint import checkpoint_id

@@ -12,7 +12,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -24,6 +23,7 @@ from ebm.model.energy_head import EnergyHead, EnergyHeadConfig
 from ebm.model.ensemble import EnergyEnsemble
 from prover.files import file_digest, write_atomic, write_json_atomic
 from prover.json_digest import parse_json
+from prover.json_types import JsonObject
 from prover.policy.base import TacticGenerator
 from prover.policy.complete import as_policy
 from prover.search.guidance import MixingCalibration
@@ -68,7 +68,7 @@ class EncoderDescription:
             source=policy.encoder_source,
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain values for `config.json`."""
         return asdict(self)
 
@@ -82,7 +82,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], step: int) -> None:
 
 
 def write_checkpoint(
-    folder: Path, model: Mapping[str, Tensor], config: Mapping[str, Any], others: Mapping[str, Mapping[str, Tensor]]
+    folder: Path, model: Mapping[str, Tensor], config: JsonObject, others: Mapping[str, Mapping[str, Tensor]]
 ) -> None:
     """Write a checkpoint into `folder`, config.json last. Each file is replaced whole; other files are left alone.
 
@@ -100,7 +100,7 @@ def write_checkpoint(
     write_json_atomic(folder / CONFIG_FILE, {"format": FORMAT, **config, "files": digests})
 
 
-def read_config(folder: str | Path) -> dict[str, Any]:
+def read_config(folder: str | Path) -> JsonObject:
     """config.json of a checkpoint.
 
     Raises:
@@ -116,7 +116,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
             hint = f"; training was cut off there: continue it with --resume-from {folder}, or use {unfinished}"
         raise FileNotFoundError(f"{folder} is not an energy-model checkpoint: it has no {CONFIG_FILE}{hint}")
     try:
-        config: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
+        config = parse_json(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise CheckpointError(f"{path} is not JSON: {error}") from error
     except ValueError as error:  # not UTF-8, or another digest
@@ -135,24 +135,30 @@ def read_config(folder: str | Path) -> dict[str, Any]:
 
 def read_encoder(folder: str | Path) -> EncoderDescription:
     """Which encoder a checkpoint's head was trained with. Raises as `read_config`."""
-    stored: Any = read_config(folder).get("encoder")
-    _require(Path(folder) / CONFIG_FILE, "encoder", stored, "width", int)
+    stored = _require(Path(folder) / CONFIG_FILE, "encoder", read_config(folder).get("encoder"), "width", int)
     for field in fields(EncoderDescription):
         if field.name != "width" and stored.get(field.name) is not None:
             _require(Path(folder) / CONFIG_FILE, "encoder", stored, field.name, str)
-    return EncoderDescription(**{field.name: stored.get(field.name) for field in fields(EncoderDescription)})
+    return EncoderDescription(
+        fingerprint=stored.get("fingerprint"),
+        width=stored["width"],
+        pooling=stored.get("pooling"),
+        policy_id=stored.get("policy_id"),
+        source=stored.get("source"),
+    )
 
 
-def _require(path: Path, where: str, part: Any, key: str, kind: type) -> None:
-    """Raise CheckpointError unless `part` of config.json is an object with a `key` of that kind."""
+def _require(path: Path, where: str, part: object, key: str, kind: type) -> JsonObject:
+    """`part` of config.json. Raises CheckpointError unless it is an object with a `key` of that kind."""
     if not isinstance(part, dict) or not isinstance(part.get(key), kind):
         raise CheckpointError(
             f"{path}: `{where}` should be an object with `{key}` ({kind.__name__}), and is {_shown(part)}; it is not "
             "as training wrote it: restore the file, or train again"
         )
+    return part
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     text = json.dumps(value)
     return text if len(text) <= 80 else f"{text[:80]}..."
 
@@ -193,7 +199,7 @@ def load_energy(folder: str | Path, device: torch.device | str = "cpu") -> Energ
     return energy.to(device).eval()
 
 
-def _described(config: Mapping[str, Any]) -> EnergyHead | EnergyEnsemble:
+def _described(config: JsonObject) -> EnergyHead | EnergyEnsemble:
     """What config.json describes, with untrained weights."""
     if "ensemble" not in config:
         return EnergyHead(EnergyHeadConfig.from_dict(config["head"]))
@@ -227,15 +233,14 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def write_calibration(
-    checkpoint_dir: str | Path, calibration: MixingCalibration, evidence: Mapping[str, Any] | None = None
+    checkpoint_dir: str | Path, calibration: MixingCalibration, evidence: Mapping[str, object] | None = None
 ) -> None:
     """Store how search mixes this head's energy with log-probabilities, and why, in the checkpoint's config.json.
 
     The file is replaced atomically; weights are not touched. `evidence` is what the choice rests on, as JSON values.
     """
-    config = read_config(checkpoint_dir)
-    config["calibration"] = {**asdict(calibration), "evidence": dict(evidence or {})}
-    write_json_atomic(Path(checkpoint_dir) / CONFIG_FILE, config)
+    stored = {**asdict(calibration), "evidence": dict(evidence or {})}
+    write_json_atomic(Path(checkpoint_dir) / CONFIG_FILE, {**read_config(checkpoint_dir), "calibration": stored})
 
 
 def read_calibration(checkpoint_dir: str | Path) -> MixingCalibration | None:
@@ -259,7 +264,7 @@ def read_calibration(checkpoint_dir: str | Path) -> MixingCalibration | None:
         ) from error
 
 
-def _number(value: Any) -> float:
+def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{value!r} is no number")
     return float(value)
@@ -294,5 +299,4 @@ def latest_step_folder(output: Path) -> Path | None:
 def mark_kept(folder: Path) -> None:
     """Say in a checkpoint of a step that its run has ended, and that it stays because it was asked for."""
     config = read_config(folder)
-    config["training"]["status"] = KEPT
-    write_json_atomic(folder / CONFIG_FILE, config)
+    write_json_atomic(folder / CONFIG_FILE, {**config, "training": {**config["training"], "status": KEPT}})

@@ -5,16 +5,24 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from ebm.training.config import EBMTrainingConfig
 from ebm.training.machine import TrainingMachine, threads_for
@@ -244,9 +252,9 @@ def _pooling_of(resume_from: Path | None, warm: Path | None) -> str | None:
     return None if begun is None else read_encoder(begun).pooling
 
 
-def _settings(config: Path | None, options: dict[str, Any], resume_from: Path | None) -> Any:
+def _settings(config: Path | None, options: Mapping[str, object], resume_from: Path | None) -> EBMTrainingConfig:
     """Training settings: the defaults or those resumed from, then the file's, then the options'."""
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     if resume_from is not None:
         from ebm.training.resume import resume_from_checkpoint
 
@@ -309,7 +317,7 @@ class _TrainingView:
             TextColumn("{task.fields[figures]}"),
         )
         self.bar = Progress(*columns, console=_err, refresh_per_second=4)
-        self.tasks: dict[str, Any] = {}
+        self.tasks: dict[str, TaskID] = {}
         self.last_line = time.monotonic()
 
     def __enter__(self) -> Self:

@@ -2,10 +2,10 @@
 
 import json
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -321,7 +321,7 @@ class _ModesView:
         self._make = SearchProgressView
         self._stack = ExitStack()
         self._name: str | None = None
-        self._view: Any = None
+        self._view: Callable[[SearchProgress], None] | None = None
 
     def __enter__(self) -> "_ModesView":
         return self
@@ -330,7 +330,7 @@ class _ModesView:
         self._stack.close()
 
     def show(self, name: str, progress: "SearchProgress") -> None:
-        if name != self._name:
+        if self._view is None or name != self._name:
             self._stack.close()
             _err.print(f"{name}:")
             self._name, self._view = name, self._stack.enter_context(self._make())

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -110,7 +110,7 @@ class EmbeddingCache:
             write_json_atomic(path, {**ours, "dtype": chosen})
             return chosen
         try:
-            stored: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
+            stored: dict[str, object] = parse_json(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise EmbeddingError(
                 f"{path} is not JSON, or not as it was written ({error}): delete the folder {self.folder}, and its "

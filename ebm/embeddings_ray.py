@@ -5,7 +5,7 @@ Keys go out and keys come back; the vectors stay where they are made, on the dat
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 
@@ -70,7 +70,7 @@ def encode_missing_on_ray(
 
 
 def _run(
-    ray: Any,
+    ray: ModuleType,
     root: Path,
     policy: PolicySpec,
     texts: Mapping[str, str],

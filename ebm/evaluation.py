@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -48,7 +47,7 @@ class Ranking:
     """policy | energy | combined, over labelled states."""
     states: int
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
         return {"rank1": rank1_to_dict(self.rank1), "auc": self.auc, "states": self.states}
 
@@ -90,7 +89,7 @@ class Evaluation:
     comparison: Comparison | None
     ranking: Ranking | None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """theorems; budgets; modes: name -> solved by budget, area, seconds; paired; rank1 by depth bucket; auc.
 
         What cannot be measured (a ratio without a theorem that both prove) is None: JSON has no word for NaN.
@@ -103,7 +102,7 @@ class Evaluation:
             "rank1": {} if self.ranking is None else rank1_to_dict(self.ranking.rank1),
             "auc": {} if self.ranking is None else self.ranking.auc,
         }
-        return _without_nan(found)
+        return {key: _without_nan(value) for key, value in found.items()}
 
 
 def evaluate_seconds(
@@ -142,7 +141,7 @@ _NO_BUDGET = 100_000
 """Expansions that no theorem reaches within its seconds."""
 
 
-def _without_nan(value: Any) -> Any:
+def _without_nan(value: object) -> object:
     if isinstance(value, dict):
         return {key: _without_nan(item) for key, item in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,8 +1,9 @@
 """The shape of an energy head. Needs no torch: orchestration reads the defaults from here."""
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Literal
 
+from prover.json_types import JsonObject
 from prover.settings import checked, setting
 
 PowerIteration = Literal["persistent", "fresh"]
@@ -36,12 +37,12 @@ class EnergyHeadConfig:
         if self.n_bins == 1:
             raise ValueError("EnergyHeadConfig.n_bins is 1; a distribution needs 2 bins, and 0 means none")
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain values, accepted by `from_dict`."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "EnergyHeadConfig":
+    def from_dict(cls, values: JsonObject) -> "EnergyHeadConfig":
         """From plain values. Raises ValueError on an unknown name."""
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(values) - known)

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from prover.environments.base import Certificate, ProofClaim, ProofEnvironment
 from prover.environments.certify import proof_file
@@ -130,7 +129,7 @@ def export_folder(
     return Exported(files, written, failures(certificates) | refused, opinions)
 
 
-def certificate_record(certificate: Certificate, environment: ProofEnvironment, file: Path) -> dict[str, Any]:
+def certificate_record(certificate: Certificate, environment: ProofEnvironment, file: Path) -> dict[str, object]:
     """A certificate as JSON: what was proved, by which Lean on which library, from which axioms, when."""
     claim, theorem = certificate.claim, certificate.claim.theorem
     runner = environment.runner if isinstance(environment, LeanScript) else None

@@ -3,7 +3,8 @@
 import importlib.metadata
 import platform
 import textwrap
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Protocol
 
 import typer
 from typer.core import TyperGroup
@@ -21,15 +22,30 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 OTHERS = "More"
 
 
+class HelpWriter(Protocol):
+    """What a help page is written with: typer's own formatter, which older releases take from another package."""
+
+    width: int
+    """Columns of a line."""
+
+    def section(self, name: str) -> AbstractContextManager[None]:
+        """What is written within goes below this heading."""
+        ...
+
+    def write(self, string: str) -> None:
+        """Add text to the page."""
+        ...
+
+
 class OrderedGroup(TyperGroup):
     """A group of commands whose help has the sections above and the first sentence of each command, uncut."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
+    def list_commands(self, ctx: object) -> list[str]:
         """In the order of `SECTIONS`, then the others as they were registered."""
         known = [name for names in SECTIONS.values() for name in names if name in self.commands]
         return known + [name for name in self.commands if name not in known]
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
+    def format_commands(self, ctx: object, formatter: HelpWriter) -> None:
         """A list per section."""
         names = [name for name in self.list_commands(ctx) if not self.commands[name].hidden]
         section_of = {name: title for title, members in SECTIONS.items() for name in members}

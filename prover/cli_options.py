@@ -1,16 +1,17 @@
 """Command-line options for settings: type, bounds, default and help as the dataclass declares them."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+from typer.models import OptionInfo
 
 from prover.environments.settings import LeanSettings
 from prover.settings import settings_of
 from prover.theorem_files.settings import ReadingSettings
 
 
-def option(owner: type, name: str, *flags: str, default: str = "") -> Any:
+def option(owner: type, name: str, *flags: str, default: str = "") -> OptionInfo:
     """An option for the setting `name` of a settings dataclass, for `Annotated[TYPE | None, option(...)] = None`.
 
     flags: names of the option, where it is not called as the setting is. The option's own default is None, so that a
@@ -19,17 +20,20 @@ def option(owner: type, name: str, *flags: str, default: str = "") -> Any:
     """
     declared = settings_of(owner)[name]
     limits = declared.limits
-    bounds: dict[str, Any] = {"min": limits.ge, "max": limits.le} if declared.type in (int, float) else {}
+    bounded = declared.type in (int, float)
     choices = f" One of {', '.join(limits.choices)}." if limits.choices else ""
     shown = default or ("" if declared.default == "" else declared.shown_default())
-    return typer.Option(
+    made = typer.Option(
         *flags,
         help=f"{declared.described()}{choices}" + (f" [default: {shown}]" if shown else ""),
-        **{key: bound for key, bound in bounds.items() if bound is not None},
+        min=limits.ge if bounded else None,
+        max=limits.le if bounded else None,
     )
+    assert isinstance(made, OptionInfo)  # `Option` is typed for use as a default value
+    return made
 
 
-def given(**values: Any) -> dict[str, Any]:
+def given(**values: object) -> dict[str, object]:
     """The options that were given, by the name of the setting."""
     return {name: value for name, value in values.items() if value is not None}
 

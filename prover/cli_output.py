@@ -1,10 +1,11 @@
 """What the command line says, and how its commands end: consoles, exit codes, the table of a search's figures."""
 
 import json
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from prover.json_types import JsonObject
 
 TROUBLE, BAD_INPUT, INTERRUPTED = 1, 2, 130
 """Exit codes; `prover.cli` says what each means."""
@@ -17,7 +18,7 @@ class UsageProblem(Exception):
     """Arguments or input that cannot be used; ends the command with exit code 2."""
 
 
-def show_figures(figures: dict[str, Any], as_json: bool) -> None:
+def show_figures(figures: JsonObject, as_json: bool) -> None:
     """Print a search's figures as a table; with `as_json` on standard error, and as JSON on standard output."""
     table = Table(show_header=False, box=None)
     names = ("theorems", "proved", "claimed", "expansions", "tactics", "seconds", "mode", "output")

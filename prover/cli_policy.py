@@ -2,10 +2,10 @@
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from prover.cli_options import option
-from prover.policy.settings import PolicySettings
+from prover.policy.settings import OpenOptions, PolicySettings, given_options
 
 if TYPE_CHECKING:
     from prover.policy.huggingface import HuggingFacePolicy
@@ -68,21 +68,21 @@ class PolicyOptions:
         from prover.policy import open_policy
 
         given = self.keywords()
+        given["threads"] = self.threads or None
         if not start:
             given["start"] = False
-        return open_policy(self.where, threads=self.threads or None, **given)
+        return open_policy(self.where, **given)
 
-    def keywords(self) -> dict[str, Any]:
+    def keywords(self) -> OpenOptions:
         """What was said of the policy beside where it is and its threads, as `prover.policy.open_policy` takes it."""
-        options: dict[str, Any] = {
-            "encoder": self.encoder,
-            "template": self.template,
-            "dtype": self.dtype,
-            "device": self.device,
-            "api_key_env": self.api_key_env,
-            "pooling": self.pooling,
-            "max_prompt_tokens": self.max_prompt_tokens,
-            "max_encoding_tokens": self.max_encoding_tokens,
-            "batch_tokens": self.batch_tokens,
-        }
-        return {name: value for name, value in options.items() if value}
+        return given_options(
+            encoder=self.encoder,
+            template=self.template,
+            dtype=self.dtype,
+            device=self.device,
+            api_key_env=self.api_key_env,
+            pooling=self.pooling or "",
+            max_prompt_tokens=self.max_prompt_tokens,
+            max_encoding_tokens=self.max_encoding_tokens,
+            batch_tokens=self.batch_tokens,
+        )

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -31,13 +31,14 @@ def summary(
     from prover.trajectory import label_noise, merge_labels, read_trajectories, summarize
 
     figures = summarize(files)
-    figures["policy_warnings"] = PolicyCounters.from_dict(figures["policy_counts"]).warnings()
+    warnings = PolicyCounters.from_dict(figures["policy_counts"]).warnings()
+    shown = {**figures, "policy_warnings": warnings}
     if noise:
         found = label_noise(merge_labels(read_trajectories(files)))
-        figures["label_noise"] = {entry.label: entry.to_dict() for entry in found}
-    for sentence in figures["policy_warnings"]:
+        shown["label_noise"] = {entry.label: entry.to_dict() for entry in found}
+    for sentence in warnings:
         ERR.print(f"Warning: {sentence}", markup=False)
-    show_figures(figures, as_json)
+    show_figures(shown, as_json)
 
 
 def certify(
@@ -68,7 +69,7 @@ def certify(
         ERR.print(f"{name}: {reason}", markup=False)
     for index, reason in opinions.missing.items():
         ERR.print(f"{certificates[index].claim.theorem.name}: no second opinion: {reason}", markup=False)
-    figures: dict[str, Any] = {"claims": len(claims), "certified": len(claims) - len(failed), "failed": failed}
+    figures: dict[str, object] = {"claims": len(claims), "certified": len(claims) - len(failed), "failed": failed}
     if asked:
         figures["second_opinions"] = len(opinions.given)
     print(json.dumps(figures) if as_json else f"{figures['certified']} of {figures['claims']} proofs certified")

@@ -4,12 +4,12 @@ import json
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -116,7 +116,7 @@ def search(
     from prover.show.proved import print_proved
     from prover.trajectory.writer import probe_output
 
-    values: dict[str, Any] = {} if config is None else settings_of_file(config)
+    values: dict[str, object] = {} if config is None else settings_of_file(config)
     values |= given(
         max_expansions=budget,
         n_candidates=candidates,
@@ -208,7 +208,7 @@ def search(
         raise typer.Exit(TROUBLE)
 
 
-def settings_of_file(file: Path) -> dict[str, Any]:
+def settings_of_file(file: Path) -> dict[str, object]:
     """Search settings by name, from a JSON file. Raises `UsageProblem` for a file that holds none."""
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
@@ -219,7 +219,7 @@ def settings_of_file(file: Path) -> dict[str, Any]:
     return values
 
 
-def fill_wave(values: dict[str, Any], kind: str) -> dict[str, Any]:
+def fill_wave(values: Mapping[str, object], kind: str) -> Mapping[str, object]:
     """Search settings for a kind of Lean: one that pays for its imports at every wave is given no small wave."""
     return {"fill_wave_to": SearchConfig.wave_size, **values} if kind in ("lean", "project") else values
 

@@ -3,7 +3,8 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+
+from prover.json_types import JsonValue
 
 DIGEST_KEY = "digest"
 
@@ -16,7 +17,7 @@ def json_text(value: object) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def parse_json(text: str) -> Any:
+def parse_json(text: str) -> JsonValue:
     """JSON as `json_text` writes it, without its digest; any other JSON as it is.
 
     The digest is checked in text laid out as `json_text` does: who writes the file anew in another layout (a script
@@ -33,6 +34,6 @@ def parse_json(text: str) -> Any:
     return value
 
 
-def _json_digest(value: Any) -> str:
+def _json_digest(value: object) -> str:
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from prover.environments.base import Certificate, ProofClaim
+from prover.json_types import JsonObject
 from prover.theorems import Problem, Theorem, describe, read_entries
 
 _PROOF_FIELDS = ("proof", "tactics")
@@ -59,7 +59,7 @@ def _claims(path: Path, layout: str | None) -> list[ProofClaim]:
     return claims
 
 
-def _proof(entry: dict[str, Any]) -> tuple[str, Any]:
+def _proof(entry: JsonObject) -> tuple[str, object]:
     """(field, value) of the proof in an entry; None where there is none."""
     return next(((field, entry[field]) for field in _PROOF_FIELDS if entry.get(field) is not None), ("proof", None))
 

@@ -14,9 +14,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from prover.json_types import JsonObject
 
 _KEY = "setting"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +45,14 @@ class Limits:
         ]
         return ", ".join(parts).replace("above 0", "positive")
 
-    def allow(self, value: Any) -> bool:
+    def allow(self, value: object) -> bool:
         """Whether a value is within the bounds. None always is: whether it may be None is a matter of the type."""
         if value is None:
             return True
         if self.choices:
             return value in self.choices
+        if not isinstance(value, int | float):
+            return True  # texts and lists have no bounds
         return (
             (self.ge is None or value >= self.ge)
             and (self.gt is None or value > self.gt)
@@ -60,8 +66,9 @@ class Setting:
     """A setting as its dataclass declares it."""
 
     name: str
-    type: Any
-    default: Any
+    type: object
+    """As the annotation says: a class, a union, a `Literal` or a tuple of them."""
+    default: object
     limits: Limits
     help: str
     """Whole sentences, on one line."""
@@ -89,7 +96,7 @@ class Setting:
 
 
 def setting(
-    default: Any,
+    default: T,
     *,
     unit: str = "",
     ge: float | None = None,
@@ -97,8 +104,11 @@ def setting(
     le: float | None = None,
     lt: float | None = None,
     choices: Collection[str] = (),
-) -> Any:
-    """A field of a settings dataclass. Write its help as a text below it."""
+) -> T:
+    """A field of a settings dataclass. Write its help as a text below it.
+
+    The type is that of the default, as with `dataclasses.field`; the dataclass makes an attribute of it.
+    """
     return field(default=default, metadata={_KEY: Limits(unit, ge, gt, le, lt, tuple(choices))})
 
 
@@ -109,10 +119,10 @@ def settings_of(owner: type) -> dict[str, Setting]:
     return _FOUND[owner]
 
 
-_FOUND: dict[type[Any], dict[str, Setting]] = {}
+_FOUND: dict[type, dict[str, Setting]] = {}
 
 
-def _read_settings(owner: type[Any]) -> dict[str, Setting]:
+def _read_settings(owner: type) -> dict[str, Setting]:
     helps: dict[str, str] = {}
     for base in reversed(owner.__mro__):
         helps |= _helps(base)
@@ -124,11 +134,11 @@ def _read_settings(owner: type[Any]) -> dict[str, Setting]:
     }
 
 
-def _default(item: "Field[Any]") -> Any:
+def _default(item: "Field[object]") -> object:
     return item.default if item.default_factory is MISSING else item.default_factory()
 
 
-def _limits(item: "Field[Any]") -> Limits:
+def _limits(item: "Field[object]") -> Limits:
     found: Limits = item.metadata.get(_KEY, Limits())
     return found
 
@@ -187,8 +197,9 @@ def nearest(name: str, valid: Collection[str], *, cutoff: float = 0.5) -> str:
     return f"did you mean {close[0]!r}?" if close else f"valid: {', '.join(sorted(valid))}"
 
 
-def coerced(owner: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values from JSON or YAML as the settings of `owner` declare them. Lists become tuples, whole numbers floats.
+def coerced(owner: type, values: Mapping[str, object]) -> JsonObject:
+    """Values from JSON or YAML as the settings of `owner` declare them, to make it from. Lists become tuples, whole
+    numbers floats.
 
     Raises ValueError for a name that is no setting, with the nearest one, and for a value of another type. The message
     begins with the setting's name.
@@ -202,7 +213,7 @@ def coerced(owner: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _as_declared(declared: Setting, value: Any) -> Any:
+def _as_declared(declared: Setting, value: object) -> object:
     """The value, checked against the type. Whole floats are no ints, ints are floats, booleans are neither."""
     for option in _options(declared.type):
         if option is type(None) or option is bool:
@@ -224,11 +235,11 @@ def _as_declared(declared: Setting, value: Any) -> Any:
     raise ValueError(f"{declared.name} is {value!r}; expected {declared.shown_type()}")
 
 
-def _options(declared: Any) -> tuple[Any, ...]:
+def _options(declared: object) -> tuple[Any, ...]:
     return get_args(declared) if get_origin(declared) in (Union, types.UnionType) else (declared,)
 
 
-def _type_words(declared: Any) -> str:
+def _type_words(declared: object) -> str:
     words = {int: "a whole number (int)", float: "a number", str: "text", bool: "true or false", type(None): "none"}
     parts = []
     for option in _options(declared):

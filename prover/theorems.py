@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
+from prover.json_types import JsonObject
 from prover.settings import nearest
 from prover.storage import on_disk
 from prover.theorem_files.layouts import FIELDS, LEAN, MAX_NUMBER, Layout, guess_layout, layout_named, theorems_of
@@ -216,7 +216,7 @@ def _resolve(source: str | Path) -> tuple[Path, str | None]:
     )
 
 
-def read_entries(path: Path, layout: str | None = None) -> Iterator[tuple[int, dict[str, Any], Theorem]]:
+def read_entries(path: Path, layout: str | None = None) -> Iterator[tuple[int, JsonObject, Theorem]]:
     """(line, all fields of the entry, its theorem) for each theorem of a file, in order; rows of a table, from 1.
 
     layout: see `TheoremSet.load`. Raises OSError, FormatError, and, where the file ends, TheoremFileError with every
@@ -236,7 +236,7 @@ class Reading:
         self._skip_invalid = skip_invalid
         self._seen: dict[str, tuple[str, int | None]] = {}  # name -> file and line
 
-    def __iter__(self) -> Iterator[tuple[int, dict[str, Any], Theorem]]:
+    def __iter__(self) -> Iterator[tuple[int, JsonObject, Theorem]]:
         files = files_in(self._source)
         for path in files:
             in_folder = path.relative_to(self._source) if path != self._source else None
@@ -252,7 +252,7 @@ class Reading:
         if not self._seen:
             raise TheoremFileError([Problem(str(self._source), None, None, "has no theorems in it")])
 
-    def _entries(self, path: Path, split: str | None) -> Iterator[tuple[int, dict[str, Any], Theorem]]:
+    def _entries(self, path: Path, split: str | None) -> Iterator[tuple[int, JsonObject, Theorem]]:
         layout, columns = self._layout, columns_of(path)
         for entry in entries_of(path, FIELDS):
             if layout is None:
@@ -264,6 +264,7 @@ class Reading:
                 if split is not None and isinstance(entry.value, dict):
                     entry.value.setdefault("split", split)
                 for theorem in theorems_of(entry.value, layout):
+                    assert isinstance(entry.value, dict)  # else it has no theorems
                     if self._is_new(theorem.name, path, entry, layout):
                         yield entry.line or 0, entry.value, theorem
             except FieldError as error:
@@ -280,7 +281,7 @@ class Reading:
         where = f"{row_word(file)} {line}" + (f" of {file}" if file != str(path) else "")
         raise FieldError("name", f"`{name}` occurs before, at {where}; names must differ")
 
-    def _lean_file(self, path: Path, in_folder: Path | None) -> Iterator[tuple[int, dict[str, Any], Theorem]]:
+    def _lean_file(self, path: Path, in_folder: Path | None) -> Iterator[tuple[int, JsonObject, Theorem]]:
         self.layout_name = LEAN.name
         if self._layout not in (None, LEAN):
             message = f"is a Lean file, and the format asked for is `{self._layout.name if self._layout else ''}`"

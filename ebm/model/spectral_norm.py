@@ -4,11 +4,11 @@ Source: Miyato et al., Spectral Normalization for Generative Adversarial Network
 """
 
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Protocol, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 from ebm.head_config import PowerIteration
 
@@ -49,6 +49,13 @@ class SpectralNormLinearConfig:
             )
 
 
+class _Saved(Protocol):
+    """What torch hands to a backward pass. Its own class is typed as if there were one tensor."""
+
+    saved_tensors: tuple[Tensor, ...]
+    needs_input_grad: tuple[bool, ...]
+
+
 class _DivideBySigma(torch.autograd.Function):
     """y = x W^T / sigma with sigma = u^T W v, whose gradient goes into W as u v^T.
 
@@ -57,7 +64,9 @@ class _DivideBySigma(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, u: Tensor, v: Tensor, sigma: Tensor, dtype: torch.dtype) -> Tensor:
+    def forward(
+        ctx: FunctionCtx, x: Tensor, weight: Tensor, u: Tensor, v: Tensor, sigma: Tensor, dtype: torch.dtype
+    ) -> Tensor:
         x, factor = x.to(dtype), weight.to(dtype)
         y = torch.mm(x, factor.t()).to(weight.dtype).div_(sigma)
         ctx.save_for_backward(x, factor, u, v, sigma, y)
@@ -65,7 +74,7 @@ class _DivideBySigma(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None, None]:
+    def backward(ctx: _Saved, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None, None]:
         x, factor, u, v, sigma, y = ctx.saved_tensors
         grad_product = grad / sigma
         grad_factor = grad_product.to(factor.dtype)

@@ -2,8 +2,8 @@
 
 import math
 from dataclasses import asdict, dataclass, fields
-from typing import Any
 
+from prover.json_types import JsonObject
 from prover.settings import checked, nearest, setting
 
 BALANCES: tuple[str, ...] = ("theorem", "state", "sqrt")
@@ -108,13 +108,13 @@ class EBMTrainingConfig:
             )
 
     @classmethod
-    def specification(cls, **changes: Any) -> "EBMTrainingConfig":
+    def specification(cls, **changes: bool | int | float | str) -> "EBMTrainingConfig":
         """The first specification to the letter, with `changes` on top, e.g. `total_steps`.
 
         AdamW with one learning rate and one weight decay for all parameters, theorems drawn uniformly, no held-out
         theorems, no early stopping, and every checkpoint kept.
         """
-        values: dict[str, Any] = {
+        values = {
             "temperature_lr_scale": 1.0,
             "temperature_weight_decay": 0.01,
             "balance": "theorem",
@@ -122,19 +122,19 @@ class EBMTrainingConfig:
             "early_stop_patience": 0,
             "keep_checkpoints": -1,
         }
-        return cls(**{**values, **changes})
+        return cls.from_dict({**values, **changes})
 
     @property
     def steps_between_evaluations(self) -> int:
         """`eval_interval`, or what stands for 0."""
         return self.eval_interval or min(500, max(1, self.total_steps // 20))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain values, accepted by `from_dict`."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "EBMTrainingConfig":
+    def from_dict(cls, values: JsonObject) -> "EBMTrainingConfig":
         """From parsed JSON. Raises ValueError for an unknown setting or a value of another type; both are named."""
         known = {field.name: type(field.default) for field in fields(cls)}
         for name, value in values.items():

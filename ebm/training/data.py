@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Self
+from typing import Self, TypedDict, Unpack
 
 import numpy as np
 
@@ -77,6 +77,17 @@ class Draw:
         return np.concatenate([self.positives[:, None], self.negatives], axis=1)
 
 
+class SamplerSettings(TypedDict, total=False):
+    """What `ContrastiveSampler` takes beside the index."""
+
+    k_negatives: int
+    hard_ratio: float
+    medium_ratio: float
+    easy_ratio: float
+    seed: int
+    balance: str
+
+
 class ContrastiveSampler:
     """Draws positives with K negatives each, mixed hard, medium and easy in fixed proportions.
 
@@ -137,12 +148,12 @@ class ContrastiveSampler:
         )
 
     @classmethod
-    def from_records(cls, records: Sequence[ProofStateRecord], **settings: Any) -> Self:
+    def from_records(cls, records: Sequence[ProofStateRecord], **settings: Unpack[SamplerSettings]) -> Self:
         """A sampler over records; `settings` are those of the class."""
         return cls(ContrastiveIndex.build(records), **settings)
 
     @classmethod
-    def from_parquet(cls, paths: str | Path | Sequence[str | Path], **settings: Any) -> Self:
+    def from_parquet(cls, paths: str | Path | Sequence[str | Path], **settings: Unpack[SamplerSettings]) -> Self:
         """A sampler over trajectory files; `settings` are those of the class."""
         return cls.from_records(load_records_from_parquet(paths), **settings)
 

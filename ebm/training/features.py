@@ -1,7 +1,7 @@
 """Where a training step gets its input vectors from: a table in memory, on the device, or a memory-mapped cache."""
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -70,7 +70,23 @@ class StateFeatures:
         return StateFeatures(ArraySource(table), place)
 
 
-def features_of(embeddings: Any, index: ContrastiveIndex, rows: np.ndarray | None = None) -> StateFeatures:
+Vector: TypeAlias = np.ndarray | Tensor | Sequence[float]
+"""The embedding of one state, (width,)."""
+Embeddings: TypeAlias = (
+    StateFeatures
+    | EmbeddingCache
+    | np.ndarray
+    | Tensor
+    | Sequence[Vector]
+    | Mapping[str, Vector]
+    | Mapping[str, np.ndarray]
+    | Mapping[str, Tensor]
+    | Mapping[int, Vector]
+)
+"""What can hold the embeddings of an index's states; `features_of` says how each is read."""
+
+
+def features_of(embeddings: Embeddings, index: ContrastiveIndex, rows: np.ndarray | None = None) -> StateFeatures:
     """Features of the index's rows from whatever holds them.
 
     Args:

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +27,7 @@ from ebm.training.starting import WarmStart, check_resumable
 from ebm.training.step import seeded
 from ebm.training.trainer import MetricsCallback, Status, TrainingResult, train
 from prover.files import file_digest
+from prover.policy.base import TacticGenerator
 from prover.storage import on_disk
 
 logger = logging.getLogger(__name__)
@@ -130,7 +130,7 @@ class TrainResult:
 
 def train_from_files(
     trajectories: TrainingData | Sequence[str | Path] | str | Path,
-    encoder: Any,
+    encoder: TacticGenerator | EncoderBackend,
     output: str | Path,
     config: EBMTrainingConfig | None = None,
     *,

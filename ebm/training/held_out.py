@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from ebm.training.data import ContrastiveSampler
 from ebm.training.features import StateFeatures
 from ebm.training.loss import depth_regression_loss, info_nce_loss
 from ebm.training.metrics import EBMMetrics
+from prover.json_types import JsonObject
 
 VALID_STREAM = 2**40
 """Stream of the held-out examples, out of the way of those of training."""
@@ -76,7 +76,7 @@ class BestState:
         self.loss, self.step, self.tensors, self.evaluations_without_gain = loss, step, tensors, 0
 
     @classmethod
-    def restored(cls, tensors: dict[str, Tensor] | None, progress: dict[str, Any], device: torch.device) -> "BestState":
+    def restored(cls, tensors: dict[str, Tensor] | None, progress: JsonObject, device: torch.device) -> "BestState":
         """From a checkpoint: `tensors` of best.safetensors, `progress` of its config.json."""
         if tensors is None:
             return cls()
@@ -85,7 +85,7 @@ class BestState:
             progress["best_loss"], progress["best_step"], on_device, evaluations_without_gain=progress[_WITHOUT_GAIN]
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """For config.json."""
         return {
             "best_step": self.step,

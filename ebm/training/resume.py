@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -21,6 +20,7 @@ from ebm.checkpoint import (
 from ebm.model.energy_head import EnergyHead
 from ebm.training.config import EBMTrainingConfig
 from ebm.training.metrics import MetricsHistory
+from prover.json_types import JsonObject
 
 
 @dataclass(slots=True)
@@ -36,12 +36,12 @@ class ResumeState:
     history: MetricsHistory
     best: dict[str, Tensor] | None
     """Whole state of the best evaluation so far, where the run stops early."""
-    progress: dict[str, Any]
+    progress: JsonObject
     """Early-stopping counters."""
     config: EBMTrainingConfig
-    data: dict[str, Any]
+    data: JsonObject
     """What config.json says of the data; empty where the run was not made from files."""
-    start: dict[str, Any]
+    start: JsonObject
     """What config.json says the run began with."""
     folder: Path
 

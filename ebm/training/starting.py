@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ebm.checkpoint import checkpoint_id, load_head, load_weights, read_config
 from ebm.model.energy_head import EnergyHead, EnergyHeadConfig
@@ -59,7 +58,7 @@ class WarmStart:
         held_out = read_config(folder).get("data", {}).get("valid_theorems", [])
         return cls(head.train(), checkpoint_id(folder), folder, tuple(held_out))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """For config.json."""
         return {"kind": "warm", "ebm_id": self.ebm_id, "folder": str(self.folder)}
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from ebm.model.energy_head import EnergyHead
 from ebm.training.config import EBMTrainingConfig, learning_rate_at
 from ebm.training.data import ContrastiveSampler
 from ebm.training.examples import ExampleFeeder
-from ebm.training.features import WidthMismatchError, feature_statistics, features_of
+from ebm.training.features import Embeddings, WidthMismatchError, feature_statistics, features_of
 from ebm.training.held_out import BestState, HeldOut
 from ebm.training.interrupt import interruptible
 from ebm.training.metrics import EBMMetrics, MetricsHistory
@@ -73,7 +73,7 @@ class TrainingResult:
 def train(
     config: EBMTrainingConfig,
     head: EnergyHead,
-    embeddings: Any,
+    embeddings: Embeddings,
     sampler: ContrastiveSampler,
     device: torch.device | str = "cpu",
     *,
@@ -82,7 +82,7 @@ def train(
     resume: ResumeState | None = None,
     on_metrics: MetricsCallback | None = None,
     should_stop: Callable[[], bool] | None = None,
-    description: Mapping[str, Any] | None = None,
+    description: Mapping[str, object] | None = None,
 ) -> TrainingResult:
     """Train `head` by contrast on the examples of `sampler`.
 

@@ -4,7 +4,6 @@ import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -38,7 +37,7 @@ class CheckpointWriter:
         output: Path | None,
         config: EBMTrainingConfig,
         head: EnergyHeadConfig,
-        description: Mapping[str, Any],
+        description: Mapping[str, object],
         last: Path | None = None,
     ) -> None:
         """`description`: further keys of config.json. `last`: the checkpoint that a resumed run goes on from."""

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -71,7 +70,7 @@ class ModeResult:
         """How many theorems were searched."""
         return len(self.expansions)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
         return {
             "solved": {str(budget): count for budget, count in self.solved.items()},
@@ -121,7 +120,7 @@ class Comparison:
     crashed: tuple[str, ...] = ()
     """Theorems left out, because Lean crashed in one of the two searches: that says nothing of the search order."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
         return {
             "theorems": self.first.theorems,
@@ -195,7 +194,7 @@ class GroupComparison:
     """Search -> area under the solve curve."""
     paired: PairedTest
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
         return {
             "theorems": self.theorems,

@@ -13,12 +13,12 @@ chapter 5).
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
 
 from prover.evaluation.statistics import Expansions
+from prover.json_types import JsonObject
 from prover.settings import setting
 
 _USUAL_DEVIATION, _USUAL_WEIGHT = 0.25, 4
@@ -63,12 +63,12 @@ class Measured:
         """One-sided p of "no worse", by the normal distribution: small = this sample alone says that it is worse."""
         return NormalDist().cdf(self.gain / self.error)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain values for a file; `from_dict` reads them."""
         return {"gain": self.gain, "error": self.error, "theorems": self.theorems, "on": self.on}
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> "Measured":
+    def from_dict(cls, content: JsonObject) -> "Measured":
         """Raises ValueError for what `to_dict` did not write."""
         try:
             found = cls(float(content["gain"]), float(content["error"]), int(content["theorems"]), str(content["on"]))
@@ -129,7 +129,7 @@ class GateVerdict:
             f"{self.chance_wrong:.1%}"
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain values for files, reports and MLflow."""
         return {
             "passed": self.passed,

@@ -5,7 +5,6 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 CHECKS: dict[str, str] = {
     "unreadable": "the entry is no theorem of ours; the reader says why",
@@ -73,7 +72,7 @@ class LintReport:
         order = {check: number for number, check in enumerate(CHECKS)}
         self.findings.sort(key=lambda found: (place.get(found.theorem, -1), order[found.check], found.detail))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """What `--json` prints."""
         return {
             "source": self.source,

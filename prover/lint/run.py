@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from prover.environments.base import ProofEnvironment
+from prover.json_types import JsonObject
 from prover.lint.findings import Finding, LintReport
 from prover.lint.lean_checks import available, check_by_lean
 from prover.lint.text_checks import count_sorries, lint_text
@@ -87,7 +87,7 @@ def lint(
     return report, verdicts
 
 
-def _sorries(entry: dict[str, Any], theorem: Theorem, line: int) -> list[Finding]:
+def _sorries(entry: JsonObject, theorem: Theorem, line: int) -> list[Finding]:
     texts = [entry[field] for field in _STATEMENT_FIELDS if isinstance(entry.get(field), str)]
     counted = max((count_sorries(text) for text in texts), default=0)
     return [Finding(theorem.name, "two-sorries", f"{counted} times", line)] if counted > 1 else []

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from prover.environments.base import (
     Certificate,
@@ -23,6 +23,7 @@ from prover.environments.base import (
     explains,
 )
 from prover.files import write_atomic
+from prover.json_types import JsonObject
 from prover.theorems import Theorem
 
 SCHEMA = "whitelist/1"
@@ -41,7 +42,7 @@ def statement_hash(theorem: Theorem) -> str:
     return digest.hexdigest()
 
 
-def read_whitelist(path: Path) -> dict[str, Any]:
+def read_whitelist(path: Path) -> JsonObject:
     """The document in a whitelist file. Raises `WhitelistError`."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -65,7 +66,7 @@ def write_whitelist(path: Path, environment: ProofEnvironment, verdicts: Mapping
 
     Verdicts of other Leans stay. The file appears whole or not at all. Raises `WhitelistError`, OSError.
     """
-    document: dict[str, Any] = read_whitelist(path) if path.exists() else {"schema": SCHEMA, "leans": {}}
+    document: JsonObject = read_whitelist(path) if path.exists() else {"schema": SCHEMA, "leans": {}}
     entry = document["leans"].setdefault(environment.fingerprint, {"name": environment.name, "statements": {}})
     entry["statements"].update({statement_hash(theorem): reason for theorem, reason in verdicts.items()})
     text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"

@@ -5,7 +5,7 @@ Importing this package loads neither torch nor transformers; `load_policy` does.
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from prover.policy.base import (
     FingerprintedPolicy,
@@ -16,7 +16,7 @@ from prover.policy.base import (
     TacticCandidate,
     TacticGenerator,
 )
-from prover.policy.settings import DEFAULT_POOLING
+from prover.policy.settings import DEFAULT_POOLING, LoadOptions
 from prover.storage import data_root
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def open_policy(
     api_key_env: str | None = None,
     probe_file: Path | None = None,
     start: bool = True,
-    **options: Any,
+    **options: Unpack[LoadOptions],
 ) -> "HuggingFacePolicy | ServerPolicy":
     """`load_policy`, or a `ServerPolicy` where `where` is an address: `http://127.0.0.1:8000/v1#MODEL-NAME`.
 
@@ -135,7 +135,7 @@ def _open_server(
     api_key_env: str | None,
     probe_file: Path | None,
     start: bool,
-    options: dict[str, Any],
+    options: LoadOptions,
 ) -> "ServerPolicy":
     from prover.policy.server import ServerPolicy
 
@@ -188,7 +188,7 @@ def _server_config(where: str, template: str | None, api_key_env: str | None) ->
     )
 
 
-def _open_encoder(encoder: str, template: str, api_key_env: str | None, options: dict[str, Any]) -> "StateEncoder":
+def _open_encoder(encoder: str, template: str, api_key_env: str | None, options: LoadOptions) -> "StateEncoder":
     """A local model, or a pooling server, whose states are written as the policy's are."""
     if not is_address(encoder):
         return load_policy(encoder, **options)
@@ -204,7 +204,7 @@ def _open_encoder(encoder: str, template: str, api_key_env: str | None, options:
     return PoolingEncoder.open(_server_config(encoder, template, api_key_env), pooling)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in ("HuggingFacePolicy", "DecodingConfig"):
         from prover.policy import huggingface
 

@@ -12,7 +12,7 @@ model turns out not to honour 4D masks and position ids (`prover.policy.faithful
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
@@ -21,7 +21,7 @@ from prover.policy.fused import FusedLlama
 from prover.policy.prefixes import SharedPrefixes, shared_prefixes
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
 
 PLAIN_TOKENS = 4096
 """Tokens that `PlainDecoder` puts through the model at once."""
@@ -64,7 +64,7 @@ class Reach:
         return n_tokens <= min(self.window or n_tokens, self.chunk or n_tokens)
 
 
-def reaches(config: Any) -> dict[str, Reach]:
+def reaches(config: "PretrainedConfig") -> dict[str, Reach]:
     """Layer kind -> reach, from a model's text configuration. One entry: all layers are alike."""
     window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
     kinds = set(getattr(config, "layer_types", None) or ())
@@ -87,7 +87,7 @@ class _GrowingLayer(DynamicLayer):
         self.key_buffer = self.value_buffer = torch.empty(0)
 
     def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
         batch, heads, new, width = key_states.shape
         end = self.length + new
@@ -319,7 +319,7 @@ class PlainDecoder:
         self.sequences = [self.sequences[row] for row in rows.tolist()]
 
 
-def decoder_of(model: "PreTrainedModel") -> Any:
+def decoder_of(model: "PreTrainedModel") -> torch.nn.Module:
     """The model without its language-model head."""
     decoder = model.get_decoder()
     return getattr(model, "model", decoder) if decoder is model else decoder

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -68,7 +68,7 @@ class _Early:
         self.layer = layer
         self.lengths = lengths
         self.total: torch.Tensor | None = None  # (B, H) float32
-        self.arguments: dict[str, Any] = {}
+        self.arguments: dict[str, object] = {}
 
     def take(self, hidden: torch.Tensor) -> None:
         self.total = Pooled.sums(hidden, self.lengths.to(hidden.device)).to(self.lengths.device)
@@ -88,7 +88,7 @@ def _early(model: "PreTrainedModel", lengths: torch.Tensor, *, wanted: bool) -> 
         yield early
         return
 
-    def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+    def hook(module: nn.Module, inputs: object, output: torch.Tensor | tuple[torch.Tensor, ...]) -> None:
         early.take(output[0] if isinstance(output, tuple) else output)
 
     handle = layers[early.layer - 1].register_forward_hook(hook)

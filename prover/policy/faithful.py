@@ -23,7 +23,7 @@ from prover.policy.fused import FusedLlama, can_be_fused
 from prover.policy.prefixes import SharedPrefixes
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
 
 log = logging.getLogger(__name__)
 
@@ -180,7 +180,7 @@ def _cached(model: "PreTrainedModel", sequences: list[list[int]]) -> torch.Tenso
 # ---- the shrunken copy
 
 
-def shrunken_copy(model: "PreTrainedModel") -> Any | None:
+def shrunken_copy(model: "PreTrainedModel") -> "PreTrainedModel | None":
     """A small float32 model of the same class and attention, with random weights; None where none can be made.
 
     Windows become 6 tokens. Sizes that do not change which token sees which (heads, widths, experts, vocabulary) are
@@ -207,13 +207,13 @@ def shrunken_copy(model: "PreTrainedModel") -> Any | None:
     return None
 
 
-def _windows(config: Any) -> list[str]:
+def _windows(config: "PretrainedConfig") -> list[str]:
     """Names of settings that limit how far back a layer sees, whatever the family calls them."""
     names = [name for name in vars(config) if "window" in name or name in ("attention_chunk_size", "local_attention")]
     return [name for name in names if type(getattr(config, name)) is int and getattr(config, name) > 0]
 
 
-def _small_config(model: "PreTrainedModel", smaller: Sequence[str]) -> Any:
+def _small_config(model: "PreTrainedModel", smaller: Sequence[str]) -> "PretrainedConfig":
     config = copy.deepcopy(model.config)
     text = config.get_text_config()
     if hasattr(config, "quantization_config"):
@@ -247,7 +247,7 @@ def _small_config(model: "PreTrainedModel", smaller: Sequence[str]) -> Any:
     return config
 
 
-def _cut(config: Any, limits: dict[str, int]) -> None:
+def _cut(config: "PretrainedConfig", limits: dict[str, int]) -> None:
     for name, most in limits.items():
         value = getattr(config, name, None)
         if isinstance(value, int) and value > most:

@@ -20,13 +20,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from prover.policy.finetune_config import FineTuneConfig, ProvedStep
 from prover.policy.separation import Separation, measure_separation, separation_warnings
 
 if TYPE_CHECKING:
     import polars as pl
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+    from prover.policy.huggingface import HuggingFacePolicy
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +94,16 @@ def separation_probe(nodes: "pl.DataFrame", most: int = 4000) -> Probe:
     )
 
 
+class FineTuneOptions(TypedDict, total=False):
+    """What `fine_tune` takes beside the data and the settings, and explains."""
+
+    replay: Sequence[ProvedStep]
+    name: str | None
+    device: str | None
+    dtype: str | None
+    template: str | None
+
+
 def fine_tune_from_files(
     trajectories: Iterable[str | Path],
     policy: str | Path | None,
@@ -97,7 +111,7 @@ def fine_tune_from_files(
     config: FineTuneConfig | None = None,
     *,
     on_metrics: Callable[[int, dict[str, float]], None] | None = None,
-    **options: Any,
+    **options: Unpack[FineTuneOptions],
 ) -> FineTuneResult:
     """Tune the policy in folder `policy` (None: the shipped one) on the proofs in trajectory files; see `fine_tune`."""
     from prover.trajectory import read_trajectories
@@ -167,7 +181,7 @@ def fine_tune(
 
     torch.manual_seed(config.seed)
     anchor = copy.deepcopy(model) if method == "full" and config.anchor_weight else None
-    tuned: Any = _with_lora(model, config) if method == "lora" else model  # peft gives no types
+    tuned: Any = _with_lora(model, config) if method == "lora" else model  # the members of a model that peft wraps
     new_in_a_batch = config.batch_size * (1 - (config.replay_share if older else 0.0))
     n_steps = max(1, min(config.steps, math.ceil(config.epochs * len(examples) / new_in_a_batch)))
     try:
@@ -252,7 +266,7 @@ def _held_out(theorems: set[str], share: float) -> set[str]:
     return found if len(found) < len(theorems) else set()
 
 
-def _with_lora(model: Any, config: FineTuneConfig) -> Any:
+def _with_lora(model: "PreTrainedModel", config: FineTuneConfig) -> "PeftModel":
     from prover.policy.finetune_loop import with_lora
 
     try:
@@ -276,7 +290,7 @@ def _record(result: FineTuneResult, config: FineTuneConfig, steps: Sequence[Prov
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _probe(encoder: Any, probe: Probe | None) -> Separation | None:
+def _probe(encoder: "HuggingFacePolicy", probe: Probe | None) -> Separation | None:
     if probe is None:
         return None
     try:

@@ -3,12 +3,18 @@
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from prover.policy.finetune_config import FineTuneConfig, ProvedStep
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+    from prover.policy.huggingface import HuggingFacePolicy
 
 Example = tuple[tuple[int, ...], int]
 """Token ids of prompt, completion and end; and the length of the prompt."""
@@ -21,7 +27,7 @@ class DivergedError(ArithmeticError):
     """The loss is no number any more; the message says at which step."""
 
 
-def make_examples(policy: Any, steps: Sequence[ProvedStep], max_tokens: int) -> list[Example]:
+def make_examples(policy: "HuggingFacePolicy", steps: Sequence[ProvedStep], max_tokens: int) -> list[Example]:
     """What the policy would read and should say, as token ids, in the order of `steps`.
 
     Left out are steps without a state or with a tactic of several lines (a candidate is one line), and those longer
@@ -39,7 +45,7 @@ def make_examples(policy: Any, steps: Sequence[ProvedStep], max_tokens: int) -> 
     return [example for example in examples if len(example[0]) <= max_tokens]
 
 
-def _batch(examples: Sequence[Example], pad_id: int, device: Any) -> tuple[torch.Tensor, torch.Tensor]:
+def _batch(examples: Sequence[Example], pad_id: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """ids (B, L) right-padded; targets (B, L), -100 where nothing is learnt; targets[i, j] follows ids[i, j]."""
     longest = max(len(ids) for ids, _ in examples) - 1
     ids = torch.full((len(examples), longest), pad_id, dtype=torch.int64)
@@ -50,12 +56,12 @@ def _batch(examples: Sequence[Example], pad_id: int, device: Any) -> tuple[torch
     return ids.to(device), targets.to(device)
 
 
-def _log_probs(model: Any, ids: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+def _log_probs(model: "PreTrainedModel | PeftModel", ids: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """(tokens to learn, V) float32 log-probabilities."""
     return torch.log_softmax(model(input_ids=ids, use_cache=False).logits[wanted].float(), dim=-1)
 
 
-def mean_loss(model: Any, examples: Sequence[Example], pad_id: int, batch_size: int) -> float:
+def mean_loss(model: "PreTrainedModel | PeftModel", examples: Sequence[Example], pad_id: int, batch_size: int) -> float:
     """Nats a token over the completions of all examples; NaN without any. The model is left in the mode it was in."""
     if not examples:
         return math.nan
@@ -73,7 +79,7 @@ def mean_loss(model: Any, examples: Sequence[Example], pad_id: int, batch_size: 
     return total / tokens
 
 
-def with_lora(model: Any, rank: int, alpha: int) -> Any:
+def with_lora(model: "PreTrainedModel", rank: int, alpha: int) -> "PeftModel":
     """The model behind low-rank adapters on all its linear layers but the head. Raises ImportError without peft."""
     from peft import LoraConfig, get_peft_model
 
@@ -115,8 +121,8 @@ def _batches(
 
 
 def optimize(
-    model: Any,
-    anchor: Any | None,
+    model: "PreTrainedModel | PeftModel",
+    anchor: "PreTrainedModel | None",
     examples: Sequence[Example],
     n_steps: int,
     config: FineTuneConfig,
@@ -136,7 +142,7 @@ def optimize(
     rng = np.random.default_rng(config.seed)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
-    adapted = anchor is None and hasattr(model, "disable_adapter")
+    without_adapters = getattr(model, "disable_adapter", None) if anchor is None else None
     of_replay = config.replay_share if replay else 0.0
     sources = [(some, share) for some, share in ((examples, 1.0 - of_replay), (replay, of_replay)) if share > 0]
     model.train()
@@ -146,9 +152,9 @@ def optimize(
         log_probs = _log_probs(model, ids, wanted)
         loss = torch.nn.functional.nll_loss(log_probs, targets[wanted])
         divergence = log_probs.new_zeros(())
-        if config.anchor_weight > 0 and (anchor is not None or adapted):
-            with torch.no_grad(), model.disable_adapter() if adapted else contextlib.nullcontext():
-                reference = _log_probs(model if adapted else anchor, ids, wanted)
+        if config.anchor_weight > 0 and (anchor is not None or without_adapters is not None):
+            with torch.no_grad(), contextlib.nullcontext() if without_adapters is None else without_adapters():
+                reference = _log_probs(model if anchor is None else anchor, ids, wanted)
             divergence = torch.nn.functional.kl_div(log_probs, reference, reduction="batchmean", log_target=True)
         total = loss + config.anchor_weight * divergence
         if not bool(torch.isfinite(total)):

@@ -16,6 +16,7 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
+from prover.json_types import JsonObject
 from prover.policy.memory import Estimate, require_weights_fit
 from prover.policy.weights import (
     ADAPTER_CONFIG,
@@ -87,7 +88,7 @@ def check_folder(folder: Path) -> str:
     return ", ".join(words)
 
 
-def quantisation(config: dict[str, Any]) -> str:
+def quantisation(config: JsonObject) -> str:
     """The quantisation method that config.json names, "" for none."""
     settings = config.get("quantization_config")
     if not isinstance(settings, dict):
@@ -98,7 +99,7 @@ def quantisation(config: dict[str, Any]) -> str:
     return str(method)
 
 
-def _check_architecture(folder: Path, config: dict[str, Any]) -> None:
+def _check_architecture(folder: Path, config: JsonObject) -> None:
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
@@ -236,7 +237,7 @@ def _say(made: Estimate, folder: Path) -> None:
         log.warning("%s fits, and full batches do not, so batches are going to be smaller: %s", folder, made.sentence())
 
 
-def _from_pretrained(place: Path, dtype: str, device: str, quantised: bool) -> tuple[Any, dict[str, Any]]:
+def _from_pretrained(place: Path, dtype: str, device: str, quantised: bool) -> tuple[Any, JsonObject]:
     from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 
     config = cast(Any, AutoConfig).from_pretrained(place, local_files_only=True, trust_remote_code=False)
@@ -245,7 +246,7 @@ def _from_pretrained(place: Path, dtype: str, device: str, quantised: bool) -> t
         pad = getattr(settings, "pad_token_id", None)
         if pad is not None and not 0 <= pad < getattr(text, "vocab_size", pad + 1):
             settings.pad_token_id = None  # padding is never looked at; the embedding refuses such an id
-    options: dict[str, Any] = {}
+    options: dict[str, object] = {}
     if dtype in ("int8", "int4"):
         if quantised:
             raise ValueError(f"it is quantised already; leave out the dtype {dtype}")
@@ -334,7 +335,7 @@ def _model_files(folder: Path) -> Iterator[Path]:
         yield Path(name)
 
 
-def _merged(model: "PreTrainedModel", folder: Path) -> Any:
+def _merged(model: "PreTrainedModel", folder: Path) -> "PreTrainedModel":
     """The model with the folder's adapter merged into its weights. PolicyLoadError if any part of it finds no place."""
     from peft import PeftConfig, PeftModel
 

@@ -8,15 +8,17 @@ shape: keys and values of a token, activations of a layer, logits of a beam.
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
+from prover.json_types import JsonObject
 from prover.policy.weights import PolicyLoadError, base_folder, read_object, safetensors_header, weight_files
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PretrainedConfig
 
 GIB = 2**30
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "int8": 1.05, "int4": 0.56}
@@ -37,11 +39,11 @@ class Shape:
     vocabulary: int
 
     @classmethod
-    def of(cls, config: Any) -> Self:
+    def of(cls, config: "PretrainedConfig | JsonObject") -> Self:
         """From a transformers configuration, or from the object in a config.json."""
-        if not isinstance(config, dict):
-            config = config.get_text_config().to_dict()
-        text = config.get("text_config") if isinstance(config.get("text_config"), dict) else config
+        whole: JsonObject = config if isinstance(config, Mapping) else config.get_text_config().to_dict()
+        inner = whole.get("text_config")
+        text: JsonObject = inner if isinstance(inner, dict) else whole
 
         def number(*names: str, default: int) -> int:
             for name in names:

@@ -1,11 +1,43 @@
 """Which policy is opened, and how: the settings of `prover.policy.open_policy`."""
 
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict, Unpack, cast
 
 from prover.settings import checked, setting
 
+if TYPE_CHECKING:
+    from prover.policy.huggingface import DecodingConfig
+
 DEFAULT_POOLING = "mean+max+early"
+
+
+class LoadOptions(TypedDict, total=False):
+    """What `prover.policy.load_policy` takes beside the path and the template, and explains."""
+
+    pooling: str
+    device: str | None
+    dtype: str | None
+    threads: int | None
+    decoding: "DecodingConfig | None"
+    batch_tokens: int | None
+    max_prompt_tokens: int | None
+    max_encoding_tokens: int | None
+
+
+class OpenOptions(LoadOptions, total=False):
+    """What `prover.policy.open_policy` takes beside the place of the policy, and explains."""
+
+    encoder: str | Path | None
+    template: str | None
+    api_key_env: str | None
+    probe_file: Path | None
+    start: bool
+
+
+def given_options(**options: Unpack[OpenOptions]) -> OpenOptions:
+    """The options without those that are empty, 0 or None: `open_policy` has its own defaults for these."""
+    return cast(OpenOptions, {name: value for name, value in options.items() if value})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +77,16 @@ class PolicySettings:
     def __post_init__(self) -> None:
         checked(self)
 
-    def keywords(self) -> dict[str, Any]:
+    def keywords(self) -> OpenOptions:
         """What is set beside the path and the threads, as `prover.policy.open_policy` takes it by keyword."""
-        names = (
-            "encoder",
-            "template",
-            "api_key_env",
-            "pooling",
-            "device",
-            "dtype",
-            "max_prompt_tokens",
-            "max_encoding_tokens",
-            "batch_tokens",
+        return given_options(
+            encoder=self.encoder,
+            template=self.template,
+            api_key_env=self.api_key_env,
+            pooling=self.pooling,
+            device=self.device,
+            dtype=self.dtype,
+            max_prompt_tokens=self.max_prompt_tokens,
+            max_encoding_tokens=self.max_encoding_tokens,
+            batch_tokens=self.batch_tokens,
         )
-        return {name: value for name in names if (value := getattr(self, name))}

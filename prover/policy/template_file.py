@@ -16,7 +16,7 @@ import tomllib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from jinja2 import StrictUndefined, TemplateError, nodes, pass_context
 from jinja2.meta import find_undeclared_variables
@@ -125,8 +125,11 @@ class _Work:
     per_step: int
 
 
+T = TypeVar("T")
+
+
 @pass_context
-def _counted(context: Context, items: Iterable[Any]) -> Iterator[Any]:
+def _counted(context: Context, items: Iterable[T]) -> Iterator[T]:
     """The items of a loop, as long as the prompt's work lasts. Loops inside loops over a long state are the danger."""
     work: _Work = context.parent[_LEFT]  # what a template sets itself is not in `parent`
     for item in items:
@@ -136,7 +139,7 @@ def _counted(context: Context, items: Iterable[Any]) -> Iterator[Any]:
         yield item
 
 
-def _work_for(values: Mapping[str, Any], parts: int) -> _Work:
+def _work_for(values: Mapping[str, str | list[str]], parts: int) -> _Work:
     """parts: of the template, each of which a step may run."""
     texts = [text for value in values.values() for text in ([value] if isinstance(value, str) else value)]
     return _Work(_MAX_WORK, 1 + sum(map(len, texts)) * parts // _WORK_PER_STEP)
@@ -156,7 +159,7 @@ class FileTemplate:
     """The whole file: its digest is part of the fingerprint of who uses it."""
     variables: frozenset[str]
     """Those of `VARIABLES` that the prompt uses."""
-    _render: Callable[[Mapping[str, Any]], str] = field(repr=False, compare=False)
+    _render: Callable[[Mapping[str, str | list[str]]], str] = field(repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -230,10 +233,10 @@ def _whole_answer(completion: str, stop: tuple[str, ...]) -> str | None:
     return "\n".join(line[margin:] if not line[:margin].strip() else line for line in lines)
 
 
-def _values(state: str, wanted: frozenset[str]) -> dict[str, Any]:
+def _values(state: str, wanted: frozenset[str]) -> dict[str, str | list[str]]:
     """The values of a prompt's variables."""
     place, goal = in_context(state), main_goal(state)
-    known: dict[str, Callable[[], Any]] = {
+    known: dict[str, Callable[[], str | list[str]]] = {
         "state": lambda: normalise(state),
         "goals": lambda: goals_of(state),
         "goal": lambda: goal,
@@ -289,7 +292,7 @@ def parse_template(text: str, where: str) -> FileTemplate:
     if not variables & (GOAL_VARIABLES | STATE_VARIABLES):
         raise TemplateFileError(f"{where}: the prompt does not show the state; write {{{{ state }}}} where it belongs")
 
-    def render(values: Mapping[str, Any]) -> str:
+    def render(values: Mapping[str, str | list[str]]) -> str:
         made: list[str] = []
         length = 0
         try:

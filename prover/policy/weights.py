@@ -5,8 +5,8 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any
 
+from prover.json_types import JsonObject
 from prover.policy.base import PolicyError
 from prover.policy.digests import file_digest
 
@@ -181,7 +181,7 @@ def tokenizer_folder(folder: Path) -> Path:
 # ---- files
 
 
-def read_object(file: Path) -> dict[str, Any]:
+def read_object(file: Path) -> JsonObject:
     """A JSON file that has an object; PolicyLoadError for anything else."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
@@ -214,7 +214,7 @@ def weight_files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.glob("*.safetensors") if file.name != ADAPTER_WEIGHTS)
 
 
-def safetensors_header(file: Path) -> dict[str, Any]:
+def safetensors_header(file: Path) -> JsonObject:
     """Names, dtypes, shapes and offsets of a file's tensors. PolicyLoadError for a damaged or unfinished file."""
     size = file.stat().st_size
     with file.open("rb") as stream:
@@ -232,7 +232,7 @@ def safetensors_header(file: Path) -> dict[str, Any]:
     return entries
 
 
-def _end_of(entry: dict[str, Any]) -> int:
+def _end_of(entry: JsonObject) -> int:
     """Where a tensor's bytes end. Raises ValueError, TypeError or KeyError for an entry without all of its parts."""
     begin, end = entry["data_offsets"]
     sizes = [*entry["shape"], begin, end]

@@ -7,10 +7,11 @@ from contextlib import ExitStack
 from dataclasses import astuple, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from prover.environments.base import ProofEnvironment
-from prover.policy.base import TacticGenerator
+from prover.policy.base import FingerprintedPolicy, TacticGenerator
+from prover.policy.settings import OpenOptions
 from prover.scale.config import RayConfig, ScaleError
 from prover.scale.connect import (
     Needs,
@@ -34,6 +35,9 @@ from prover.search.memo import MemoCounts
 from prover.search.place import SearchPlace
 from prover.search.searcher import SearchOptions, SearchReport, check_options
 from prover.theorems import Theorem
+
+if TYPE_CHECKING:
+    from ray.actor import ActorHandle
 
 _REQUESTS_PER_POLICY = 256
 """Requests that may wait in a policy actor to be joined."""
@@ -91,14 +95,14 @@ class RayCluster:
         self._data = data
         self._name = f"prover-{secrets.token_hex(4)}"
         self._stack = ExitStack()
-        self._actors: list[Any] = []
-        self._policies: list[Any] = []
-        self._memo: Any = None
+        self._actors: list[ActorHandle] = []
+        self._policies: list[ActorHandle] = []
+        self._memo: ActorHandle | None = None
         self._ray: Any = None
         self._head = self._node = ""
         self._head_lost = False
         self.environment: ProofEnvironment
-        self.policy: Any
+        self.policy: FingerprintedPolicy
         self.n_actors = 0
         self.messages = 0
         """Questions that finished searches have asked the actors (count)."""
@@ -183,8 +187,8 @@ class RayCluster:
         policy_facts: PolicyFacts | None = self._first_facts(policies, "policy") if policies else None
         workers = config.lean_workers_per_actor or max(1, int(config.cpus_per_search_actor))
         environment = replace(self._environment_spec, workers=workers)
-        options: dict[str, Any] = {"threads": max(1, int(config.cpus_per_search_actor))}
-        policy = replace(self._policy_spec, options={**options, **self._policy_spec.options})
+        threads: OpenOptions = {"threads": max(1, int(config.cpus_per_search_actor))}
+        policy = replace(self._policy_spec, options={**threads, **self._policy_spec.options})
         actor = ray.remote(_SearchActor).options(
             num_cpus=config.cpus_per_search_actor,
             memory=int(config.memory_per_search_actor_gib * 2**30) or None,
@@ -199,7 +203,7 @@ class RayCluster:
         self.environment = RemoteEnvironment(self._actors[0], facts.environment_name, facts.environment_fingerprint)
         self.policy = RemotePolicy(policies or self._actors, facts.policy)
 
-    def _policy_actors(self) -> list[Any]:
+    def _policy_actors(self) -> "list[ActorHandle]":
         config = self.config
         actor = self._ray.remote(PolicyWorker)
         return [
@@ -214,7 +218,7 @@ class RayCluster:
             for i in range(config.policy_actors)
         ]
 
-    def _memo_actor(self, name: str) -> Any:
+    def _memo_actor(self, name: str) -> "ActorHandle | None":
         """The memo's keeper, on this machine, where its file is."""
         if self._memo_path is None:
             return None
@@ -226,7 +230,7 @@ class RayCluster:
         )
         return keeper.remote(os.fspath(self._memo_path.resolve()))
 
-    def _first_facts(self, actors: Sequence[Any], kind: str) -> Any:
+    def _first_facts(self, actors: "Sequence[ActorHandle]", kind: str) -> Any:
         """The facts of the first actor, once all are up and say the same."""
         ray = self._ray
         try:

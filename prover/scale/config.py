@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from prover.settings import checked, coerced, nearest, setting
 
@@ -97,6 +97,6 @@ class RayConfig:
         return self.address or os.environ.get(ADDRESS_VARIABLE, "")
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+    def from_dict(cls, values: Mapping[str, object]) -> Self:
         """From JSON or YAML. Raises ValueError for an unknown key, with the nearest one, and for a wrong type."""
         return cls(**coerced(cls, values))

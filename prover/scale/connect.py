@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import psutil
 
+from prover.json_types import JsonObject
 from prover.scale.config import ADDRESS_VARIABLE, RayConfig, ScaleError
 
 _PROBE_S = 5.0
@@ -32,7 +34,7 @@ _OWN_ADDRESS = "127.0.0.2" if sys.platform == "linux" else None
 HOW_TO_INSTALL = "pip install -e '.[ray]'"
 
 
-def import_ray() -> Any:
+def import_ray() -> ModuleType:
     """The `ray` module. Raises ScaleError where the extra is not installed."""
     try:
         import ray
@@ -42,7 +44,7 @@ def import_ray() -> Any:
 
 
 @contextmanager
-def connected(config: RayConfig) -> Iterator[Any]:
+def connected(config: RayConfig) -> Iterator[ModuleType]:
     """Ray, connected; what was started here is stopped at the end, and a cluster of others is only left.
 
     Raises ScaleError for an address that does not answer, or that runs another version of Ray or Python.
@@ -58,7 +60,7 @@ def connected(config: RayConfig) -> Iterator[Any]:
         yield ray
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    quiet: dict[str, object] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if config.where:
         _require_answer(config.where)
         try:
@@ -73,7 +75,7 @@ def connected(config: RayConfig) -> Iterator[Any]:
         ray.shutdown()
 
 
-def _start_here(ray: Any, config: RayConfig, quiet: dict[str, Any]) -> None:
+def _start_here(ray: ModuleType, config: RayConfig, quiet: dict[str, object]) -> None:
     """Start Ray on this machine. Ray waits 30 s for its own processes; on a busy machine that is tried again."""
     give_up = time.monotonic() + config.start_timeout_s
     before = {child.pid for child in psutil.Process().children()}
@@ -134,7 +136,7 @@ def answers(address: str) -> bool:
     return True
 
 
-def head_answers(ray: Any, address: str, node: str, ask: bool) -> bool:
+def head_answers(ray: ModuleType, address: str, node: str, ask: bool) -> bool:
     """Whether the head at HOST:PORT listens. ask: whether it also still knows the node that this process has joined;
     a head that was started anew listens at the same port, and knows nobody."""
     if not answers(address):
@@ -153,7 +155,7 @@ def head_answers(ray: Any, address: str, node: str, ask: bool) -> bool:
     return node in known
 
 
-def answer(ray: Any, references: Any) -> Any:
+def answer(ray: ModuleType, references: object) -> Any:
     """`ray.get`. Raises what the call raised on its actor, and ScaleError where the actor or Ray itself is lost."""
     try:
         return ray.get(references)
@@ -249,7 +251,7 @@ def look_at_node(needs: Needs) -> list[str]:
     return lacks
 
 
-def require_nodes(ray: Any, needs: Needs, timeout_s: float) -> None:
+def require_nodes(ray: ModuleType, needs: Needs, timeout_s: float) -> None:
     """Look at every node that has CPUs. Raises ScaleError that names each node and what it lacks."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -273,7 +275,7 @@ def require_nodes(ray: Any, needs: Needs, timeout_s: float) -> None:
         raise ScaleError("the Ray cluster is not ready. " + "; ".join(problems))
 
 
-def _name(node: dict[str, Any]) -> str:
+def _name(node: JsonObject) -> str:
     return f"node {node['NodeManagerAddress']} ({node['NodeID'][:8]})"
 
 
@@ -292,7 +294,7 @@ def shared_token(data: Path | None) -> Iterator[tuple[str, str] | None]:
         path.unlink(missing_ok=True)
 
 
-def fitting_actors(config: RayConfig, resources: dict[str, float], nodes: Sequence[dict[str, Any]]) -> int:
+def fitting_actors(config: RayConfig, resources: dict[str, float], nodes: Sequence[dict[str, object]]) -> int:
     """How many search actors the cluster holds beside the policy actors. Raises ScaleError where there is none."""
     cpus = resources.get("CPU", 0.0) - config.policy_actors * config.cpus_per_policy_actor
     if config.policy_actors * config.gpus_per_policy_actor > resources.get("GPU", 0.0):

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from prover.scale.specs import ScorerSpec
 from prover.search.best_first import TheoremResult
@@ -11,7 +10,7 @@ from prover.search.guidance import MixingCalibration
 from prover.search.searcher import SearchProgress
 from prover.theorems import Theorem
 
-Reduce = Callable[[TheoremResult], Any]
+Reduce = Callable[[TheoremResult], object]
 """What is made of a result where it was found, so that a whole tree need not travel."""
 
 
@@ -35,7 +34,7 @@ class Found:
     proved: bool
     expansions: int
     tactics: int
-    value: Any
+    value: object
 
 
 @dataclass(frozen=True, slots=True)

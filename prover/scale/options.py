@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from prover.cli_policy import PolicyOptions
 from prover.scale.cluster import RayCluster
@@ -24,7 +23,7 @@ def cluster_of(
     config: JSON file of `RayConfig` settings; `address` overrides its address. data: as for `RayCluster`. Raises
     ValueError for a file that cannot be read or holds something else.
     """
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     if config is not None:
         try:
             values = json.loads(config.read_text(encoding="utf-8"))

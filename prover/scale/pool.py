@@ -8,7 +8,8 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from prover.environments.base import Crashed
 from prover.scale.config import RayConfig, ScaleError
@@ -19,6 +20,10 @@ from prover.search.config import SearchConfig
 from prover.search.guidance import Guidance, MixingCalibration
 from prover.search.searcher import SearchOptions, SearchProgress, SearchReport
 from prover.theorems import Theorem
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+    from ray.actor import ActorHandle
 
 _POLL_S = 0.5
 """How long an actor waits for something to hand over; and how often `stop` is looked at."""
@@ -35,7 +40,7 @@ _REVIVE_S = 1.0
 class _Worker:
     """A search actor, and what it is at."""
 
-    handle: Any
+    handle: "ActorHandle"
     left: dict[str, Theorem] = field(default_factory=dict)
     """Theorems of its job that have not arrived."""
     progress: SearchProgress | None = None
@@ -48,8 +53,8 @@ class SearchPool:
 
     def __init__(
         self,
-        ray: Any,
-        actors: Sequence[Any],
+        ray: ModuleType,
+        actors: "Sequence[ActorHandle]",
         config: RayConfig,
         head_answers: Callable[[bool], bool] | None = None,
     ) -> None:
@@ -63,7 +68,7 @@ class SearchPool:
         self._looks_in_vain = 0
         self._config = config
         self._workers = [_Worker(actor) for actor in actors]
-        self._asked: dict[Any, _Worker] = {}
+        self._asked: dict[ObjectRef, _Worker] = {}
         """What is outstanding: object reference -> the worker that will answer."""
         self._queue: deque[Theorem] = deque()
         self._alone: deque[Theorem] = deque()
@@ -98,6 +103,7 @@ class SearchPool:
             arrived.add(found.name)
             tally.add(found)
             if keep_results:
+                assert isinstance(found.value, TheoremResult)
                 kept[found.name] = found.value
             if on_result is not None:
                 on_result(found.value)
@@ -141,7 +147,7 @@ class SearchPool:
         size = max(1, min(share, config.cohorts * config.wave_size))
         return [self._queue.popleft() for _ in range(min(size, len(self._queue)))]
 
-    def _await(self, reference: Any, worker: _Worker) -> None:
+    def _await(self, reference: "ObjectRef", worker: _Worker) -> None:
         self.messages += 1
         self._asked[reference] = worker
 

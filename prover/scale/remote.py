@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from prover.scale.specs import ScorerSpec
 from prover.search.guidance import MixingCalibration
 from prover.theorems import Theorem
 
+if TYPE_CHECKING:
+    from ray.actor import ActorHandle
+
 
 class RemotePolicy:
     """A `FingerprintedPolicy` whose model is in one of several actors; each call goes to the next of them.
@@ -22,7 +25,7 @@ class RemotePolicy:
     restarted actor: generating is free of side effects.
     """
 
-    def __init__(self, actors: Sequence[Any], facts: PolicyFacts) -> None:
+    def __init__(self, actors: "Sequence[ActorHandle]", facts: PolicyFacts) -> None:
         self._actors = list(actors)
         self._facts = facts
         self._turn = 0
@@ -51,7 +54,7 @@ class RemotePolicy:
         parts = answer(ray, [actor.encode_only.remote(some) for actor, some in self._shares(states)])
         return np.concatenate(parts) if parts else np.empty((0, self.encoding_width), dtype=np.float32)
 
-    def _shares(self, states: Sequence[str]) -> list[tuple[Any, list[str]]]:
+    def _shares(self, states: Sequence[str]) -> "list[tuple[ActorHandle, list[str]]]":
         """The states in runs, each with the actor that answers it; small requests stay whole, to be batched there."""
         n_runs = min(len(self._actors), -(-len(states) // 16))
         size = -(-len(states) // n_runs) if n_runs else 1
@@ -65,7 +68,9 @@ class RemotePolicy:
 class RemoteScorer:
     """A `ValueScorer` whose head is in the search actors. SCORE = -energy: higher is better."""
 
-    def __init__(self, actor: Any, spec: ScorerSpec, calibration: MixingCalibration | None, ebm_id: str | None) -> None:
+    def __init__(
+        self, actor: "ActorHandle", spec: ScorerSpec, calibration: MixingCalibration | None, ebm_id: str | None
+    ) -> None:
         self._actor = actor
         self.spec = spec
         self.calibration = calibration
@@ -84,7 +89,7 @@ class RemoteScorer:
 class RemoteEnvironment:
     """What callers ask of a Lean whose processes are in the search actors: who it is, and single questions of it."""
 
-    def __init__(self, actor: Any, name: str, fingerprint: str) -> None:
+    def __init__(self, actor: "ActorHandle", name: str, fingerprint: str) -> None:
         self._actor = actor
         self.name = name
         self.fingerprint = fingerprint
@@ -114,6 +119,6 @@ class RemoteEnvironment:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def _get(self, method: str, *arguments: Any) -> Any:
+    def _get(self, method: str, *arguments: object) -> Any:
         ray = import_ray()
         return answer(ray, self._actor.lean.remote(method, *arguments))

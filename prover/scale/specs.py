@@ -1,11 +1,12 @@
 """Recipes that travel to other machines: how to open a Lean, a policy, an energy model there."""
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from prover.policy.settings import OpenOptions
 
 if TYPE_CHECKING:
     from prover.environments.base import ProofEnvironment
@@ -36,7 +37,7 @@ class PolicySpec:
     """
 
     where: str | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: OpenOptions = field(default_factory=OpenOptions)
 
     @property
     def folder(self) -> Path | None:

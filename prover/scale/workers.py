@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prover.json_types import JsonList
 from prover.policy.base import FingerprintedPolicy, TacticCandidate
 from prover.policy.complete import as_policy
 from prover.policy.prompts import prompt_key
@@ -127,7 +128,7 @@ class SearchWorker:
         """As `TacticGenerator.encode_only`."""
         return self._policy.encode_only(states)
 
-    def lean(self, method: str, *arguments: Any) -> Any:
+    def lean(self, method: str, *arguments: object) -> object:
         """A call of the Lean environment by name: start, step, certify or proof_file."""
         if method not in _LEAN_METHODS:
             raise ValueError(f"{method!r} is no call of a Lean environment; expected one of {', '.join(_LEAN_METHODS)}")
@@ -280,7 +281,7 @@ class MemoKeeper:
         self._memo: SearchMemo | None = None
         self._lock = threading.Lock()
 
-    def read(self, table: str, keys: Sequence[bytes]) -> Mapping[bytes, Any]:
+    def read(self, table: str, keys: Sequence[bytes]) -> Mapping[bytes, JsonList]:
         """As `SearchMemo.read_rows`."""
         with self._lock:
             return self._open().read_rows(table, keys)
@@ -309,13 +310,13 @@ class RemoteMemo(SearchMemo):
 
     def __init__(
         self,
-        read: Callable[[str, Sequence[bytes]], Mapping[bytes, Any]],
+        read: Callable[[str, Sequence[bytes]], Mapping[bytes, JsonList]],
         write: Callable[[str, Sequence[tuple[bytes, str]]], None],
     ) -> None:
         super().__init__(None)
         self._ask, self._tell = read, write
 
-    def read_rows(self, table: str, keys: Iterable[bytes]) -> dict[bytes, Any]:
+    def read_rows(self, table: str, keys: Iterable[bytes]) -> dict[bytes, JsonList]:
         distinct = list(dict.fromkeys(keys))
         return dict(self._ask(table, distinct)) if distinct else {}
 

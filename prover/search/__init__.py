@@ -4,7 +4,7 @@ Names are imported when they are first used: reading the settings loads neither 
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prover.search.config import SearchConfig, SearchConfigError
 from prover.search.modes import MODES
@@ -48,7 +48,7 @@ _MODULE_OF = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in _MODULE_OF:
         return getattr(import_module(f"prover.search.{_MODULE_OF[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,7 +10,7 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from prover.environments.base import (
     Certificate,
@@ -70,6 +70,9 @@ class AskCertificate:
 
 
 Ask = AskRoot | AskCandidates | AskOutcomes | AskScores | AskCertificate
+
+Answer: TypeAlias = Any
+"""What a search is sent. Its type is named by the `Ask` before it; a generator has one type for all that it is sent."""
 
 
 class Ended(StrEnum):
@@ -200,7 +203,7 @@ class TheoremSearch:
         """So far."""
         return self._result.expansions
 
-    def run(self) -> Generator[Ask, Any, TheoremResult]:
+    def run(self) -> Generator[Ask, Answer, TheoremResult]:
         """Ask, be answered, and return the result when proved or out of budget, of frontier or of time."""
         config, result, frontier = self._config, self._result, self._frontier
         root = yield AskRoot(self.theorem)
@@ -278,7 +281,7 @@ class TheoremSearch:
 
     def _record(
         self, node: Node, ranked: list[tuple[int, TacticCandidate]], outcomes: list[Outcome]
-    ) -> Generator[Ask, Any, list[Node]]:
+    ) -> Generator[Ask, Answer, list[Node]]:
         """Make nodes and attempts of the outcomes; certify claims, best first, until one holds. Returns new nodes.
 
         ranked: candidates with their places among all that the policy gave.
@@ -353,7 +356,7 @@ class TheoremSearch:
             result.uncertified.append(certificate.reason)
         return node
 
-    def _open(self, nodes: list[Node]) -> Generator[Ask, Any, None]:
+    def _open(self, nodes: list[Node]) -> Generator[Ask, Answer, None]:
         """Score new nodes if the mode asks for it, and put those on the frontier that may be expanded."""
         if not nodes:
             return

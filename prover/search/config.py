@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Self
 
 from prover.search.modes import CALIBRATED, MODES
 from prover.settings import coerced, faults_of, setting
@@ -77,7 +77,7 @@ class SearchConfig:
             )
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+    def from_dict(cls, values: Mapping[str, object]) -> Self:
         """Build from parsed YAML or JSON. Raises `SearchConfigError` on an unknown key or a value of another type."""
         try:
             return cls(**coerced(cls, values))
@@ -86,13 +86,13 @@ class SearchConfig:
         except ValueError as error:
             raise SearchConfigError(f"search.{error}") from None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain values, accepted by `from_dict`."""
         values = asdict(self)
         values["probe_tactics"] = list(self.probe_tactics)
         return values
 
-    def result_settings(self) -> dict[str, Any]:
+    def result_settings(self) -> dict[str, object]:
         """The settings that can change a result: what a resumed run must share with the run it continues."""
         return {key: value for key, value in self.to_dict().items() if key not in _SPEED_ONLY}
 

@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from prover.lint.signature import read_signature
 from prover.search.budgets import Budget
@@ -55,7 +54,7 @@ class RoundPlan:
     disproved: tuple[str, ...] = ()
     """Names of the statements that are false: Lean certified a proof of the negation. They are not tried any more."""
 
-    made: Mapping[str, Any] = field(default_factory=dict)
+    made: Mapping[str, object] = field(default_factory=dict)
     """Theorems that were made for this round: their number and digest, or a sentence why there are none."""
 
     @property
@@ -68,7 +67,7 @@ class RoundPlan:
         """Budget by theorem name."""
         return {item.theorem.name: item.budget for item in self.chosen}
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Counts for a manifest: theorems of the pool and of the round by kind, and by budget."""
         kinds: dict[str, int] = {}
         sizes: dict[str, int] = {}

@@ -10,13 +10,13 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, Unpack
+from typing import Unpack
 
 from prover.environments.base import Outcome, ProofEnvironment, ProofState
 from prover.policy.base import Interruptible, PolicyInterrupted, TacticGenerator
 from prover.policy.complete import as_policy
 from prover.search.acceptance import FirstTactics
-from prover.search.best_first import AskCandidates, AskCertificate, AskOutcomes, TheoremResult
+from prover.search.best_first import Answer, AskCandidates, AskCertificate, AskOutcomes, TheoremResult
 from prover.search.config import SearchConfig
 from prover.search.guidance import Guidance, own_calibration
 from prover.search.known import Knowledge
@@ -109,7 +109,7 @@ class _Engine:
         self._results = _Results(options)
         self._on_progress = options.get("on_progress")
         self._waiting = deque(enumerate(theorems))
-        self._ready: deque[tuple[Slot, Any]] = deque()
+        self._ready: deque[tuple[Slot, Answer]] = deque()
         self._claims: list[tuple[Slot, AskCertificate]] = []
         self._open: dict[int, Slot] = {}
         self._late: list[tuple[Slot, AskCandidates]] = []  # put off to the next wave

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from prover.search.best_first import TheoremSearch
 from prover.search.searcher import SearchProgress
@@ -77,7 +76,7 @@ def shown_while_watched(output: str | Path) -> Iterator[None]:
             live_file(Path(output)).unlink(missing_ok=True)
 
 
-def glimpse(progress: SearchProgress, taken_over: int = 0) -> dict[str, Any]:
+def glimpse(progress: SearchProgress, taken_over: int = 0) -> dict[str, object]:
     """A search at this moment as plain values.
 
     `at`: Unix time, seconds. `searches`: of each open theorem shown its name, expansions so far, number of nodes, the
@@ -94,7 +93,7 @@ def glimpse(progress: SearchProgress, taken_over: int = 0) -> dict[str, Any]:
     return {"at": time.time(), "process": os.getpid(), **counts, "searches": [_open_search(one) for one in largest]}
 
 
-def _open_search(search: TheoremSearch) -> dict[str, Any]:
+def _open_search(search: TheoremSearch) -> dict[str, object]:
     frontier = search.frontier(MOST_FRONTIER)
     nodes = search.tree.nodes
     shown = {0, *frontier} if nodes else set()

@@ -4,10 +4,9 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any
 
 from prover.environments.base import Outcome, ProofClaim, ProofEnvironment, ProofState, StepRequest
-from prover.search.best_first import AskOutcomes
+from prover.search.best_first import Answer, AskOutcomes
 from prover.search.slots import Answers, Slot
 
 
@@ -97,7 +96,7 @@ class LeanCalls:
         """Start no further call; the running ones end by themselves."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
-    def _fly(self, kind: str, slots: Sequence[Slot], call: Callable[[], Sequence[Any]]) -> None:
+    def _fly(self, kind: str, slots: Sequence[Slot], call: Callable[[], Sequence[Answer]]) -> None:
         def timed() -> Landing:
             began = time.perf_counter()
             answers = call()

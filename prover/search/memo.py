@@ -14,9 +14,10 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from prover.environments.base import Complete, Outcome, Progress, ProofState, Rejected
+from prover.json_types import JsonList
 from prover.policy.base import TacticCandidate
 from prover.search.node import MESSAGE_LIMIT
 from prover.sqlite_faults import SqliteFault, fault_of
@@ -164,10 +165,10 @@ class SearchMemo:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def read_rows(self, table: str, keys: Iterable[bytes]) -> dict[bytes, Any]:
-        """The answers, as JSON values, of those keys that have one."""
+    def read_rows(self, table: str, keys: Iterable[bytes]) -> dict[bytes, JsonList]:
+        """The answers, as JSON lists, of those keys that have one."""
         distinct = list(dict.fromkeys(keys)) if self._readable else []
-        found: dict[bytes, Any] = {}
+        found: dict[bytes, JsonList] = {}
         for start in range(0, len(distinct), _QUERY_KEYS):
             some = distinct[start : start + _QUERY_KEYS]
             marks = ",".join("?" * len(some))
@@ -236,14 +237,14 @@ def _sealed(key: bytes, value: str) -> str:
     return f"{value}\n{_value_digest(key, value)}"
 
 
-def _parsed(rows: Iterable[tuple[bytes, str]]) -> tuple[dict[bytes, Any], list[bytes]]:
-    """(answers as JSON values, keys of damaged answers) of stored rows.
+def _parsed(rows: Iterable[tuple[bytes, str]]) -> tuple[dict[bytes, JsonList], list[bytes]]:
+    """(answers as JSON lists, keys of damaged answers) of stored rows.
 
     Answers whose digest fits are parsed together, which is much faster than one by one. Older answers have no digest:
     each of them is parsed alone, so that a damaged one cannot spoil another.
     """
     sealed: dict[bytes, str] = {}
-    found: dict[bytes, Any] = {}
+    found: dict[bytes, JsonList] = {}
     damaged: list[bytes] = []
     for key, stored in rows:
         try:
@@ -317,7 +318,7 @@ def _dump_outcome(outcome: Outcome) -> str | None:
             return None
 
 
-def _load_outcome(value: Sequence[Any], state: ProofState, tactic: str) -> Outcome:
+def _load_outcome(value: JsonList, state: ProofState, tactic: str) -> Outcome:
     kind, *rest = value
     path = (*state.tactics, tactic)
     match kind:

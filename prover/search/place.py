@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from prover.environments.base import ProofEnvironment
+from prover.policy.base import FingerprintedPolicy
 from prover.search.engine import search
 from prover.search.guidance import ValueScorer
 from prover.search.memo import MemoCounts, SearchMemo
@@ -18,8 +18,8 @@ class SearchPlace:
     """What a step needs to search, whatever machine does the work."""
 
     environment: ProofEnvironment
-    policy: Any
-    """A `FingerprintedPolicy`, or a stand-in for one that runs elsewhere."""
+    policy: FingerprintedPolicy
+    """The policy, or a stand-in for one that runs elsewhere."""
     memo: SearchMemo | None
     """The memo that `searcher` is given; None where the searcher has its own."""
     searcher: Searcher
@@ -32,9 +32,9 @@ class SearchPlace:
 @contextmanager
 def place_here(
     environment: ProofEnvironment,
-    policy: Any,
+    policy: FingerprintedPolicy,
     memo: Path,
-    open_scorer: Callable[[Path, Any, Path], ValueScorer],
+    open_scorer: Callable[[Path, FingerprintedPolicy, Path], ValueScorer],
 ) -> Iterator[SearchPlace]:
     """This process. open_scorer: (checkpoint folder, policy, data folder) -> the energy model."""
     with SearchMemo(memo) as known:

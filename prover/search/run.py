@@ -6,21 +6,22 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Self
 
 import polars as pl
 
 from prover.environments.base import ProofEnvironment
-from prover.policy.base import TacticGenerator
+from prover.policy.base import PolicyCounters, TacticGenerator
 from prover.policy.complete import as_policy
 from prover.search.best_first import Call, Ended, TheoremResult
 from prover.search.config import SearchConfig
 from prover.search.engine import search
+from prover.search.figures import SearchFigures, TracedCalls
 from prover.search.glimpse import Glimpses, shown_while_watched
 from prover.search.guidance import Guidance, MixingCalibration, ValueScorer, as_scorer, own_calibration
 from prover.search.memo import SearchMemo
 from prover.search.rows import SearchIdentity, rows_of
-from prover.search.searcher import Searcher, SearchProgress
+from prover.search.searcher import Searcher, SearchProgress, SearchReport
 from prover.theorems import Theorem
 from prover.trajectory.labels import count_rules, label_search
 from prover.trajectory.reader import read_summaries
@@ -79,32 +80,20 @@ def search_to_files(
     stop: Callable[[], bool] | None = None,
     searcher: Searcher = search,
     traced: int = 0,
-) -> dict[str, Any]:
+) -> SearchFigures:
     """Search the theorems, write `output` (`X.parquet`) and its companions, and return the figures.
+
+    The `seconds` of the figures are the wall time of this call.
 
     ebm_id: written to the rows; by default the scorer's own. resume: keep the theorems that an earlier run of the same
     search finished, if name, header and statement are the same; those that crashed are searched again. stop: polled;
     once true, what is finished is written and `interrupted` is true in the figures. iteration: of expert iteration;
     written to the rows and part of the search's identity. searcher: what searches. traced: theorems, the first ones to
-    end, whose calls are among the figures (`calls`: theorem -> started, seconds, ended, expansions, and each call as
-    `prover.search.best_first.Call`).
-
-    Figures: those of `prover.trajectory.summary.summarize_frame` over all theorems in the output (theorems, proved,
-    claimed, expansions, tactics, ended, solved_by_budget, ...), and: seconds (wall time of this call), output,
-    search_id, mode, note, resumed (theorems taken over), searched, labels (rule -> nodes, of the theorems searched
-    now), interrupted, waited_seconds, own_seconds, policy_counts (what happened to the policy's inputs and outputs in
-    this call: `prover.policy.PolicyCounters`; empty for a policy that does not count), policy_warnings (sentences about
-    what was lost in more than 1% of the cases, which are logged too).
+    end, whose `calls` are among the figures.
     Raises `OutputError` before the search starts if the output cannot be written, and `SearchConfigError`.
     """
     began = time.perf_counter()
-    counters = as_policy(policy).counters
-    counted_before = counters.copy() if counters is not None else None
-
-    def counted() -> dict[str, int]:
-        """What this call has counted so far."""
-        return {} if counters is None or counted_before is None else counters.since(counted_before).to_dict()
-
+    counted = _Counted.from_now(policy)
     theorems = list(theorems)
     names = [theorem.name for theorem in theorems]
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
@@ -118,9 +107,6 @@ def search_to_files(
         ebm_id = as_scorer(scorer).ebm_id
     identity = SearchIdentity.of(environment, policy, config, guidance, ebm_id=ebm_id, iteration=iteration)
 
-    expected = len(theorems) * config.max_expansions * config.n_candidates * _BYTES_A_TACTIC
-    rules: Counter[str] = Counter()
-    calls: dict[str, dict[str, Any]] = {}
     with (
         shown_while_watched(output),
         TrajectoryWriter(
@@ -129,22 +115,14 @@ def search_to_files(
             order=names,
             statements={theorem.name: (theorem.header, theorem.statement) for theorem in theorems},
             metadata={"config": config.to_dict(), "iteration": iteration, "mode": guidance.mode},
-            counted=counted if counters is not None else None,
+            counted=None if counted is None else counted.so_far,
             resume=resume,
-            expected_bytes=expected,
+            expected_bytes=len(theorems) * config.max_expansions * config.n_candidates * _BYTES_A_TACTIC,
         ) as writer,
     ):
         left = [theorem for theorem in theorems if theorem.name not in writer.finished]
         glimpses = Glimpses(writer.output, taken_over=len(theorems) - len(left))
-
-        def keep(found: FoundRows) -> None:
-            summary = found.rows.summary
-            if summary.ended in (Ended.INVALID, Ended.CRASHED):
-                logger.warning("%s: %s: %s", summary.theorem_name, summary.ended, summary.reason)
-            rules.update(found.rules)
-            if len(calls) < traced:
-                calls[summary.theorem_name] = _traced(found)
-            writer.add(found.rows)
+        keep = _Keeper(writer, traced)
 
         def look_up(progress: SearchProgress) -> None:
             """Several times a second, also while one long theorem is all that is left."""
@@ -167,39 +145,70 @@ def search_to_files(
             stop=stop,
             keep_results=False,
         )
-        resumed = len(theorems) - len(left)
-        if report.interrupted:
-            writer.close()
-            finished = parts_folder(writer.output)
-        else:
-            finished = writer.finish()
-        kept = writer.finished
-        summaries = _latest(read_summaries(finished), kept) if kept else _no_summaries()
-    figures = summarize_frame(summaries)
-    lost = counters.since(counted_before) if counters is not None and counted_before is not None else None
-    losses = lost.warnings() if lost is not None else []
+        summaries = _close(writer, report)
+    losses = [] if counted is None else counted.losses()
     for sentence in losses:
         logger.warning("%s", sentence)
-    figures.update(
-        seconds=round(time.perf_counter() - began, 3),
-        output=str(writer.output),
-        search_id=identity.search_id,
-        mode=guidance.mode,
-        note=guidance.note,
-        resumed=resumed,
-        searched=report.progress.done,
-        labels=dict(sorted(rules.items())),
-        interrupted=report.interrupted,
-        waited_seconds=round(report.waited_s, 3),
-        own_seconds=round(report.own_s, 3),
-        policy_counts=lost.to_dict() if lost is not None else {},
-        policy_warnings=losses,
-        **({"calls": calls} if traced else {}),
-    )
+    figures: SearchFigures = {
+        **summarize_frame(summaries),
+        "seconds": round(time.perf_counter() - began, 3),
+        "output": str(writer.output),
+        "search_id": identity.search_id,
+        "mode": guidance.mode,
+        "note": guidance.note,
+        "resumed": len(theorems) - len(left),
+        "searched": report.progress.done,
+        "labels": dict(sorted(keep.rules.items())),
+        "interrupted": report.interrupted,
+        "waited_seconds": round(report.waited_s, 3),
+        "own_seconds": round(report.own_s, 3),
+        "policy_counts": {} if counted is None else counted.so_far(),
+        "policy_warnings": losses,
+    }
+    if traced:
+        figures["calls"] = keep.calls
     return figures
 
 
-def _traced(found: FoundRows) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """What a policy has counted since a moment."""
+
+    counters: PolicyCounters
+    before: PolicyCounters
+
+    @classmethod
+    def from_now(cls, policy: TacticGenerator) -> Self | None:
+        """None for a policy that does not count."""
+        counters = as_policy(policy).counters
+        return None if counters is None else cls(counters, counters.copy())
+
+    def so_far(self) -> dict[str, int]:
+        return self.counters.since(self.before).to_dict()
+
+    def losses(self) -> list[str]:
+        return self.counters.since(self.before).warnings()
+
+
+class _Keeper:
+    """Writes each theorem that has ended, counts its labels, and keeps the calls of the first `traced`."""
+
+    def __init__(self, writer: TrajectoryWriter, traced: int) -> None:
+        self._writer, self._traced = writer, traced
+        self.rules: Counter[str] = Counter()
+        self.calls: dict[str, TracedCalls] = {}
+
+    def __call__(self, found: FoundRows) -> None:
+        summary = found.rows.summary
+        if summary.ended in (Ended.INVALID, Ended.CRASHED):
+            logger.warning("%s: %s: %s", summary.theorem_name, summary.ended, summary.reason)
+        self.rules.update(found.rules)
+        if len(self.calls) < self._traced:
+            self.calls[summary.theorem_name] = _traced(found)
+        self._writer.add(found.rows)
+
+
+def _traced(found: FoundRows) -> TracedCalls:
     """Plain values, with times as short as they mean anything."""
     summary = found.rows.summary
     return {
@@ -209,6 +218,17 @@ def _traced(found: FoundRows) -> dict[str, Any]:
         "expansions": summary.expansions,
         "calls": [(c.kind, round(c.started, 4), round(c.seconds, 4), c.theorems) for c in found.calls],
     }
+
+
+def _close(writer: TrajectoryWriter, report: SearchReport) -> pl.DataFrame:
+    """Finish the output, or leave it to be resumed after an interruption. Returns the summary rows that count."""
+    if report.interrupted:
+        writer.close()
+        finished = parts_folder(writer.output)
+    else:
+        finished = writer.finish()
+    kept = writer.finished
+    return _latest(read_summaries(finished), kept) if kept else _no_summaries()
 
 
 def _latest(summaries: pl.DataFrame, kept: set[str]) -> pl.DataFrame:

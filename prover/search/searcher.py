@@ -69,7 +69,7 @@ class SearchOptions(TypedDict, total=False):
     keep_results: bool
     """True (the default): the report holds all results. False drops each one after `on_result`, for sets that do not
     fit in memory."""
-    reduce: Callable[[TheoremResult], Any] | None
+    reduce: Callable[[TheoremResult], object] | None
     """What to make of each result before `on_result` gets it. None: `on_result` gets the `TheoremResult` itself."""
 
 

@@ -4,9 +4,9 @@ import time
 from collections import Counter
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import Any
 
 from prover.search.best_first import (
+    Answer,
     Ask,
     AskCandidates,
     AskCertificate,
@@ -29,7 +29,7 @@ class Slot:
     index: int
     """Place of the theorem among those of the search."""
     search: TheoremSearch
-    steps: Generator[Ask, Any, TheoremResult]
+    steps: Generator[Ask, Answer, TheoremResult]
     known: Known = field(default_factory=Known)
 
     @classmethod
@@ -41,7 +41,7 @@ class Slot:
         assert isinstance(ask, AskRoot)
         return slot
 
-    def answer(self, answer: Any) -> Ask | TheoremResult:
+    def answer(self, answer: Answer) -> Ask | TheoremResult:
         """Answer what the search has asked; returns what it asks next, or its result."""
         began = time.perf_counter()
         try:
@@ -53,7 +53,7 @@ class Slot:
         return ask
 
 
-Answers = list[tuple[Slot, Any]]
+Answers = list[tuple[Slot, Answer]]
 """What slots asked for: each with the answer that its `Ask` names."""
 
 

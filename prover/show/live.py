@@ -7,12 +7,11 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from prover.json_types import JsonObject
 from prover.search.glimpse import FRESH_S, live_file, watched_file
 from prover.trajectory.schema import parts_folder, sibling_path
 
@@ -54,7 +53,7 @@ class LiveView:
     lean_s: float
     landed: tuple[Landed, ...]
     """All that are done and on disk, the latest last."""
-    searches: tuple[Mapping[str, Any], ...]
+    searches: tuple[JsonObject, ...]
     """Open theorems, as `prover.search.glimpse.glimpse` describes them."""
     generation: int = 0
     """Within one `LiveSearch`: with the same number, `landed` has only grown."""
@@ -117,7 +116,7 @@ class LiveSearch:
         with suppress(OSError):  # a folder that only others may write to: its part files can still be read
             watched_file(self.output).touch()
 
-    def _live(self) -> dict[str, Any] | None:
+    def _live(self) -> JsonObject | None:
         """What the search last wrote, where that is not old."""
         try:
             found = json.loads(live_file(self.output).read_text(encoding="utf-8"))

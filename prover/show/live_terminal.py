@@ -1,7 +1,6 @@
 """A running search on a terminal: how far it is, its latest proofs, the tree that grows, and its frontier."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rich.columns import Columns
 from rich.console import ConsoleRenderable, Group
@@ -12,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from prover.json_types import JsonList, JsonObject
 from prover.show.live import FINISHED, RUNNING, Landed, LiveView
 from prover.show.view import visible
 
@@ -71,11 +71,11 @@ def _latest(landed: Sequence[Landed]) -> list[Landed]:
     return proved + [one for one in newest if not one.proved][: max(MOST_LANDED - len(proved), 2)]
 
 
-def _short(search: Mapping[str, Any]) -> Text:
+def _short(search: JsonObject) -> Text:
     return Text(visible(f"{search['name']}: {search['expansions']} expansions, {search['size']} states"), style="dim")
 
 
-def _open(search: Mapping[str, Any]) -> ConsoleRenderable:
+def _open(search: JsonObject) -> ConsoleRenderable:
     """The open theorem that has come farthest: its frontier, and the branches that lead there."""
     nodes, frontier = search["nodes"], search["frontier"][:MOST_FRONTIER]
     energies = [node[2] for node in nodes if node[2] is not None]
@@ -96,7 +96,7 @@ def _open(search: Mapping[str, Any]) -> ConsoleRenderable:
     return Panel(Group(table, _tree(nodes, frontier, low, high)), title=Text(visible(title)), title_align="left")
 
 
-def _tree(nodes: Sequence[Sequence[Any]], frontier: Sequence[int], low: float, high: float) -> ConsoleRenderable:
+def _tree(nodes: Sequence[JsonList], frontier: Sequence[int], low: float, high: float) -> ConsoleRenderable:
     """The paths from the root to the frontier, in at most `MOST_LINES` lines."""
     if not nodes:
         return Text("the statement is being read", style="dim")

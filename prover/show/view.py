@@ -4,10 +4,12 @@ ENERGY: lower is better. Log-probabilities (nats): higher is better.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from prover.json_types import JsonObject
 
 if TYPE_CHECKING:
     from prover.search.best_first import TheoremResult
@@ -95,7 +97,7 @@ class SearchView:
             )
         return [self.path_to(node) for node in leaves[:most]]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain values: all fields but the nodes, the proof path and the best branches."""
         values = {name: value for name, value in asdict(self).items() if name != "nodes"}
         values["proof"] = list(self.proof)
@@ -146,7 +148,7 @@ def view_of_result(result: "TheoremResult", *, mode: str, max_expansions: int) -
     )
 
 
-def view_of_rows(summary: Mapping[str, Any], nodes: Iterable[Mapping[str, Any]]) -> SearchView:
+def view_of_rows(summary: JsonObject, nodes: Iterable[JsonObject]) -> SearchView:
     """A search from its rows: the summary row of the theorem, and its node rows in order of creation."""
     rows = list(nodes)
     number = {row["state_id"]: place for place, row in enumerate(rows)}

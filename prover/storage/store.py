@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from prover.files import file_digest, sync_folder
 
@@ -20,7 +20,7 @@ FIRST_WAIT_S = 0.2
 """Wait before the second try; each later one is twice as long."""
 EXTRAS = {"s3": "s3", "s3a": "s3"}
 """Scheme -> extra of this project that installs its client."""
-_OPTIONS: dict[str, dict[str, Any]] = {
+_OPTIONS: dict[str, dict[str, object]] = {
     # The retries of botocore and ours multiply: a store that is not there should be said within seconds.
     "s3": {"config_kwargs": {"retries": {"mode": "standard", "max_attempts": 2}, "connect_timeout": 10}}
 }

@@ -4,10 +4,11 @@ docs/formats.md has the table. A file's layout is guessed from the fields of its
 the guess. Names differ from set to set, so all layouts share one list of fields; a layout says which of them win.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from prover.json_types import JsonObject
 from prover.settings import nearest
 from prover.theorem_files.commands import open_namespace
 from prover.theorem_files.lexer import check_visible
@@ -123,7 +124,7 @@ def theorems_of(entry: object, layout: Layout) -> list[Theorem]:
     return [_theorem(entry, layout)]
 
 
-def _theorem(entry: dict[str, Any], layout: Layout) -> Theorem:
+def _theorem(entry: dict[str, object], layout: Layout) -> Theorem:
     declaration = _from_state(entry) if layout.from_state else _declaration(entry, layout)
     given_header = next((f for f in HEADER_FIELDS if entry.get(f) is not None), "header")
     header = checked(given_header, read_header, optional(entry, given_header, str) or "")
@@ -144,13 +145,13 @@ def _theorem(entry: dict[str, Any], layout: Layout) -> Theorem:
     )
 
 
-def _declaration(entry: dict[str, Any], layout: Layout) -> Declaration:
+def _declaration(entry: dict[str, object], layout: Layout) -> Declaration:
     field = _statement_field(entry, layout)
-    text = optional(entry, field, str)
+    text = _text(entry, field)
     return checked(field, read_source if field in ("source", "full_proof") else read_statement, text)
 
 
-def _statement_field(entry: dict[str, Any], layout: Layout) -> str:
+def _statement_field(entry: dict[str, object], layout: Layout) -> str:
     """The field that has the statement. `source` often is a label ("olympiads"): then it is passed over."""
     if not layout.statement:
         raise FieldError(
@@ -160,7 +161,7 @@ def _statement_field(entry: dict[str, Any], layout: Layout) -> str:
         )
     given = [field for field in layout.statement if entry.get(field) is not None]
     if len(given) > 1:
-        lean = [field for field in given if isinstance(entry[field], str) and holds_theorem(entry[field])]
+        lean = [field for field in given if isinstance(text := entry[field], str) and holds_theorem(text)]
         if layout is not OWN or "statement" not in given:
             given = lean[:1] or given
         else:
@@ -171,7 +172,7 @@ def _statement_field(entry: dict[str, Any], layout: Layout) -> str:
     return given[0]
 
 
-def _name(entry: dict[str, Any], declared: str | None, namespace: str) -> str:
+def _name(entry: dict[str, object], declared: str | None, namespace: str) -> str:
     """The theorem's name: as given, or as declared in its namespace; the two must not differ. Raises FieldError."""
     full = f"{namespace}.{declared}" if namespace and declared is not None else declared
     field = next((field for field in NAME_FIELDS if entry.get(field) is not None), None)
@@ -182,7 +183,7 @@ def _name(entry: dict[str, Any], declared: str | None, namespace: str) -> str:
     value = entry[field]
     if isinstance(value, list) and len(value) == 1:  # `theorem_names`
         entry = {field: value[0]}
-    name = optional(entry, field, str)
+    name = _text(entry, field)
     checked(field, check_name, name)
     if declared is not None and unquoted(name) not in (unquoted(declared), unquoted(full or "")):
         raise FieldError(
@@ -191,18 +192,18 @@ def _name(entry: dict[str, Any], declared: str | None, namespace: str) -> str:
     return name
 
 
-def _name_from_id(entry: dict[str, Any]) -> str:
+def _name_from_id(entry: dict[str, object]) -> str:
     field = next((field for field in ID_FIELDS if entry.get(field) is not None), None)
     if field is None:
         raise FieldError("name", "is missing; expected a Lean name such as `and_comm`")
-    text = str(entry[field]) if isinstance(entry[field], int) else optional(entry, field, str)
+    text = str(entry[field]) if isinstance(entry[field], int) else _text(entry, field)
     if text and not is_name(text) and "»" not in text and "«" not in text:
         return f"«{text}»"
     return text
 
 
 # --------------------------------------------------------------------------------------------- statements from states
-def _from_state(entry: dict[str, Any]) -> Declaration:
+def _from_state(entry: dict[str, object]) -> Declaration:
     """The statement of a traced theorem: what its first proof state assumes and asks for."""
     traced = entry.get("traced_tactics")
     if traced is not None:
@@ -216,7 +217,7 @@ def _from_state(entry: dict[str, Any]) -> Declaration:
     return Declaration(None, checked("state_before", signature_of_state, state))
 
 
-def _leantree_entries(entry: dict[str, Any]) -> list[dict[str, Any]]:
+def _leantree_entries(entry: dict[str, object]) -> list[dict[str, object]]:
     """An entry like LeanDojo's for each theorem of a file of leantree."""
     theorems = entry["theorems"]
     if not isinstance(theorems, list):
@@ -229,7 +230,7 @@ def _leantree_entries(entry: dict[str, Any]) -> list[dict[str, Any]]:
     return made
 
 
-def _root(theorem: dict[str, Any]) -> str:
+def _root(theorem: JsonObject) -> str:
     """The root state of a leantree theorem, as Lean prints states."""
     try:
         tree = theorem["by_blocks"][0]["tree"]
@@ -250,7 +251,15 @@ def checked(field: str, read: Callable[[str], T], text: str) -> T:
         raise FieldError(field, str(error)) from None
 
 
-def optional(entry: Mapping[str, Any], field: str, kind: type) -> Any:
+def _text(entry: JsonObject, field: str) -> str:
+    """The text of a field that is there. Raises FieldError for another type."""
+    text = optional(entry, field, str)
+    if text is None:
+        raise FieldError(field, "is missing; expected text")
+    return text
+
+
+def optional(entry: JsonObject, field: str, kind: type[T]) -> T | None:
     """The value of a field, None where it is missing or null. Raises FieldError for another type, or below zero."""
     value = entry.get(field)
     if value is None:

@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from prover.theorem_files.problems import Problem, TheoremFileError
 
@@ -19,7 +19,7 @@ class Entry:
     """An entry of a file. `line`: where it starts, or its row in a table, from 1. `fault`: why it cannot be read."""
 
     line: int | None
-    value: Any
+    value: object
     fault: str | None = None
 
 

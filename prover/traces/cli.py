@@ -3,7 +3,7 @@
 import json
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -139,7 +139,7 @@ def _list(what: str, problems: "list[Problem]") -> None:
         _err.print(f"... and {len(problems) - _SHOWN} more {what}")
 
 
-def _table(figures: dict[str, Any]) -> None:
+def _table(figures: dict[str, object]) -> None:
     from rich.table import Table
 
     table = Table(show_header=False, box=None)

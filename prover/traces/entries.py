@@ -7,7 +7,6 @@ import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from prover.trajectory.reader import TrajectoryError
 
@@ -46,7 +45,7 @@ def raw_entries(path: Path) -> Iterator[tuple[int, object]]:
     yield from _lines(path, text)
 
 
-def _lines(path: Path, text: str) -> Iterator[tuple[int, Any]]:
+def _lines(path: Path, text: str) -> Iterator[tuple[int, object]]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
@@ -57,7 +56,7 @@ def _lines(path: Path, text: str) -> Iterator[tuple[int, Any]]:
                 raise TraceFileError(f"{path}, line {number}: is not a JSON object: {error}") from None
 
 
-def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
+def _parquet(path: Path) -> Iterator[tuple[int, object]]:
     import pyarrow.parquet
 
     from prover.parquet import UNREADABLE

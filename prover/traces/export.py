@@ -10,14 +10,14 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from prover.files import write_atomic
+from prover.json_types import JsonList, JsonObject
 from prover.states import state_key
 from prover.traces.model import goals
 from prover.trajectory.labels import merge_labels
@@ -35,7 +35,7 @@ class ExportReport:
     lines: int
     theorems: int
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """What `--json` prints."""
         return asdict(self)
 
@@ -61,12 +61,12 @@ def export_trajectories(paths: Paths, output: str | Path, layout: str) -> Export
         raise ValueError(f"unknown layout {layout!r}: expected one of {', '.join(LAYOUTS)}")
     target = Path(output)
     nodes = read_trajectories(paths)
-    lines: Iterator[dict[str, Any]]
+    lines: Iterator[dict[str, object]]
     if layout == "pairs":
         lines = pairs(nodes, read_attempts(paths))
     else:
         proofs = proof_paths(nodes, read_summaries(paths))
-        makers: dict[str, Callable[[_Path], list[dict[str, Any]]]] = {
+        makers: dict[str, Callable[[_Path], list[dict[str, object]]]] = {
             "leandojo": lambda proof: [leandojo_entry(proof)],
             "leantree": lambda proof: [leantree_entry(proof)],
             "sft": sft_lines,
@@ -102,7 +102,7 @@ def _write_list(file: Path, entries: Iterator[str]) -> None:
         out.write("[]\n" if before == "[" else "\n]\n")
 
 
-def _theorem_of(line: dict[str, Any]) -> str:
+def _theorem_of(line: JsonObject) -> str:
     if "theorems" in line:
         return str(line["theorems"][0]["name"])
     return str(line.get("full_name") or line["theorem"])
@@ -134,7 +134,7 @@ def proof_paths(nodes: pl.DataFrame, summaries: pl.DataFrame) -> list[_Path]:
     return list(found)
 
 
-def leandojo_entry(proof: _Path) -> dict[str, Any]:
+def leandojo_entry(proof: _Path) -> dict[str, object]:
     """A theorem of LeanDojo's benchmark. What LeanDojo knows of repositories and files is empty here."""
     steps = zip(proof.states, proof.tactics, proof.states[1:], strict=False)
     return {
@@ -158,9 +158,9 @@ def leandojo_entry(proof: _Path) -> dict[str, Any]:
     }
 
 
-def leantree_entry(proof: _Path) -> dict[str, Any]:
+def leantree_entry(proof: _Path) -> dict[str, object]:
     """A leantree file with one theorem. Its nodes are whole states, each with one child: nothing is factorised."""
-    nodes: list[dict[str, Any]] = []
+    nodes: list[dict[str, object]] = []
     size = len(proof.tactics)
     for number, (state, tactic) in enumerate(zip(proof.states, proof.tactics, strict=False)):
         child = [] if number + 1 == size else [f"node_{number + 1}"]
@@ -188,10 +188,11 @@ def leantree_entry(proof: _Path) -> dict[str, Any]:
     return {"path": "", "imports": [], "theorems": [theorem]}
 
 
-def _goal(text: str) -> dict[str, Any]:
+def _goal(text: str) -> dict[str, object]:
     """A goal in leantree's parts. What hypotheses stand on one line stay apart by name, of one type."""
     lines = text.split("\n")
-    goal: dict[str, Any] = {"type": "", "hypotheses": []}
+    hypotheses: list[dict[str, str]] = []
+    goal: dict[str, object] = {"type": "", "hypotheses": hypotheses}
     if lines[0].startswith("case "):
         goal["tag"] = lines.pop(0).removeprefix("case ")
     entries: list[str] = []
@@ -207,15 +208,15 @@ def _goal(text: str) -> dict[str, Any]:
         names, _, kind = entry.partition(" :")
         kind, assigned, value = kind.removeprefix(" ").partition(" := ")
         for name in names.split():
-            hypothesis: dict[str, Any] = {"type": kind, "user_name": name}
+            hypothesis = {"type": kind, "user_name": name}
             if assigned:
                 hypothesis["value"] = value
-            goal["hypotheses"].append(hypothesis)
+            hypotheses.append(hypothesis)
     goal["type"] = "\n".join(target).removeprefix("⊢ ")
     return goal
 
 
-def sft_lines(proof: _Path) -> list[dict[str, Any]]:
+def sft_lines(proof: _Path) -> list[dict[str, object]]:
     """A prompt and completion for each step of a proof, for supervised fine-tuning."""
     left = len(proof.tactics)
     return [
@@ -224,7 +225,7 @@ def sft_lines(proof: _Path) -> list[dict[str, Any]]:
     ]
 
 
-def pairs(nodes: pl.DataFrame, attempts: pl.DataFrame) -> Iterator[dict[str, Any]]:
+def pairs(nodes: pl.DataFrame, attempts: pl.DataFrame) -> Iterator[dict[str, object]]:
     """Pairs of states reached from one state, the first of which is better: positive against negative, or nearer to
     the end by at least one tactic, both positive.
 
@@ -258,7 +259,7 @@ def pairs(nodes: pl.DataFrame, attempts: pl.DataFrame) -> Iterator[dict[str, Any
                     yield {"theorem": theorem, "state": above[4], "better": better[4], "worse": worse[4]}
 
 
-def _is_better(better: Sequence[Any], worse: Sequence[Any]) -> bool:
+def _is_better(better: JsonList, worse: JsonList) -> bool:
     if better[5] != "positive":
         return False
     return worse[5] == "negative" or (worse[5] == "positive" and 0 <= better[6] < worse[6])

@@ -5,9 +5,9 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from prover.environments.base import ProofEnvironment
+from prover.json_types import JsonObject
 from prover.theorems import Problem, TheoremFileError, describe, read_entries
 from prover.traces.entries import TraceFileError, file_digest, raw_entries
 from prover.traces.model import Trace, TraceError
@@ -52,7 +52,7 @@ class ImportReport:
     lost: list[Problem] = field(default_factory=list)
     """Proofs on which Lean crashed or ran out of time."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """What `--json` prints."""
         return asdict(self)
 
@@ -178,7 +178,7 @@ def read_proofs(path: Path, *, skip_invalid: bool = False) -> tuple[list[WholePr
     return proofs, problems
 
 
-def _proof_of(entry: dict[str, Any]) -> str | tuple[str, ...]:
+def _proof_of(entry: JsonObject) -> str | tuple[str, ...]:
     name = next((name for name in PROOF_FIELDS if entry.get(name) is not None), None)
     if name is None:
         raise TraceError("proof", f"is missing; expected a proof in one of {', '.join(PROOF_FIELDS)}")

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from prover.environments.base import (
     Complete,
@@ -63,7 +62,7 @@ class NegativesReport:
     refused: list[Problem] = field(default_factory=list)
     lost: list[Problem] = field(default_factory=list)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """What `--json` prints."""
         return asdict(self)
 

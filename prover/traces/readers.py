@@ -3,9 +3,8 @@
 Field names are those of the published files (docs/traces.md has the table). Nothing here asks Lean.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
 
 from prover.traces.model import Step, Trace, TraceError, goal_text, goals, linear, regroup, state_text
 
@@ -13,7 +12,7 @@ MAX_DEPTH = 1000
 """Deepest proof tree that is read; a deeper one is refused instead of exhausting the stack."""
 
 
-def text_field(entry: Mapping[str, Any], field: str, where: str = "") -> str:
+def text_field(entry: Mapping[str, object], field: str, where: str = "") -> str:
     """A field that must hold text. Raises TraceError."""
     value = entry.get(field)
     if not isinstance(value, str):
@@ -22,14 +21,14 @@ def text_field(entry: Mapping[str, Any], field: str, where: str = "") -> str:
     return value
 
 
-def object_field(value: object, field: str) -> Mapping[str, Any]:
+def object_field(value: object, field: str) -> Mapping[str, object]:
     """The value of a field that must be an object. Raises TraceError."""
     if not isinstance(value, dict):
         raise TraceError(field, f"is {value!r:.60}; expected an object")
     return value
 
 
-def list_field(entry: Mapping[str, Any], field: str, where: str = "") -> list[Any]:
+def list_field(entry: Mapping[str, object], field: str, where: str = "") -> list[object]:
     """A field that must hold a list. Raises TraceError."""
     value = entry.get(field)
     if not isinstance(value, list):
@@ -46,7 +45,7 @@ def read_state(text: str, field: str) -> str:
         raise TraceError(field, error.message) from None
 
 
-def read_step(entry: Mapping[str, Any], where: str) -> Step:
+def read_step(entry: Mapping[str, object], where: str) -> Step:
     """A step with the fields state_before, tactic, state_after. Raises TraceError."""
     before = read_state(text_field(entry, "state_before", where), f"{where}state_before")
     if not before:
@@ -66,7 +65,7 @@ def read_tactic(text: str, field: str) -> str:
 # -- LeanDojo ---------------------------------------------------------------------------------------------------------
 
 
-def leandojo(entry: Mapping[str, Any]) -> list[Trace]:
+def leandojo(entry: Mapping[str, object]) -> list[Trace]:
     """A theorem of LeanDojo's benchmark. One without `traced_tactics` (its proof is a term) gives no trace.
 
     `theorem_statement` and `header` are not LeanDojo's: `prover export` adds them, so that nothing is lost on the way.
@@ -84,7 +83,7 @@ def leandojo(entry: Mapping[str, Any]) -> list[Trace]:
     return linear(name, steps, statement=statement, header=header)
 
 
-def lean_github(rows: Iterable[tuple[int, Mapping[str, Any]]]) -> Iterator[tuple[int, list[Trace] | TraceError]]:
+def lean_github(rows: Iterable[tuple[int, Mapping[str, object]]]) -> Iterator[tuple[int, list[Trace] | TraceError]]:
     """LEAN-GitHub: a row per tactic. Neighbouring rows of one declaration (repository, file, name, start) are a trace.
 
     Yields (row number, traces or what is wrong with that row); a row that cannot be read spoils its declaration only.
@@ -123,7 +122,7 @@ def lean_github(rows: Iterable[tuple[int, Mapping[str, Any]]]) -> Iterator[tuple
 # -- leantree ---------------------------------------------------------------------------------------------------------
 
 
-def leantree(entry: Mapping[str, Any]) -> list[Trace]:
+def leantree(entry: Mapping[str, object]) -> list[Trace]:
     """A Lean file of leantree: theorems with a proof tree for each `by` block.
 
     A tree is factorised: each node is one goal that its tactic turns into the goals of its children. A search sees the
@@ -149,8 +148,8 @@ def leantree(entry: Mapping[str, Any]) -> list[Trace]:
     return traces
 
 
-def _leantree_steps(tree: Mapping[str, Any], where: str) -> list[Step]:
-    nodes: dict[str, Mapping[str, Any]] = {}
+def _leantree_steps(tree: Mapping[str, object], where: str) -> list[Step]:
+    nodes: dict[str, Mapping[str, object]] = {}
     for number, item in enumerate(list_field(tree, "nodes", where)):
         node = object_field(item, f"{where}nodes[{number}]")
         nodes[text_field(node, "id", f"{where}nodes[{number}].")] = node
@@ -183,7 +182,7 @@ def _leantree_steps(tree: Mapping[str, Any], where: str) -> list[Step]:
     return steps
 
 
-def _leantree_state(node: Mapping[str, Any], where: str) -> str:
+def _leantree_state(node: Mapping[str, object], where: str) -> str:
     state = object_field(node.get("state"), f"{where}state")
     texts = []
     for number, item in enumerate(list_field(state, "goals", f"{where}state.")):
@@ -212,7 +211,7 @@ def _join(texts: Iterable[str]) -> str:
 # -- nanoproof --------------------------------------------------------------------------------------------------------
 
 
-def nanoproof(entry: Mapping[str, Any]) -> list[Trace]:
+def nanoproof(entry: Mapping[str, object]) -> list[Trace]:
     """A run of nanoproof: `theorems.jsonl`. An attempt that did not end in a proof gives no trace.
 
     From `simplified_tree` (or `full_tree`) where it is there: an AND/OR tree, walked depth first. Else from
@@ -236,11 +235,11 @@ def nanoproof(entry: Mapping[str, Any]) -> list[Trace]:
     return _transitions(name, list_field(entry, "transitions"))
 
 
-def _nanoproof_steps(root: Mapping[str, Any], field: str) -> list[Step]:
+def _nanoproof_steps(root: Mapping[str, object], field: str) -> list[Step]:
     """Steps of the solved part of an AND/OR tree; [] where it is not solved."""
     if not root.get("is_solved"):
         return []
-    waiting: list[tuple[Mapping[str, Any], str]] = _branches(root, field, 0)
+    waiting: list[tuple[Mapping[str, object], str]] = _branches(root, field, 0)
     steps: list[Step] = []
     while waiting:
         node, _ = waiting[0]
@@ -256,7 +255,7 @@ def _nanoproof_steps(root: Mapping[str, Any], field: str) -> list[Step]:
     return steps
 
 
-def _branches(node: Mapping[str, Any], field: str, depth: int) -> list[tuple[Mapping[str, Any], str]]:
+def _branches(node: Mapping[str, object], field: str, depth: int) -> list[tuple[Mapping[str, object], str]]:
     """The OR nodes of a node, each with its goal; [] for a finished one."""
     if depth > MAX_DEPTH * 100:
         raise TraceError(field, "has more nodes than a proof can have")
@@ -280,7 +279,7 @@ def _one_line_each(text: str) -> str:
     return "\n\n".join(regroup(goal) for goal in goals(text))
 
 
-def _transitions(name: str, items: list[Any]) -> list[Trace]:
+def _transitions(name: str, items: Sequence[object]) -> list[Trace]:
     read: list[tuple[str, str, int]] = []
     for number, item in enumerate(items):
         where = f"transitions[{number}]"
@@ -314,7 +313,7 @@ def _transitions(name: str, items: list[Any]) -> list[Trace]:
     return traces
 
 
-READERS: dict[str, Callable[[Mapping[str, Any]], list[Trace]]] = {
+READERS: dict[str, Callable[[Mapping[str, object]], list[Trace]]] = {
     "leandojo": leandojo,
     "leantree": leantree,
     "nanoproof": nanoproof,

@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import TypedDict
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -14,14 +15,46 @@ from prover.trajectory.reader import Paths, find_files, read_summaries, read_tra
 from prover.trajectory.schema import footer_counts, sibling_path
 
 
-def summarize(paths: Paths) -> dict[str, Any]:
-    """Figures over all searches in the files, as plain values.
+class SummaryFigures(TypedDict):
+    """What the summary rows of searches come to, as plain values for JSON."""
 
-    theorems, proved (certified), claimed, expansions, tactics, seconds (the sum of the theorems' model, Lean and own
-    time), nodes, labels (label -> nodes), ended (reason -> theorems), solved_by_budget (expansions -> proved, up to the
-    largest budget searched), median_expansions_to_proof, invalid (names of theorems that Lean did not accept),
-    policy_counts (what happened to the policy's inputs and outputs, by the names of `prover.policy.PolicyCounters`;
-    {} where no file says), files.
+    theorems: int
+    proved: int
+    """Theorems with a certified proof."""
+    claimed: int
+    """Theorems with a claim, certified or not."""
+    expansions: int
+    tactics: int
+    seconds: float
+    """The sum of the theorems' model, Lean and own time."""
+    model_seconds: float
+    lean_seconds: float
+    nodes: int
+    ended: dict[str, int]
+    """Reason -> theorems."""
+    solved_by_budget: dict[int, int]
+    """Expansions -> theorems proved within them, up to the largest budget searched."""
+    median_expansions_to_proof: float | None
+    refused: list[str]
+    """Names of theorems that were refused before Lean was asked."""
+    invalid: list[str]
+    """Names of theorems that Lean did not accept."""
+
+
+class FileFigures(SummaryFigures):
+    """The same with what the node files and their footers add."""
+
+    labels: dict[str, int]
+    """Label -> nodes."""
+    policy_counts: dict[str, int]
+    """What happened to the policy's inputs and outputs, by the names of `prover.policy.PolicyCounters`; empty where no
+    file says."""
+    files: list[str]
+
+
+def summarize(paths: Paths) -> FileFigures:
+    """Figures over all searches in the files.
+
     Node files without a summary file contribute theorems, proved, nodes and labels.
     """
     files = find_files(paths)
@@ -37,10 +70,12 @@ def summarize(paths: Paths) -> dict[str, Any]:
     figures["proved"] += other_proved
     figures["claimed"] += other_proved
     figures["nodes"] = len(nodes)
-    figures["labels"] = counts(nodes["label"])
-    figures["policy_counts"] = _policy_counts(files)
-    figures["files"] = [str(file) for file in files]
-    return figures
+    return {
+        **figures,
+        "labels": counts(nodes["label"]),
+        "policy_counts": _policy_counts(files),
+        "files": [str(file) for file in files],
+    }
 
 
 def _policy_counts(files: Sequence[Path]) -> dict[str, int]:
@@ -57,7 +92,7 @@ def _policy_counts(files: Sequence[Path]) -> dict[str, int]:
 _REFUSED = (pl.col("ended") == "invalid") & pl.col("reason").str.starts_with("refused: ")
 
 
-def summarize_frame(summaries: pl.DataFrame) -> dict[str, Any]:
+def summarize_frame(summaries: pl.DataFrame) -> SummaryFigures:
     """The part of `summarize` that summary rows alone can tell."""
     milliseconds = summaries.select("model_ms", "lean_ms", "own_ms").sum()
     model_ms, lean_ms, own_ms = milliseconds.row(0)
@@ -75,7 +110,7 @@ def summarize_frame(summaries: pl.DataFrame) -> dict[str, Any]:
         "nodes": int(summaries["nodes"].sum()),
         "ended": counts(summaries["ended"]),
         "solved_by_budget": solved_by_budget(dict(enumerate(to_proof)), budgets_up_to(largest)),
-        "median_expansions_to_proof": to_proof.median() if len(to_proof) else None,
+        "median_expansions_to_proof": float(median(to_proof.to_list())) if len(to_proof) else None,
         "refused": summaries.filter(_REFUSED)["theorem_name"].to_list(),
         "invalid": summaries.filter((pl.col("ended") == "invalid") & ~_REFUSED)["theorem_name"].to_list(),
     }

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Self, TextIO
 
 import pyarrow as pa
 
@@ -87,7 +87,7 @@ class TrajectoryWriter:
         search_id: str,
         order: Sequence[str] = (),
         statements: Mapping[str, tuple[str, str]] | None = None,
-        metadata: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, object] | None = None,
         counted: Callable[[], Mapping[str, int]] | None = None,
         batch: int = 16,
         resume: bool = False,

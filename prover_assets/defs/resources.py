@@ -155,5 +155,6 @@ class PolicyResource(_Policy):
 def _load_policy(settings: PolicySettings) -> "FingerprintedPolicy":
     from prover.policy import open_policy
 
-    threads = settings.threads or max(1, (os.cpu_count() or 1) // 2)
-    return open_policy(settings.path or None, threads=threads, **settings.keywords())
+    options = settings.keywords()
+    options["threads"] = settings.threads or max(1, (os.cpu_count() or 1) // 2)
+    return open_policy(settings.path or None, **options)

@@ -1,7 +1,10 @@
 """Where the time of a theorem's search went, as a trace in MLflow: a span per call to policy, energy model and Lean."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prover.search.figures import TracedCalls
 
 SHARED_NOTE = "Calls serve many theorems at once, so spans of several theorems are the same call."
 _NANO = 1_000_000_000
@@ -9,7 +12,7 @@ _KINDS = {"policy": "LLM", "energy": "RERANKER", "Lean": "TOOL", "certificate": 
 """Kind of call -> the nearest of MLflow's types of spans."""
 
 
-def log_traces(experiment: str, run: str, asset: str, calls: Mapping[str, Mapping[str, Any]]) -> None:
+def log_traces(experiment: str, run: str, asset: str, calls: "Mapping[str, TracedCalls]") -> None:
     """Log a trace for each theorem, which belongs to a run. calls: as `prover.search.search_to_files` gives them.
 
     MLflow's global functions have to point at the store (`prover_assets.tracking.tracked_run.fluent_uri`).

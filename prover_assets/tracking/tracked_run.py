@@ -22,6 +22,7 @@ from prover_assets.tracking.view import save_view, view_link
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+    from prover.search.figures import TracedCalls
     from prover_assets.report.plots import Picture
 
 BATCH = 1000
@@ -80,7 +81,7 @@ class TrackedRun:
     failed: bool = field(default=False)
     with_traces: bool = True
 
-    def traces(self, asset: str, calls: Mapping[str, Mapping[str, Any]]) -> None:
+    def traces(self, asset: str, calls: "Mapping[str, TracedCalls]") -> None:
         """Log a trace for each theorem of a search whose calls were noted, unless that is off."""
         if self.client is not None and self.with_traces and calls:
             with fluent_uri(self.uri):

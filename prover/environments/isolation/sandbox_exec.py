@@ -13,12 +13,13 @@ import os
 import sys
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 # Importing the package would load half of the project, so `sandbox` is found by its folder.
 sys.path.append(os.path.dirname(os.path.abspath(__file__)))
 if TYPE_CHECKING:
     from prover.environments.isolation import sandbox
+    from prover.json_types import JsonObject
 else:
     import sandbox
 
@@ -51,7 +52,7 @@ def _program(name: str, environment: dict[str, str]) -> str | None:
     return None
 
 
-def _become(config: dict[str, Any], program: str, arguments: list[str]) -> None:
+def _become(config: "JsonObject", program: str, arguments: list[str]) -> None:
     """In the forked child: put the limits in place and become the program. Never returns."""
     try:
         environment = _environment(config["folder"])

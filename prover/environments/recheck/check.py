@@ -10,7 +10,6 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from prover.environments.base import ProofClaim
 from prover.environments.certify import ALLOWED_AXIOMS, compilable_text, refuse_claim
@@ -41,7 +40,7 @@ class SecondOpinion:
     axioms: tuple[str, ...] = field(default=())
     """Among them. Collected from the compiled terms, not by asking Lean."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """As plain values, for a certificate."""
         return asdict(self)
 

@@ -7,9 +7,8 @@ nanoda read it, and so does our own (`kernel_host`). Metadata is left out, and `
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-from prover.environments.recheck.olean import Expr, Level, Name, Olean, OleanError
+from prover.environments.recheck.olean import Declaration, Expr, Level, Name, Olean, OleanError
 
 FORMAT = "3.1.0"
 EXPORTER = "lean-expert-iteration"
@@ -32,7 +31,7 @@ class ExportWriter:
         """Lines of declarations; an inductive type with its constructors and recursors is one."""
         self._names: dict[Name, int] = {(): 0}
         self._levels: dict[Level, int] = {("zero",): 0}
-        self._exprs: dict[tuple[Any, ...], int] = {}
+        self._exprs: dict[Expr, int] = {}
         self._of: dict[int, int] = {}  # id of an expression -> its number; the expressions are kept by their modules
         self._done: set[Name] = set()
         self._recursors: dict[Name, list[Name]] = {}
@@ -62,12 +61,12 @@ class ExportWriter:
             stack.pop()
             self._write(self._group(wanted))
 
-    def _info(self, name: Name) -> dict[str, Any]:
+    def _info(self, name: Name) -> Declaration:
         if name not in self._where:
             raise OleanError(f"no declaration {'.'.join(map(str, name))} in the compiled modules")
         return self._where[name].constant(name)
 
-    def _group(self, name: Name) -> list[dict[str, Any]]:
+    def _group(self, name: Name) -> list[Declaration]:
         """The declarations that go into one line with `name`: an inductive type with its constructors and recursors."""
         info = self._info(name)
         if info["kind"] == "quot":
@@ -83,7 +82,7 @@ class ExportWriter:
         recs = [self._info(each) for each_type in types for each in sorted(self._recursors.get(each_type["name"], []))]
         return [*types, *ctors, *(rec for rec in recs if rec["kind"] == "rec")]
 
-    def _write(self, group: list[dict[str, Any]]) -> None:
+    def _write(self, group: list[Declaration]) -> None:
         first = group[0]
         self.declarations += 1
         if first["kind"] == "inductive":
@@ -97,9 +96,9 @@ class ExportWriter:
                 self.axioms.append(".".join(map(str, first["name"])))
             self._line({first["kind"]: self._plain(first)})
 
-    def _plain(self, info: dict[str, Any]) -> dict[str, Any]:
+    def _plain(self, info: Declaration) -> dict[str, object]:
         """A declaration with numbers in place of names and expressions."""
-        found: dict[str, Any] = {}
+        found: dict[str, object] = {}
         for field, value in info.items():
             if field in ("kind", "quot"):
                 continue
@@ -120,7 +119,7 @@ class ExportWriter:
                 found[field] = value
         return found
 
-    def _line(self, value: dict[str, Any]) -> None:
+    def _line(self, value: dict[str, object]) -> None:
         self.lines.append(json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True))
 
     def name(self, name: Name) -> int:
@@ -141,7 +140,7 @@ class ExportWriter:
         if level not in self._levels:
             match level:
                 case ("succ", below):
-                    line: dict[str, Any] = {"succ": self.level(below)}
+                    line: dict[str, object] = {"succ": self.level(below)}
                 case ("param", name):
                     line = {"param": self.name(name)}
                 case (kind, left, right):
@@ -172,7 +171,7 @@ class ExportWriter:
         below = [self._of[id(child)] for child in _children(expr)]
         match expr[0]:
             case "bvar":
-                line: dict[str, Any] = {"bvar": expr[1]}
+                line: dict[str, object] = {"bvar": expr[1]}
             case "sort":
                 line = {"sort": self.level(expr[1])}
             case "const":
@@ -214,7 +213,7 @@ def _children(expr: Expr) -> list[Expr]:
     return []
 
 
-def _mentioned(group: Sequence[dict[str, Any]]) -> list[Name]:
+def _mentioned(group: Sequence[Declaration]) -> list[Name]:
     """The declarations that a group's types and values name, without the group's own."""
     found: dict[Name, None] = {}
     seen: set[int] = set()

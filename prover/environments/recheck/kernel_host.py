@@ -13,7 +13,10 @@ file that can be read.
 import ctypes
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # this file runs where nothing else of the project can be imported
+    from prover.json_types import JsonObject
 
 _HEADER_BYTES = 8
 _MAX_DEPTH = 100_000  # recursion in the kernel; the limits of the process come first
@@ -143,7 +146,7 @@ class Reader:
         self.axioms: list[str] = []
         self._has_quot = False
 
-    def line(self, entry: "dict[str, Any]") -> None:
+    def line(self, entry: "JsonObject") -> None:
         """Take in one line of an export. Raises Refused, and KeyError and the like for what is not in the format."""
         if "in" in entry:
             self._name(entry)
@@ -159,7 +162,7 @@ class Reader:
             except Refused as refused:
                 raise Refused(f"{where}: {refused}") from None
 
-    def _name(self, entry: "dict[str, Any]") -> None:
+    def _name(self, entry: "JsonObject") -> None:
         kernel, number = self._kernel, entry["in"]
         if "str" in entry:
             above, last = entry["str"]["pre"], entry["str"]["str"]
@@ -169,7 +172,7 @@ class Reader:
             self._names[number] = kernel.call("lean_name_mk_numeral", self._names[above], kernel.nat(last))
         self._texts[number] = f"{self._texts[above]}.{last}".removeprefix(".")
 
-    def _level(self, entry: "dict[str, Any]") -> None:
+    def _level(self, entry: "JsonObject") -> None:
         kernel, levels = self._kernel, self._levels
         if "succ" in entry:
             made = kernel.call("lean_level_mk_succ", levels[entry["succ"]])
@@ -181,7 +184,7 @@ class Reader:
             made = kernel.call(f"lean_level_mk_{kind}", levels[left], levels[right])
         levels[entry["il"]] = made
 
-    def _expr(self, entry: "dict[str, Any]") -> int:
+    def _expr(self, entry: "JsonObject") -> int:
         kernel, exprs, names = self._kernel, self._exprs, self._names
         if "app" in entry:
             return kernel.call("lean_expr_mk_app", exprs[entry["app"]["fn"]], exprs[entry["app"]["arg"]])
@@ -211,11 +214,11 @@ class Reader:
             return kernel.call("lean_expr_mk_lit", kernel.object(0, [kernel.nat(int(entry["natVal"]))]))
         return kernel.call("lean_expr_mk_lit", kernel.object(1, [kernel.string(entry["strVal"])]))
 
-    def _common(self, value: "dict[str, Any]") -> int:
+    def _common(self, value: "JsonObject") -> int:
         parameters = self._kernel.list_of([self._names[each] for each in value["levelParams"]])
         return self._kernel.object(0, [self._names[value["name"]], parameters, self._exprs[value["type"]]])
 
-    def _declaration(self, kind: str, value: "dict[str, Any]") -> None:
+    def _declaration(self, kind: str, value: "JsonObject") -> None:
         kernel, names, exprs = self._kernel, self._names, self._exprs
         if kind == "quot":
             if not self._has_quot:
@@ -253,7 +256,7 @@ class Reader:
         kernel.add(made)
         self.declarations += 1
 
-    def _inductive(self, value: "dict[str, Any]") -> int:
+    def _inductive(self, value: "JsonObject") -> int:
         kernel, names, exprs = self._kernel, self._names, self._exprs
         by_name = {each["name"]: each for each in value["ctors"]}
         types = []

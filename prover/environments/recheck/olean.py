@@ -14,8 +14,8 @@ Metadata (`mdata`) is left out: it means nothing to a checker.
 """
 
 import struct
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias, TypeVar
 
 _HEADER = 88
 _CTOR_LIMIT, _ARRAY, _STRING, _MPZ = 244, 246, 249, 250
@@ -24,8 +24,13 @@ KINDS = ("axiom", "def", "thm", "opaque", "quot", "inductive", "ctor", "rec")
 _BINDERS = ("default", "implicit", "strictImplicit", "instImplicit")
 
 Name = tuple[str | int, ...]
-Level = tuple[Any, ...]
-Expr = tuple[Any, ...]
+Level: TypeAlias = tuple[Any, ...]
+Expr: TypeAlias = tuple[Any, ...]
+"""What stands behind the kind depends on the kind, as listed above."""
+Declaration: TypeAlias = dict[str, Any]
+"""A declaration, as `Olean.constant` makes it; the keys depend on its `kind`."""
+
+T = TypeVar("T")
 
 
 class OleanError(ValueError):
@@ -57,7 +62,7 @@ class Olean:
     def __contains__(self, name: Name) -> bool:
         return name in self._places
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Name]:
         return iter(self._places)
 
     # -- objects: a value is an offset, or (odd values) a small number n as 2 n + 1 --------------------------------
@@ -207,10 +212,10 @@ class Olean:
     def _build(
         self,
         place: int,
-        known: dict[int, Any],
+        known: dict[int, T],
         children: Callable[[int], list[int]],
-        make: Callable[[int], Any],
-    ) -> Any:
+        make: Callable[[int], T],
+    ) -> T:
         """A term from its parts up, without recursion: terms of proofs are deep."""
         stack = [place]
         opened: set[int] = set()
@@ -234,7 +239,7 @@ class Olean:
 
     # -- declarations ---------------------------------------------------------------------------------------------
 
-    def constant(self, name: Name) -> dict[str, Any]:
+    def constant(self, name: Name) -> Declaration:
         """A declaration: `kind` (of `KINDS`), `name`, `levelParams`, `type`, and what its kind has besides."""
         info = self._places[name]
         kind = self._tag(info)
@@ -242,7 +247,7 @@ class Olean:
             raise OleanError("a declaration is of no known kind")
         value = self._field(info, 0)
         common = self._field(value, 0)
-        found: dict[str, Any] = {
+        found: Declaration = {
             "kind": KINDS[kind],
             "name": self.name(self._field(common, 0)),
             "levelParams": [self.name(each) for each in self._list(self._field(common, 1))],

@@ -15,7 +15,9 @@ goal list of theirs is never a claim.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import TypeGuard
+
+from prover.json_types import JsonList, JsonObject
 
 
 class ServerFailure(Exception):
@@ -178,13 +180,13 @@ def needs_sequence_brackets(verdict: TacticVerdict) -> bool:
     return isinstance(verdict, Failed) and _SEQUENCE.match(verdict.message) is not None
 
 
-def file_messages(reply: Mapping[str, Any]) -> list[dict[str, Any]]:
+def file_messages(reply: JsonObject) -> list[JsonObject]:
     """The reply to a whole file as `lean --json` would have printed it: what certification reads.
 
     A sorry that the reply lists, or a message of a kind that is not understood, becomes an error.
     """
     wrong = _command_failure(reply)
-    found: list[dict[str, Any]] = []
+    found: list[JsonObject] = []
     if wrong is not None:
         found.append({"severity": "error", "pos": {"line": 0, "column": 0}, "data": wrong.message})
     elif uses_sorry(reply):
@@ -196,12 +198,12 @@ def file_messages(reply: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def error_messages(reply: Mapping[str, Any]) -> list[str]:
+def error_messages(reply: JsonObject) -> list[str]:
     """Texts of the reply's messages that are errors, in order; a severity that nobody knows counts as one."""
     return [str(m.get("data", "")) for m in reply.get("messages") or [] if m.get("severity") not in _NOT_ERRORS]
 
 
-def uses_sorry(reply: Mapping[str, Any]) -> bool:
+def uses_sorry(reply: JsonObject) -> bool:
     """True when the reply lists a sorry, or says in a message or in its status that there is one."""
     if reply.get("sorries"):
         return True
@@ -237,12 +239,12 @@ def _failure(message: str) -> Failed | LimitReached:
     return LimitReached(message) if _LIMIT.search(message) else Failed(message)
 
 
-def _is_error_reply(reply: Mapping[str, Any]) -> bool:
+def _is_error_reply(reply: JsonObject) -> bool:
     """A text `message`, and nothing that only an answered request has (other REPLs add fields beside it)."""
     return isinstance(reply.get("message"), str) and not _ANSWER_FIELDS.intersection(reply)
 
 
-def _malformed(reply: Mapping[str, Any]) -> str | None:
+def _malformed(reply: JsonObject) -> str | None:
     """What is wrong with the fields of an answer that every verdict reads; None when nothing is."""
     if reply.get("message") is not None:
         return f"it is an error and an answer at once: `message` is {_short(reply['message'])}"
@@ -253,7 +255,7 @@ def _malformed(reply: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _is_list_of(value: object, kind: type) -> TypeGuard[list[Any]]:
+def _is_list_of(value: object, kind: type) -> TypeGuard[JsonList]:
     return isinstance(value, list) and all(isinstance(item, kind) for item in value)
 
 

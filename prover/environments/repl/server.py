@@ -14,13 +14,13 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping
-from typing import Any
 
 import psutil
 from lean_interact import LeanREPLConfig
 from lean_interact.server import LeanServer
 
 from prover.environments.repl.reply import ServerFailure, ServerTimedOut, ServerUnusable
+from prover.json_types import JsonObject
 
 POLL_SECONDS = 0.25
 """How often memory is looked at while a reply is awaited."""
@@ -46,7 +46,7 @@ class ReplServer(LeanServer):
         for descriptor in self._pipes():
             os.set_blocking(descriptor, False)
 
-    def ask(self, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    def ask(self, request: Mapping[str, object], seconds: float) -> JsonObject:
         """Reply to one raw request of the REPL protocol.
 
         Raises ServerTimedOut, ServerUnusable or another ServerFailure; the process is dead after each.

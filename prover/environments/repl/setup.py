@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prover.environments.isolation.sandbox import ProcessLimits, lean_user
 from prover.environments.script.built_modules import modules_digest
@@ -22,6 +22,7 @@ from prover.environments.script.embedded import LeanUnavailable
 
 if TYPE_CHECKING:
     from lean_interact import LeanREPLConfig
+    from lean_interact.project import BaseProject
 
 LEAN_INTERACT_VERSION = "0.11.6"
 REPL_VARIABLE = "PROVER_LEAN_REPL"
@@ -42,7 +43,7 @@ def configure(
     """lean-interact's configuration: project, `lake` and a REPL that is ready to run. Raises LeanUnavailable."""
     try:
         from git.exc import GitError
-        from lean_interact import LeanREPLConfig, LocalProject
+        from lean_interact import LocalProject
     except ModuleNotFoundError as error:
         raise LeanUnavailable(
             f"the REPL backend needs lean-interact, and {error.name} is not installed; run: pip install -e '.[lean]'"
@@ -73,14 +74,14 @@ def configure(
     if local_repl_path is not None and not Path(local_repl_path).is_dir():
         raise LeanUnavailable(f"the REPL's folder {os.fspath(local_repl_path)!r} does not exist; {_GET_A_REPL}")
     try:
-        return LeanREPLConfig(project=project, local_repl_path=local_repl_path, build_repl=build_repl, **_options(lake))
+        return _config(project, local_repl_path, lake, build_repl=build_repl)
     except (OSError, RuntimeError, ValueError, GitError) as error:
         raise LeanUnavailable(f"the Lean REPL could not be made ready: {error}\n{_GET_A_REPL}") from error
 
 
 def sandboxed(config: "LeanREPLConfig", limits: ProcessLimits, scratch: Path) -> "LeanREPLConfig":
     """The same, with the REPL in a sandbox. `scratch`: a folder of ours that the user Lean runs as can enter."""
-    from lean_interact import LeanREPLConfig, LocalProject
+    from lean_interact import LocalProject
 
     repl = Path(config.cache_repl_dir).resolve()
     settings = {
@@ -101,14 +102,23 @@ def sandboxed(config: "LeanREPLConfig", limits: ProcessLimits, scratch: Path) ->
         shutil.copy(repl / "lean-toolchain", scratch / "repl" / "lean-toolchain")
         if project is None:  # `lake env` is run in the project, or else in the REPL's own folder
             project = LocalProject(directory=repl, lake_path=config.lake_path, auto_build=False)
+    return _config(project, scratch / "repl", str(config.lake_path), build_repl=False)
+
+
+def _config(
+    project: "BaseProject | None", repl: "str | os.PathLike[str] | None", lake: str, *, build_repl: bool
+) -> "LeanREPLConfig":
+    """Without both optimizations: they keep more in the server than the one environment per header that is needed."""
+    from lean_interact import LeanREPLConfig
+
     return LeanREPLConfig(
-        project=project, local_repl_path=scratch / "repl", build_repl=False, **_options(str(config.lake_path))
+        project=project,
+        local_repl_path=repl,
+        build_repl=build_repl,
+        lake_path=lake,
+        enable_incremental_optimization=False,
+        enable_parallel_elaboration=False,
     )
-
-
-def _options(lake: str) -> dict[str, Any]:
-    # Both optimizations keep more in the server than the one environment per header that is kept here.
-    return {"lake_path": lake, "enable_incremental_optimization": False, "enable_parallel_elaboration": False}
 
 
 def fingerprint(config: "LeanREPLConfig", rules: Sequence[object]) -> str:

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from prover.environments.base import (
     Complete,
@@ -42,6 +42,7 @@ from prover.environments.repl.reply import (
     needs_sequence_brackets,
 )
 from prover.environments.script.source import clean, indented
+from prover.json_types import JsonObject
 from prover.theorems import Theorem
 
 logger = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ class Server(Protocol):
 
     memory_bytes: int
 
-    def ask(self, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    def ask(self, request: Mapping[str, object], seconds: float) -> JsonObject:
         """The reply. Raises ServerFailure, and the process is dead then."""
         ...
 
@@ -199,7 +200,7 @@ class Worker:
         """Outcomes of the request's tactics, each tried in the same state."""
         return [self._step(request.state, tactic) for tactic in request.tactics]
 
-    def elaborate(self, source: str, seconds: float) -> dict[str, Any]:
+    def elaborate(self, source: str, seconds: float) -> JsonObject:
         """Reply to a whole file, in a process of its own that is then thrown away. Raises ServerFailure."""
         self._second_server = self._open_server()
         try:
@@ -310,7 +311,7 @@ class Worker:
     def _open_theorem(self, theorem: Theorem) -> OpenGoals | Failed | LimitReached:
         """Elaborate the statement and remember its root state."""
         self._replace_spent_server()
-        command: dict[str, Any] = {"cmd": f"{theorem.declaration} := by sorry"}
+        command: dict[str, object] = {"cmd": f"{theorem.declaration} := by sorry"}
         if theorem.header.strip():
             command["env"] = self._open_header(theorem.header).number
         verdict = classify_root(self._ask(command, self._limits.statement_s, "the theorem's statement"))
@@ -355,7 +356,7 @@ class Worker:
             self.close()
             raise
 
-    def _ask(self, request: Mapping[str, Any], seconds: float, what: str = "the tactic") -> dict[str, Any]:
+    def _ask(self, request: Mapping[str, object], seconds: float, what: str = "the tactic") -> JsonObject:
         if self._server is None:
             self._server = self._open_server()
             self._generation += 1

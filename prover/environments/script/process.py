@@ -21,7 +21,7 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Protocol, TypeAlias
 
 from prover.environments.isolation.sandbox import ProcessLimits, lean_user
 from prover.environments.script.embedded import (
@@ -38,10 +38,11 @@ from prover.environments.script.embedded import (
 from prover.environments.script.endings import describe_signal
 from prover.environments.script.host_process import EmbeddedHost, HostDied, HostReply
 from prover.environments.script.premises import accessible_modules
+from prover.json_types import JsonObject
 
 _logger = logging.getLogger(__name__)
 
-Message = dict[str, Any]
+Message: TypeAlias = JsonObject
 """One of Lean's messages as `lean --json` prints it: pos.line (1-based), severity, kind, data, ..."""
 
 # One thread for Lean's tasks: a wave is elaborated one theorem after the other, and one process per core is enough.
@@ -159,7 +160,7 @@ def wave_folder(scratch: Path, text: str) -> Iterator[tuple[Path, Path]]:
 
 def parse_messages(data: bytes) -> list[Message]:
     """The JSON lines in Lean's standard output; anything else in it is skipped."""
-    messages = []
+    messages: list[Message] = []
     for line in data.split(b"\n"):
         if line.startswith(b"{"):
             with contextlib.suppress(ValueError):

@@ -23,9 +23,9 @@ import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from prover.environments.script.premises import split_head
+from prover.json_types import JsonObject
 from prover.theorem_text import join_headers
 from prover.theorems import Theorem
 
@@ -131,7 +131,7 @@ def may_not_parse(tactic: str) -> bool:
     return _DOUBTFUL.search(clean(tactic)) is not None
 
 
-def uses_sorry(message: dict[str, Any]) -> bool:
+def uses_sorry(message: JsonObject) -> bool:
     """Whether this is Lean's warning about `sorry` (older versions quote the word and do not name the kind)."""
     return (
         message.get("kind") == "hasSorry" or re.match(r"declaration uses ['`]sorry", str(message["data"])) is not None
@@ -269,7 +269,7 @@ class WaveText:
         """The Lean file of the wave."""
         return "\n".join(self._lines) + "\n"
 
-    def read(self, messages: Sequence[dict[str, Any]]) -> tuple[list[TrialAnswer], list[str]]:
+    def read(self, messages: Sequence[JsonObject]) -> tuple[list[TrialAnswer], list[str]]:
         """(an answer a trial, errors about the file's head) from Lean's messages about `text`."""
         answers = [TrialAnswer() for _ in range(self.trials)]
         head_errors: list[str] = []

@@ -8,7 +8,8 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from prover.json_types import JsonObject
 
 _TOKEN_ID = re.compile(r"token_id:(\d+)")
 _BYTES = re.compile(r"(?:bytes:)?(?:\\x[0-9a-fA-F]{2})+")
@@ -40,7 +41,7 @@ class Scored:
     """The server gave no log-prob for the first token; it is not part of the sum."""
 
 
-def text_of(choice: dict[str, Any]) -> str:
+def text_of(choice: JsonObject) -> str:
     """A choice's text. UnreadableChoice if there is none that Lean could be given."""
     text = choice.get("text")
     if text is None and isinstance(choice.get("message"), dict):
@@ -53,7 +54,7 @@ def text_of(choice: dict[str, Any]) -> str:
 
 
 def score(
-    choice: dict[str, Any], text: str, *, whole: bool, decode: Callable[[Sequence[int]], str] | None = None
+    choice: JsonObject, text: str, *, whole: bool, decode: Callable[[Sequence[int]], str] | None = None
 ) -> Scored:
     """The log-prob of a choice's tactic: its first line that says something, or with `whole` all of it.
 
@@ -83,7 +84,7 @@ def score(
     return _sum(values[:count], n_tokens)
 
 
-def _sum(values: Sequence[Any], n_tokens: int) -> Scored:
+def _sum(values: Sequence[object], n_tokens: int) -> Scored:
     total, first_unknown = 0.0, False
     for index, value in enumerate(values):
         if value is None and index == 0 and len(values) > 1:
@@ -97,7 +98,7 @@ def _sum(values: Sequence[Any], n_tokens: int) -> Scored:
     return Scored(total, n_tokens, first_unknown)
 
 
-def _tokens_of(choice: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+def _tokens_of(choice: JsonObject) -> tuple[list[object], list[object]]:
     """(tokens, log-probs) of any of the known forms."""
     found = choice.get("logprobs")
     if isinstance(found, dict) and isinstance(found.get("content"), list):
@@ -119,7 +120,7 @@ def _tokens_of(choice: dict[str, Any]) -> tuple[list[Any], list[Any]]:
     return [token for token, _ in pairs], [value for _, value in pairs]
 
 
-def _pair(entry: Any) -> tuple[Any, Any]:
+def _pair(entry: object) -> tuple[object, object]:
     """(token, log-prob) of one entry of a list: an object, or SGLang's own [log-prob, number, text]."""
     if isinstance(entry, dict):
         raw = entry.get("bytes")
@@ -131,7 +132,7 @@ def _pair(entry: Any) -> tuple[Any, Any]:
     raise UnreadableChoice("log-probs of an unknown form")
 
 
-def _pieces(tokens: list[Any], text: str, decode: Callable[[Sequence[int]], str] | None) -> list[str] | None:
+def _pieces(tokens: Sequence[object], text: str, decode: Callable[[Sequence[int]], str] | None) -> list[str] | None:
     """The tokens as texts that spell the completion, as far as line ends go; None if they do not."""
     numbers = [_number(token) for token in tokens]
     if all(number is not None for number in numbers):
@@ -146,14 +147,14 @@ def _pieces(tokens: list[Any], text: str, decode: Callable[[Sequence[int]], str]
     return None
 
 
-def _number(token: Any) -> int | None:
+def _number(token: object) -> int | None:
     if isinstance(token, int) and not isinstance(token, bool):
         return token
     match = _TOKEN_ID.fullmatch(token) if isinstance(token, str) else None
     return int(match[1]) if match else None
 
 
-def _text_of_token(token: Any) -> str:
+def _text_of_token(token: object) -> str:
     """A token's text; bytes that are no character of their own become U+FFFD."""
     if isinstance(token, str):
         if match := _BYTE.fullmatch(token):

@@ -4,12 +4,14 @@ import json
 import random
 import re
 import time
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException, HTTPResponse
-from typing import Any
+from typing import NoReturn
 from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
+from prover.json_types import JsonObject
 from prover.policy.server.config import ServerConfig
 from prover.policy.server.errors import (
     ContextTooLongError,
@@ -44,7 +46,7 @@ class _Unusable(Exception):
 class _NoRedirect(HTTPRedirectHandler):
     """A redirect would carry the key to another address."""
 
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
+    def redirect_request(self, *args: object, **kwargs: object) -> None:
         return None
 
 
@@ -57,14 +59,14 @@ class Connection:
 
     # -- asking ---------------------------------------------------------------------------------------------------
 
-    def get(self, address: str, timeout_s: float = _PING_TIMEOUT_S) -> Any:
+    def get(self, address: str, timeout_s: float = _PING_TIMEOUT_S) -> object:
         """The JSON at an address, tried once. ServerPolicyError says why there is none."""
         try:
             return self._exchange(Request(address, headers=self._headers()), timeout_s)
         except _Unusable as error:
             raise ServerUnavailableError(f"{address}: {error}", error.status) from error
 
-    def post_once(self, address: str, body: dict[str, Any], timeout_s: float = _PING_TIMEOUT_S) -> Any:
+    def post_once(self, address: str, body: Mapping[str, object], timeout_s: float = _PING_TIMEOUT_S) -> object:
         """One try of a request; ServerPolicyError says what went wrong."""
         try:
             return self._exchange(
@@ -73,15 +75,15 @@ class Connection:
         except _Unusable as error:
             raise ServerUnavailableError(f"{address}: {error}", error.status) from error
 
-    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    def post(self, path: str, body: Mapping[str, object]) -> JsonObject:
         """`post_to` a path below the API's address."""
         return self.post_to(f"{self.config.url.rstrip('/')}/{path}", body)
 
-    def post_to(self, address: str, body: dict[str, Any]) -> dict[str, Any]:
+    def post_to(self, address: str, body: Mapping[str, object]) -> JsonObject:
         """`ask` with a body."""
         return self.ask(address, json.dumps(body).encode())
 
-    def ask(self, address: str, data: bytes | None = None) -> dict[str, Any]:
+    def ask(self, address: str, data: bytes | None = None) -> JsonObject:
         """The answer to a request, an object. Waits and tries again as the settings say.
 
         Raises ContextTooLongError, RequestRefusedError, ServerUnavailableError or ServerPolicyError.
@@ -162,7 +164,7 @@ class Connection:
             headers["Authorization"] = f"Bearer {self.config.api_key}"
         return headers
 
-    def _exchange(self, request: Request, timeout_s: float) -> Any:
+    def _exchange(self, request: Request, timeout_s: float) -> object:
         address, deadline = request.full_url, time.monotonic() + timeout_s
         try:
             with self._opener.open(request, timeout=timeout_s) as response:
@@ -195,7 +197,7 @@ class Connection:
             raise _Unusable(f"the answer is cut short ({response.length} bytes are missing)", "garbled")
         return b"".join(parts)
 
-    def _raise_status(self, address: str, error: HTTPError) -> None:
+    def _raise_status(self, address: str, error: HTTPError) -> NoReturn:
         try:
             raw = error.read(1 << 16)
         except (OSError, HTTPException):
@@ -207,7 +209,7 @@ class Connection:
             )
         self._raise_code(address, error.code, words, _retry_after(error.headers.get("Retry-After")))
 
-    def _raise_code(self, address: str, code: int, words: str, wait_s: float) -> None:
+    def _raise_code(self, address: str, code: int, words: str, wait_s: float) -> NoReturn:
         what = f"HTTP {code} {words}".rstrip()
         if code in _GONE:
             raise _Unusable(what, "gone" if not wait_s else "busy", wait_s, code)
@@ -230,7 +232,7 @@ class Connection:
             return f"{address} does not accept the key that the environment variable {variable} holds ({what})"
         return f"{address} wants a key ({what}): put it into the environment variable {variable}"
 
-    def _raise_error_in_answer(self, address: str, answer: dict[str, Any]) -> None:
+    def _raise_error_in_answer(self, address: str, answer: JsonObject) -> None:
         """Some servers send errors with status 200."""
         error = answer.get("error")
         if isinstance(answer.get("choices"), list) or not (error or answer.get("object") == "error"):
@@ -245,7 +247,7 @@ class Connection:
         raise RequestRefusedError(f"{address} answered with an error: {words}", 200, words)
 
 
-def _parse(raw: bytes) -> Any:
+def _parse(raw: bytes) -> object:
     try:
         return json.loads(raw.decode("utf-8-sig"))
     except UnicodeDecodeError as error:

@@ -12,10 +12,11 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
+from prover.json_types import JsonObject
 from prover.policy.base import (
     ENCODER_ADVICE,
     PolicyCounters,
@@ -198,13 +199,13 @@ class ServerPolicy:
 
     def _use_template(self, name: str) -> None:
         self.template: PromptTemplate = get_template(name)
-        self._extras: dict[str, Any] = {} if self.template.add_special_tokens else {"add_special_tokens": False}
+        self._extras: dict[str, object] = {} if self.template.add_special_tokens else {"add_special_tokens": False}
 
-    def _probe(self, prompt: str) -> dict[str, Any]:
+    def _probe(self, prompt: str) -> JsonObject:
         body = self._body(prompt, 1, 0) | {"temperature": 0, "top_p": 1, "max_tokens": PROBE_TOKENS}
         return self._post(body)
 
-    def _check_tokens(self, state: str, answer: dict[str, Any]) -> dict[str, Any]:
+    def _check_tokens(self, state: str, answer: JsonObject) -> JsonObject:
         """Compare the tokens that the server made of a prompt with those that there should be.
 
         A server that puts its own first token before one that the prompt has shifts every log-prob. It is then sent the
@@ -336,7 +337,7 @@ class ServerPolicy:
             )
         return sorted(best.values(), key=lambda candidate: (-candidate.log_prob, candidate.tactic))[:n_candidates]
 
-    def _choices(self, state: str, n: int, turn: int) -> list[dict[str, Any]]:
+    def _choices(self, state: str, n: int, turn: int) -> list[JsonObject]:
         digest = hashlib.blake2b(f"{self.config.seed} {self.prompt_key(state)}".encode(), digest_size=4).digest()
         seed = ((int.from_bytes(digest, "little") >> 1) + turn) % (1 << 31)
         answer = self._post(self._body(self.template.prompt(state), n, seed))
@@ -351,7 +352,7 @@ class ServerPolicy:
     def _text(self, prompt: str) -> str:
         return (without_leading_token(prompt) or prompt) if self._drops_first_token else prompt
 
-    def _body(self, prompt: str, n: int, seed: int) -> dict[str, Any]:
+    def _body(self, prompt: str, n: int, seed: int) -> dict[str, object]:
         config = self.config
         return {
             "model": config.model,
@@ -366,7 +367,7 @@ class ServerPolicy:
             **self._extras,
         }
 
-    def _post(self, body: dict[str, Any]) -> dict[str, Any]:
+    def _post(self, body: dict[str, object]) -> JsonObject:
         """Ask for completions. Options that the server does not know are left out from then on, and so is n."""
         try:
             return self._connection.post("completions", body)
@@ -376,7 +377,7 @@ class ServerPolicy:
             if refused and extras:
                 self._extras = {name: value for name, value in self._extras.items() if name not in extras}
                 return self._post({name: value for name, value in body.items() if name not in extras})
-            if refused and body["n"] > 1:
+            if refused and body["n"] != 1:
                 answer = self._connection.post("completions", body | {"n": 1})
                 self._n_limit = 1
                 self._reader.say("n", "%s makes one completion of a request; it is asked more often.", self.config.url)

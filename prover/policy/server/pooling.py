@@ -4,10 +4,10 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from prover.json_types import JsonObject
 from prover.policy.prompts import get_template, template_identity
 from prover.policy.server.config import ServerConfig
 from prover.policy.server.connection import Connection
@@ -104,7 +104,7 @@ class PoolingEncoder:
             raise ServerPolicyError(f"{self.config.url} sent no vectors; start it as a pooling server: {_START}")
         return np.stack([self._pool(one, text) for one, text in zip(found, texts, strict=True)])
 
-    def _pool(self, entry: Any, text: str) -> np.ndarray:
+    def _pool(self, entry: JsonObject, text: str) -> np.ndarray:
         """(width,) float32 of the vectors of all tokens, (tokens, width)."""
         try:
             tokens = np.array(entry["data"], dtype=np.float32)

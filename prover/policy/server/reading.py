@@ -5,8 +5,8 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from prover.json_types import JsonObject
 from prover.policy.base import PolicyCounters, TacticCandidate
 from prover.policy.prompts import PromptTemplate
 from prover.policy.server.answers import NoLogProbs, Scored, UnreadableChoice, score, text_of
@@ -41,7 +41,7 @@ class AnswerReader:
 
     def read(
         self,
-        choices: list[dict[str, Any]],
+        choices: Sequence[JsonObject],
         state: str,
         template: PromptTemplate,
         decode: Callable[[Sequence[int]], str] | None,

@@ -7,9 +7,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from prover.files import write_atomic
+from prover.json_types import JsonObject
 from prover.policy.server.config import ServerConfig
 from prover.policy.server.connection import Connection
 from prover.policy.server.errors import RequestRefusedError, ServerPolicyError, ServerUnavailableError
@@ -86,12 +87,12 @@ def read_facts(connection: Connection) -> ServerFacts:
     return facts
 
 
-def _names(model: dict[str, Any]) -> list[Any]:
+def _names(model: JsonObject) -> list[object]:
     aliases = model.get("aliases")
     return [model.get("id"), *(aliases if isinstance(aliases, list) else [])]
 
 
-def _read_model(facts: ServerFacts, model: dict[str, Any]) -> None:
+def _read_model(facts: ServerFacts, model: JsonObject) -> None:
     facts.root = str(model.get("root") or "")
     facts.owner = str(model.get("owned_by") or "").lower()
     meta = model.get("meta") if isinstance(model.get("meta"), dict) else {}
@@ -148,6 +149,14 @@ def without_leading_token(prompt: str) -> str | None:
     return prompt[match.end() :] if match else None
 
 
+class _Probe(TypedDict):
+    """A server seen before."""
+
+    digest: str
+    log_probs: list[float]
+    """Nats, of the greedy completions of the probes."""
+
+
 class ProbeBook:
     """Digests of servers seen before, in a file, so that rounding does not make the same weights another policy.
 
@@ -173,7 +182,7 @@ class ProbeBook:
         self._write(known)
         return digest
 
-    def _read(self) -> dict[str, list[dict[str, Any]]]:
+    def _read(self) -> dict[str, list[_Probe]]:
         if self.path is None or not self.path.is_file():
             return {}
         try:
@@ -188,7 +197,7 @@ class ProbeBook:
             logger.warning("%s cannot be read (%s) and is made anew; it only remembers servers.", self.path, error)
             return {}
 
-    def _write(self, known: dict[str, list[dict[str, Any]]]) -> None:
+    def _write(self, known: dict[str, list[_Probe]]) -> None:
         if self.path is None or not self.path.parent.is_dir():
             return
         text = json.dumps(known)

@@ -12,18 +12,22 @@ import random
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from prover.files import write_atomic
+from prover.json_types import JsonList
 from prover.logic.canonical import canonical_statement
 from prover.logic.formulas import FALSE, Sequent, parse_statement, print_state
 from prover.logic.generate import EASY, GeneratorConfig, easy_proofs, shipped_forms
 from prover.logic.tactics import TacticError, apply_tactic, fresh_names
 from prover.policy.prompts import PromptTemplate, get_template, main_goal
 from prover.policy.tiny.architecture import END, make_tokenizer, vocabulary
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 log = logging.getLogger(__name__)
 
@@ -112,13 +116,13 @@ def load_pairs(
     return [TrainingPair(*row) for row in rows]
 
 
-def _write_rows(file: Path, rows: Iterable[Any]) -> None:
+def _write_rows(file: Path, rows: "Iterable[DataclassInstance]") -> None:
     with file.open("w", encoding="utf-8") as out:
         for row in rows:
             out.write(json.dumps(list(astuple(row)), ensure_ascii=False) + "\n")
 
 
-def cached_rows(cache: Path, name: str, what: str, make: Callable[[], Iterable[Any]]) -> list[list[Any]]:
+def cached_rows(cache: Path, name: str, what: str, make: "Callable[[], Iterable[DataclassInstance]]") -> list[JsonList]:
     """The fields of the dataclass instances that `make` gives, kept as JSONL in a file of `cache` that `what` names."""
     file = cache / f"{name}-{hashlib.sha256(what.encode()).hexdigest()[:16]}.jsonl"
     if not file.is_file():
