@@ -2,7 +2,7 @@
 
 import json
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -58,7 +58,7 @@ def _print_side(side: "Side") -> None:
 
     from prover_assets.report.tables import memo_line, paired_lines, terminal_table
 
-    report: dict[str, Any] = side.report
+    report = side.report
     Console(highlight=False).print(terminal_table(side.key, report))
     for line in [*paired_lines(report["comparison"]), memo_line(report)]:
         print(f"  {line}")

@@ -7,11 +7,12 @@ with which settings.
 import os
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from dagster_shared.record import replace
 
+from prover.json_types import JsonObject
 from prover_assets.defs.jobs import ITERATION_ASSETS
 from prover_assets.operate.settings import SETTINGS_TAG, settings_for
 from prover_assets.store.iterations import iteration_number
@@ -73,9 +74,10 @@ class IterationAutomation(dg.AutomationConditionSensorDefinition):
         asked = [_with_settings(context.instance, request) for request in found.run_requests or ()]
         return replace(found, run_requests=asked)
 
-    def with_attributes(self, **changes: Any) -> "IterationAutomation":
+    def with_attributes(self, **changes: object) -> "IterationAutomation":
         """A copy, as Dagster makes one when it takes definitions in. changes: `metadata`; others mean nothing here."""
-        return automation_sensor(metadata=changes.get("metadata") or self.metadata)
+        metadata = changes.get("metadata")
+        return automation_sensor(metadata=metadata if metadata and isinstance(metadata, Mapping) else self.metadata)
 
 
 def _with_settings(instance: dg.DagsterInstance, request: dg.RunRequest) -> dg.RunRequest:
@@ -85,7 +87,7 @@ def _with_settings(instance: dg.DagsterInstance, request: dg.RunRequest) -> dg.R
     return request.with_replaced_attrs(run_config=settings.run_config, tags=tags)
 
 
-def automation_sensor(metadata: Mapping[str, Any] | None = None) -> IterationAutomation:
+def automation_sensor(metadata: JsonObject | None = None) -> IterationAutomation:
     """The sensor that looks at the conditions of an iteration's assets."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # conditions of one's own are new in Dagster

@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TypeVar
 
 import dagster as dg
 
@@ -16,6 +16,8 @@ from prover_assets.steps.tune_policy import Tuned
 from prover_assets.store.champion import ChampionRecord
 from prover_assets.store.files import read_json
 from prover_assets.store.layout import DataFolder
+
+T = TypeVar("T")
 
 
 def check(
@@ -46,7 +48,7 @@ def iteration_check(name: str, asset: str, description: str, *, blocking: bool =
         )
 
 
-def shown(value: Any) -> Any:
+def shown(value: T) -> T | float:
     """A number as a page should show it: six significant digits are enough to read, and to draw."""
     return float(f"{value:.6g}") if isinstance(value, float) else value
 

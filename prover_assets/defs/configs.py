@@ -28,7 +28,7 @@ from prover_assets.steps.search import HeldOutSearch, WindowSettings
 from prover_assets.steps.theorem_sets import TheoremSettings
 from prover_assets.steps.train import HistorySettings, ValidationSettings
 
-OWNERS: Mapping[str, tuple[type[Any], ...]] = {
+OWNERS: Mapping[str, tuple[type, ...]] = {
     "theorems": (TheoremSettings,),
     "baseline_trajectories": (HeldOutSearch,),
     "trajectories": (SearchConfig, WindowSettings, CurriculumSettings, GrowthSettings),

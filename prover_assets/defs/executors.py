@@ -5,7 +5,6 @@ of imports each. fork is not offered: it copies threads' locks of torch and of L
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import dagster as dg
 from dagster._core.execution.context.system import PlanOrchestrationContext
@@ -73,9 +72,9 @@ def _steps(context: dg.InitExecutorContext) -> dg.Executor:
         "max_concurrent": dg.Field(int, default_value=1, description="Steps at a time (count); in_process has one."),
     },
 )
-def iteration_executor(config: dict[str, Any]) -> dict[str, Any]:
+def iteration_executor(config: dict[str, object]) -> dict[str, object]:
     """Config of the executor that Dagster has for both."""
     if config["kind"] == "in_process":
         return {"in_process": {}}
-    method: dict[str, Any] = {"spawn": {}} if config["kind"] == "spawn" else {"forkserver": {}}
+    method: dict[str, object] = {"spawn": {}} if config["kind"] == "spawn" else {"forkserver": {}}
     return {"multiprocess": {"max_concurrent": config["max_concurrent"], "start_method": method}}

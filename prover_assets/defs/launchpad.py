@@ -1,6 +1,6 @@
 """From the dataclasses that declare settings to what Dagster's Launchpad shows and checks."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from contextvars import ContextVar
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
@@ -8,7 +8,9 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 import dagster as dg
 from dagster._core.errors import DagsterInvariantViolationError
 from pydantic import Field, ValidationError, create_model, model_validator
+from pydantic.fields import FieldInfo
 
+from prover.json_types import JsonObject
 from prover.settings import Setting, settings_of
 
 T = TypeVar("T")
@@ -24,7 +26,7 @@ class CheckedTogether(dg.Config):
     fault. This looks at the whole run then, so that a person mends all of it at once.
     """
 
-    def __init__(self, **given: Any) -> None:
+    def __init__(self, **given: object) -> None:
         """Raises dagster.Failure in a step of a run, ValidationError elsewhere."""
         try:
             super().__init__(**given)
@@ -57,13 +59,13 @@ def _refuse_the_run(context: dg.AssetExecutionContext) -> None:
         _looking.reset(token)
 
 
-def launchpad(*owners: type, without: Collection[str] = ()) -> Any:
+def launchpad(*owners: type, without: Collection[str] = ()) -> type[CheckedTogether]:
     """A Dagster config with the settings of all `owners` side by side: names, types, defaults, bounds and help.
 
     without: settings that are not for an asset. Raises ValueError where two owners declare the same name.
     """
 
-    def fits_together(config: Any) -> Any:
+    def fits_together(config: CheckedTogether) -> CheckedTogether:
         for owner in owners:
             try:
                 settings_from(config, owner)
@@ -81,14 +83,14 @@ def launchpad(*owners: type, without: Collection[str] = ()) -> Any:
     )
 
 
-def resource(*owners: type) -> Any:
+def resource(*owners: type) -> "type[dg.ConfigurableResource[object]]":
     """A Dagster resource with the settings of all `owners` side by side. A value may be an environment variable's, so
     what settings say together is looked at when they are used."""
     name = f"{owners[0].__name__}Resource"
     return create_model(name, __base__=dg.ConfigurableResource, __doc__=owners[0].__doc__, **_fields(owners, ()))
 
 
-def _fields(owners: Collection[type[Any]], without: Collection[str]) -> dict[str, Any]:
+def _fields(owners: Collection[type], without: Collection[str]) -> dict[str, Any]:
     """(type, pydantic field) of every setting, by name."""
     chosen: dict[str, Any] = {}
     for owner in owners:
@@ -100,9 +102,9 @@ def _fields(owners: Collection[type[Any]], without: Collection[str]) -> dict[str
     return chosen
 
 
-def values_from(config: "dg.Config | dg.ConfigurableResource[Any]", owner: type[Any]) -> dict[str, Any]:
+def values_from(config: "dg.Config | dg.ConfigurableResource[object]", owner: type) -> dict[str, object]:
     """The settings of one owner in a config, by name."""
-    given: Mapping[str, Any] = config.model_dump()
+    given: JsonObject = config.model_dump()
     return {
         name: tuple(given[name]) if isinstance(given[name], list) else given[name]
         for name in settings_of(owner)
@@ -110,7 +112,7 @@ def values_from(config: "dg.Config | dg.ConfigurableResource[Any]", owner: type[
     }
 
 
-def settings_from(config: "dg.Config | dg.ConfigurableResource[Any]", owner: type[T]) -> T:
+def settings_from(config: "dg.Config | dg.ConfigurableResource[object]", owner: type[T]) -> T:
     """One owner's settings, as it declares them. Fields that are no settings (of the data, not of the run) are 1."""
     needed = {name: 1 for name in owner.__dataclass_fields__ if name not in settings_of(owner)}  # type: ignore[attr-defined]
     return owner(**needed, **values_from(config, owner))
@@ -125,7 +127,7 @@ def _type(declared: Setting) -> Any:
     return list[get_args(declared.type)[0]] if get_origin(declared.type) is tuple else declared.type  # type: ignore[misc]
 
 
-def _field(declared: Setting) -> Any:
+def _field(declared: Setting) -> FieldInfo:
     limits = declared.limits
     default = list(declared.default) if isinstance(declared.default, tuple) else declared.default
     bounds = {name: getattr(limits, name) for name in ("ge", "gt", "le", "lt") if getattr(limits, name) is not None}

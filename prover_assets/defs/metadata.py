@@ -3,10 +3,11 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from prover.json_types import JsonObject
 from prover.theorem_files.layouts import FROM_STATES
 from prover_assets.report import plots
 from prover_assets.report.facts import clip, markdown_table
@@ -16,6 +17,7 @@ from prover_assets.store.champion import Evidence
 
 if TYPE_CHECKING:
     import polars as pl
+    from dagster._core.definitions.metadata import RawMetadataValue
 
     from prover.theorems import Theorem, TheoremSet
     from prover_assets.steps.embed import Embedded
@@ -108,7 +110,7 @@ def embedding_numbers(done: "Embedded") -> dict[str, float]:
     }
 
 
-def embedding_metadata(done: "Embedded") -> dict[str, Any]:
+def embedding_metadata(done: "Embedded") -> "dict[str, RawMetadataValue]":
     """What an asset page says of an embedding of states, besides its numbers."""
     unchanged = "nothing to encode: every state was in the cache" if done.encoded == 0 else ""
     return {
@@ -183,7 +185,7 @@ def tuning_pictures(tuned: "Tuned", judged: "Judged") -> tuple[Picture, Picture]
     return curves, solved
 
 
-def tuning_tables(found: dict[str, Any], tuned: "Tuned") -> dict[str, dg.MetadataValue]:
+def tuning_tables(found: JsonObject, tuned: "Tuned") -> dict[str, dg.MetadataValue]:
     """Tables of a fine-tuning. found: the content of `policy_tuning.json`."""
     validation = markdown_table(*transposed(solved_table(found["validation"])))
     lines = "\n".join(f"- {line}" for line in paired_lines(found["validation"]))
@@ -198,7 +200,7 @@ def tuning_tables(found: dict[str, Any], tuned: "Tuned") -> dict[str, dg.Metadat
 TRAINING_CURVES = ("contrastive_loss", "energy_gap", "rank_accuracy", "energy_std")
 
 
-def training_points(trained: "Trained") -> list[tuple[int, dict[str, Any]]]:
+def training_points(trained: "Trained") -> list[tuple[int, dict[str, float | None]]]:
     """(step, metrics by split and name) of a training."""
     return [
         (row["step"], {f"{row['split']}_{k}": v for k, v in row.items() if k not in ("step", "split")})
@@ -213,7 +215,7 @@ def training_picture(trained: "Trained") -> Picture:
     return plots.lines({n: (steps, rows[n].to_list()) for n in TRAINING_CURVES}, xlabel="step", title="training")
 
 
-def training_metadata(trained: "Trained", curves: Picture, checkpoint: Path) -> dict[str, Any]:
+def training_metadata(trained: "Trained", curves: Picture, checkpoint: Path) -> "dict[str, RawMetadataValue]":
     """What an asset page says of a trained head."""
     return {
         "ebm_id": trained.ebm_id,
@@ -228,7 +230,7 @@ def training_metadata(trained: "Trained", curves: Picture, checkpoint: Path) -> 
     }
 
 
-def validation_metadata(evidence: Evidence, facts: Mapping[str, Any]) -> dict[str, Any]:
+def validation_metadata(evidence: Evidence, facts: JsonObject) -> "dict[str, RawMetadataValue]":
     """What an asset page says of the order and weight that validation chose. facts: what the choice rests on."""
     return {
         "order": evidence.order,

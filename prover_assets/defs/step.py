@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -23,6 +23,9 @@ from prover_assets.store.files import remove_leftovers
 from prover_assets.store.layout import DataFolder, IterationFolder
 from prover_assets.store.policy import PolicyInUse, policy_of
 from prover_assets.tracking.tracked_run import TrackedRun
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.metadata import RawMetadataValue
 
 OWNERS = ["team:provers"]
 GROUP = "expert_iteration"
@@ -93,7 +96,7 @@ class Step:
         self,
         *,
         data_version: str,
-        metadata: Mapping[str, Any],
+        metadata: "Mapping[str, RawMetadataValue]",
         checks: Sequence[dg.AssetCheckResult] = (),
         blocking: frozenset[str] = frozenset(),
     ) -> dg.MaterializeResult:

@@ -13,7 +13,6 @@ from functools import cache
 from http import HTTPStatus
 from importlib import resources
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qs, quote
 
 from prover.show.live import LiveSearch, LiveView, searches_in
@@ -104,7 +103,7 @@ class LivePages:
             return found
 
 
-def _described(name: str, view: LiveView, since: int) -> dict[str, Any]:
+def _described(name: str, view: LiveView, since: int) -> dict[str, object]:
     """A search at one moment. `landed`: the theorems that are done, from the place `since` on."""
     told = ("state", "theorems", "done", "proved", "expansions", "expansions_rate", "done_rate", "elapsed_s")
     return {
@@ -185,5 +184,5 @@ def _file(name: str) -> bytes:
     return (resources.files("prover_assets.report") / "page_files" / name).read_bytes()
 
 
-def _json(value: dict[str, Any]) -> Answer:
+def _json(value: dict[str, object]) -> Answer:
     return Answer(HTTPStatus.OK, json.dumps(value, ensure_ascii=False).encode(), _JSON)

@@ -2,7 +2,7 @@
 are now: after an upgrade, or with another model. What is measured against each other has to be of the same."""
 
 from collections.abc import Collection, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import dagster as dg
 
@@ -13,10 +13,10 @@ from prover_assets.store.layout import DataFolder, IterationFolder, SearchFiles
 from prover_assets.store.manifest import read_manifest
 from prover_assets.store.policy import baseline_files, policy_of
 
-Resource = TypeVar("Resource", bound=dg.ConfigurableResource[Any])
+Resource = TypeVar("Resource", bound=dg.ConfigurableResource[object])
 
 
-def as_configured(resource: Resource, settings: Mapping[str, Any]) -> Resource:
+def as_configured(resource: Resource, settings: Mapping[str, object]) -> Resource:
     """A resource with settings of a run configuration put in place of its own."""
     own = {name: getattr(resource, name) for name in type(resource).model_fields}
     return type(resource)(**{**own, **settings})

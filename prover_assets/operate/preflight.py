@@ -8,10 +8,10 @@ the steps that have nothing to do, looks for unknown keys itself, in all of them
 import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
+from prover.json_types import JsonObject
 from prover.settings import nearest
 from prover_assets.defs.configs import BY_ASSET
 from prover_assets.defs.resources import DataResource, LeanResource, PolicyResource
@@ -27,7 +27,7 @@ class SettingsError(ValueError):
     """Settings that a run cannot work with. The message names each of them, what it should be and what to do."""
 
 
-def require_known(run_config: Mapping[str, Any]) -> None:
+def require_known(run_config: JsonObject) -> None:
     """Look for keys that mean nothing: of sections, assets, resources and their settings.
 
     Raises SettingsError that names each of them with the nearest one that there is.
@@ -35,9 +35,9 @@ def require_known(run_config: Mapping[str, Any]) -> None:
     _refuse(list(_unknown(run_config)))
 
 
-def _unknown(run_config: Mapping[str, Any]) -> Iterator[str]:
+def _unknown(run_config: JsonObject) -> Iterator[str]:
     yield from _strangers("the run configuration", run_config, SECTIONS)
-    sections: Mapping[str, Mapping[str, Any]] = {"ops": BY_ASSET, "resources": BY_RESOURCE}
+    sections: Mapping[str, JsonObject] = {"ops": BY_ASSET, "resources": BY_RESOURCE}
     for section, known in sections.items():
         entries = run_config.get(section) or {}
         yield from _strangers(section, entries, known)
@@ -49,7 +49,7 @@ def _unknown(run_config: Mapping[str, Any]) -> Iterator[str]:
             yield from _strangers(f"{section}.{name}.config", settings, known[name].model_fields)
 
 
-def _strangers(where: str, given: Any, known: Collection[str]) -> Iterator[str]:
+def _strangers(where: str, given: object, known: Collection[str]) -> Iterator[str]:
     """A sentence for each key of `given` that is not known, or for what is no mapping at all."""
     if not isinstance(given, Mapping):
         yield f"{where} is {given!r}: it should be a mapping with some of {', '.join(known)}"
@@ -59,7 +59,7 @@ def _strangers(where: str, given: Any, known: Collection[str]) -> Iterator[str]:
             yield f"unknown key {key!r} in {where} ({nearest(str(key), known)})"
 
 
-def require_valid(run_config: Mapping[str, Any]) -> None:
+def require_valid(run_config: JsonObject) -> None:
     """Look at the settings of every asset of a run and of its resources. Raises SettingsError that lists all faults."""
     faults = [
         fault
@@ -81,16 +81,16 @@ def _refuse(faults: list[str]) -> None:
         )
 
 
-def config_of(resources: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def config_of(resources: JsonObject, name: str) -> JsonObject:
     """A resource's settings, those that come from an environment variable looked up."""
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for key, value in ((resources.get(name) or {}).get("config") or {}).items():
         from_environment = isinstance(value, Mapping) and set(value) == {"env"}
         found[key] = os.environ.get(value["env"], "") if from_environment else value
     return found
 
 
-def _asset_faults(name: str, settings: Mapping[str, Any]) -> list[str]:
+def _asset_faults(name: str, settings: JsonObject) -> list[str]:
     try:
         BY_ASSET[name](**settings)
     except ValidationError as error:
@@ -98,14 +98,14 @@ def _asset_faults(name: str, settings: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _fault(name: str, found: Mapping[str, Any]) -> str:
+def _fault(name: str, found: JsonObject) -> str:
     where = ".".join([name, *map(str, found["loc"])])
     reason = str(found["msg"]).removeprefix("Value error, ")
     reason = reason[:1].lower() + reason[1:]
     return f"{where} is {found['input']!r}: {reason}" if found["loc"] else f"{where}: {reason}"
 
 
-def _lean_faults(settings: Mapping[str, Any]) -> list[str]:
+def _lean_faults(settings: JsonObject) -> list[str]:
     from prover.environments import KINDS
 
     kind, project = settings.get("kind", "embedded"), settings.get("lean_project", "")
@@ -116,7 +116,7 @@ def _lean_faults(settings: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _policy_faults(settings: Mapping[str, Any]) -> list[str]:
+def _policy_faults(settings: JsonObject) -> list[str]:
     """A folder that is not there; an address with a password in it, which is not repeated: errors quote addresses."""
     with_user = [name for name in ("path", "encoder") if USER_INFO.search(str(settings.get(name, "")))]
     if with_user:

@@ -3,11 +3,10 @@
 Dagster's Launchpad does not preselect a partition. Its run queue sees every run before it starts, and may tag it.
 """
 
-from typing import Any
-
 import dagster as dg
 from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
 
+from prover.json_types import JsonObject
 from prover_assets.defs.jobs import (
     ITERATION_ASSETS,
     TUNING_ASSET,
@@ -45,8 +44,8 @@ class IterationQueue(QueuedRunCoordinator):
         there = f"there are {', '.join(known[-5:])}" if known else "there is none yet: launch the job first_iteration"
         if not (run.job_name in JOBS and _whole(run)):
             raise SettingsError(f"no iteration was chosen: launch again with a partition; {there}")
-        resources: Any = run.run_config.get("resources") or {}
-        folder = DataFolder.at(str(config_of(resources, "data").get("root", "")))
+        run_config: JsonObject = run.run_config
+        folder = DataFolder.at(str(config_of(run_config.get("resources") or {}, "data").get("root", "")))
         key = next_iteration(instance, folder).key
         if any(other.tags[PARTITION_TAG] == key for other in runs_in_progress(instance)):
             raise SettingsError(

@@ -8,10 +8,11 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TextIO
 
+from prover.json_types import JsonObject
 from prover.sqlite_faults import SqliteFault, fault_of
 from prover.storage.data import data_url
 from prover_assets.operate.addresses import link_to_last_ports
@@ -108,7 +109,7 @@ class _ShortTroubles:
     """Standard error on which Dagster says once, in one line, that its log cannot be written: by itself it says so for
     each line of the log, with the SQL."""
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._said = False
 
@@ -120,7 +121,10 @@ class _ShortTroubles:
             return length
         return int(self._stream.write(text))
 
-    def __getattr__(self, name: str) -> Any:
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)
 
 
@@ -143,9 +147,7 @@ def records_in_words(home: Path) -> Iterator[None]:
         ) from error
 
 
-def run_next(
-    data: DataFolder, run_config: Mapping[str, Any], *, as_json: bool = False, tune_policy: bool = False
-) -> int:
+def run_next(data: DataFolder, run_config: JsonObject, *, as_json: bool = False, tune_policy: bool = False) -> int:
     """Run what the next iteration lacks, and print its summary."""
     import dagster as dg
 
@@ -219,7 +221,7 @@ def run_next(
 
 
 def bring_up_to_date(
-    data: DataFolder, run_config: Mapping[str, Any], missing: tuple[str, ...], upcoming: "NextIteration"
+    data: DataFolder, run_config: JsonObject, missing: tuple[str, ...], upcoming: "NextIteration"
 ) -> tuple[tuple[str, ...], "NextIteration", list[str]]:
     """What is to be made, with the finished searches that are of another Lean, policy or theorem set than there is now.
 
@@ -248,7 +250,7 @@ def bring_up_to_date(
     return missing, upcoming, news
 
 
-def for_selection(run_config: Mapping[str, Any], selection: Sequence[str]) -> dict[str, Any]:
+def for_selection(run_config: JsonObject, selection: Sequence[str]) -> dict[str, object]:
     """The run configuration without the assets that do not run this time, and with quiet logs."""
     ops = {name: value for name, value in run_config.get("ops", {}).items() if name in selection}
     return {**run_config, "ops": ops, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}

@@ -1,12 +1,12 @@
 """The settings that a run nobody configures by hand goes by: a preset named once, or those of the runs before it."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import dagster as dg
 
+from prover.json_types import JsonObject
 from prover_assets.operate.next import latest_materialization
 from prover_assets.operate.presets import load_run_config
 
@@ -19,7 +19,7 @@ SETTINGS_TAG = "prover/settings"
 class NextSettings:
     """A run configuration, and in words where it is from."""
 
-    run_config: dict[str, Any]
+    run_config: JsonObject
     source: str
 
 
@@ -33,14 +33,14 @@ def settings_for(instance: dg.DagsterInstance, assets: Sequence[str]) -> NextSet
     preset = os.environ.get(PRESET, "")
     if preset:
         return NextSettings(_chosen(load_run_config(preset), assets), f"preset {preset} ({PRESET})")
-    ops: dict[str, Any] = {}
-    newest: tuple[float, dict[str, Any], str] | None = None
+    ops: dict[str, object] = {}
+    newest: tuple[float, dict[str, object], str] | None = None
     for name in assets:
         event = latest_materialization(instance, name)
         run = None if event is None else instance.get_run_by_id(event.run_id)
         if event is None or run is None:
             continue
-        used: Mapping[str, Any] = dict(run.run_config)
+        used: JsonObject = dict(run.run_config)
         settings = (used.get("ops") or {}).get(name)
         if settings:
             ops[name] = settings
@@ -52,7 +52,7 @@ def settings_for(instance: dg.DagsterInstance, assets: Sequence[str]) -> NextSet
     return NextSettings({**kept, **({"ops": ops} if ops else {})}, f"as {newest[2]}")
 
 
-def _chosen(run_config: dict[str, Any], assets: Sequence[str]) -> dict[str, Any]:
+def _chosen(run_config: JsonObject, assets: Sequence[str]) -> dict[str, object]:
     """A run configuration without assets that do not run."""
     ops = {name: value for name, value in (run_config.get("ops") or {}).items() if name in assets}
     return {**run_config, "ops": ops}

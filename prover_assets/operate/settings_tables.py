@@ -1,7 +1,6 @@
 """The page docs/settings.md, made from the dataclasses that declare the settings. `prover settings` prints it."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from prover.environments.settings import LeanSettings
 from prover.policy.settings import PolicySettings
@@ -20,7 +19,7 @@ share. The values of the demonstration are in `prover_assets/operate/presets/dem
 """
 
 
-RESOURCES: Mapping[str, tuple[type[Any], ...]] = {"lean": (LeanSettings, EngineSettings), "policy": (PolicySettings,)}
+RESOURCES: Mapping[str, tuple[type, ...]] = {"lean": (LeanSettings, EngineSettings), "policy": (PolicySettings,)}
 
 
 def markdown() -> str:

@@ -25,12 +25,12 @@ class TerminalInstance(dg.DagsterInstance):
     """
 
     @classmethod
-    def config_schema(cls) -> dict[str, Any]:
+    def config_schema(cls) -> dict[str, object]:
         """What can be configured of it in dagster.yaml: nothing."""
         return {}
 
     @classmethod
-    def config_defaults(cls, base_dir: str) -> dict[str, Any]:
+    def config_defaults(cls, base_dir: str) -> dict[str, object]:
         """Storage and the like as Dagster has them by default."""
         return dict(InstanceRef.config_defaults(base_dir))
 

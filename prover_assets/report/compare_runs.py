@@ -1,9 +1,9 @@
 """Runs side by side: what `prover compare` finds out."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
+from prover.json_types import JsonObject
 from prover_assets.report.facts import read
 from prover_assets.store.files import read_json
 from prover_assets.store.iterations import in_order
@@ -20,7 +20,7 @@ class Side:
     """A finished iteration."""
 
     iteration: IterationFolder
-    report: dict[str, Any]
+    report: JsonObject
 
     @property
     def key(self) -> str:
@@ -45,7 +45,7 @@ def find_side(data: DataFolder, run: str) -> Side:
     )
 
 
-def pair(first: Side, second: Side) -> dict[str, Any]:
+def pair(first: Side, second: Side) -> JsonObject:
     """The guided searches of two iterations, theorem by theorem. Raises CompareError where they are not comparable."""
     from prover.evaluation.comparison import EvaluationError, compare_runs
 
@@ -112,12 +112,12 @@ def _theorems_in_words(first: SearchFiles, second: SearchFiles) -> tuple[str, st
     return f"{len(left)}, {common} of them in both", f"{len(right)}, {common} of them in both"
 
 
-def _settings(iteration: IterationFolder) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _settings(iteration: IterationFolder) -> dict[str, object]:
+    found: dict[str, object] = {}
     for prefix, files in (("trajectories", iteration.trajectories), ("guided", iteration.guided)):
         manifest = read_json(files.manifest) or {}
         found |= {f"{prefix}.{name}": value for name, value in manifest.get("settings", {}).items()}
         found |= {f"{prefix}.{name}": manifest.get(name) for name in ("policy_id", "environment")}
-    checkpoint: Mapping[str, Any] = read_json(iteration.checkpoint / "config.json") or {}
+    checkpoint: JsonObject = read_json(iteration.checkpoint / "config.json") or {}
     training = checkpoint.get("training", {}).get("config", {})
     return found | {f"training.{name}": value for name, value in training.items()}

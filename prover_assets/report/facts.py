@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prover.environments.isolation.refusal import REFUSED
+from prover.json_types import JsonObject
 from prover_assets.report.plots import TreeNode
 from prover_assets.store.files import DamagedFile, digest_of, maker
 from prover_assets.store.layout import SearchFiles
@@ -110,14 +111,14 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> s
     return "\n".join(lines)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
     text = "" if value is None else str(value)
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", "<br>")
 
 
-def clip(value: Any, most: int = 160) -> Any:
+def clip(value: object, most: int = 160) -> object:
     """A text that fits into a table's cell; other values as they are."""
     return value if not isinstance(value, str) or len(value) <= most else value[: most - 1] + "…"
 
@@ -152,8 +153,8 @@ def _one_line(tactic: str) -> str:
     return " ".join(tactic.replace("`", "'").split())
 
 
-def _path(by_id: Mapping[int, Mapping[str, Any]], node: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
-    path: list[Mapping[str, Any]] = []
+def _path(by_id: Mapping[int, JsonObject], node: JsonObject | None) -> list[JsonObject]:
+    path: list[JsonObject] = []
     while node is not None:
         path.append(node)
         parent = node["parent_state_id"]

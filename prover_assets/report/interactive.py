@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from prover.json_types import JsonObject
 from prover_assets.store.iterations import iteration_number
 from prover_assets.store.layout import SearchFiles
 
@@ -76,7 +77,7 @@ def theorem_rows(policy: SearchFiles, guided: SearchFiles) -> list[TheoremRow]:
     return rows
 
 
-def solve_curve_chart(curves: Mapping[str, Sequence[int | None]], highest: int) -> dict[str, Any]:
+def solve_curve_chart(curves: Mapping[str, Sequence[int | None]], highest: int) -> dict[str, object]:
     """Vega-Lite: share proved within a budget, with 95% Wilson bands. curves: as `plots.solve_curves` takes them."""
     from prover.evaluation.statistics import wilson_interval
 
@@ -131,7 +132,7 @@ def solve_curve_chart(curves: Mapping[str, Sequence[int | None]], highest: int) 
     }
 
 
-def history_chart(history: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def history_chart(history: Iterable[JsonObject]) -> dict[str, object]:
     """Vega-Lite: area under the solve curve by iteration, a line per search. history: `history_rows`."""
     rows = list(history)
     names = [name for name in _COLOURS if any(row["search"] == name for row in rows)]
@@ -172,7 +173,7 @@ def _around(values: Sequence[float], least: float) -> list[float]:
     return [low - room, high + room]
 
 
-def time_chart(views: Mapping[str, "Iterable[SearchView]"]) -> dict[str, Any]:
+def time_chart(views: Mapping[str, "Iterable[SearchView]"]) -> dict[str, object]:
     """Vega-Lite: seconds of each search in the model and in Lean."""
     values = []
     for name, searches in views.items():
@@ -196,7 +197,7 @@ def time_chart(views: Mapping[str, "Iterable[SearchView]"]) -> dict[str, Any]:
     }
 
 
-def _chart(values: list[Any]) -> dict[str, Any]:
+def _chart(values: Sequence[object]) -> dict[str, object]:
     return {
         "width": "container",
         "height": 260,
@@ -205,7 +206,7 @@ def _chart(values: list[Any]) -> dict[str, Any]:
     }
 
 
-def history_rows(reports: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def history_rows(reports: Iterable[JsonObject]) -> list[dict[str, object]]:
     """Area under the solve curve of every search in the reports of the iterations, in their order."""
     rows = []
     for report in reports:
@@ -218,7 +219,7 @@ def history_rows(reports: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def widgets(charts: Mapping[str, Mapping[str, Any]], theorems: Sequence[TheoremRow]) -> str:
+def widgets(charts: Mapping[str, JsonObject], theorems: Sequence[TheoremRow]) -> str:
     """The data, the trees, and the scripts, to stand at the end of the page's body."""
     table = [[row.name, row.proved_by, row.policy, row.guided, round(row.seconds, 2)] for row in theorems]
     parts = [_data("data", _json({"charts": dict(charts), "theorems": table}))]
@@ -254,7 +255,7 @@ def _asset(name: str) -> str:
     return (resources.files("prover_assets.report") / "page_files" / name).read_text(encoding="utf-8")
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     """JSON that can stand inside a script element."""
     return json.dumps(value, ensure_ascii=False).replace("<", "\\u003c").replace("\u2028", "\\u2028")
 
@@ -302,7 +303,7 @@ def _packed(row: TheoremRow, what: str) -> str:
 
 def search_data(
     title: str, view: "SearchView", nodes: "Sequence[NodeView]", energies: Mapping[str, float | None]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """One theorem's search as `searchView` in `page_files/tree.js` draws it, plain values.
 
     nodes: those of `view` that are shown. energies: ENERGY by state, for nodes that have none of their own.
@@ -321,7 +322,7 @@ def _fate(view: "SearchView") -> str:
     return f"not proved ({view.ended.replace('_', ' ')}, {view.expansions} expansions)"
 
 
-def _nodes(nodes: "Sequence[NodeView]", proved: set[int], energies: Mapping[str, float | None]) -> list[list[Any]]:
+def _nodes(nodes: "Sequence[NodeView]", proved: set[int], energies: Mapping[str, float | None]) -> list[list[object]]:
     """[parent, tactic, ENERGY, flags, state] of each node; flags: 1 on the proof, 2 expanded or finished.
 
     energies: by state, for nodes that have none of their own.

@@ -1,8 +1,8 @@
 """What matters of each iteration, in a few numbers, and what all of them have cost so far: for one line per number."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
+from prover.json_types import JsonObject
 from prover_assets.report.facts import label_counts, read
 from prover_assets.steps.compare import GUIDED, POLICY, RANDOM
 from prover_assets.steps.head_seeds import further_heads
@@ -13,9 +13,7 @@ from prover_assets.store.manifest import read_manifest
 COSTS = ("lean_calls", "seconds", "policy_calls")
 
 
-def progress_points(
-    data: DataFolder, newest: IterationFolder, report: Mapping[str, Any]
-) -> dict[int, dict[str, float]]:
+def progress_points(data: DataFolder, newest: IterationFolder, report: JsonObject) -> dict[int, dict[str, float]]:
     """Iteration -> name -> value, for all iterations that are reported. Names are grouped by slashes.
 
     newest, report: the iteration whose report is being made, and what it will say.
@@ -40,7 +38,7 @@ def progress_points(
     return found
 
 
-def _own(folder: IterationFolder, report: Mapping[str, Any]) -> dict[str, Any]:
+def _own(folder: IterationFolder, report: JsonObject) -> JsonObject:
     """What one iteration adds: kept beside its report, so that the tables of old iterations are read once."""
     kept, version = folder.report / "progress.json", digest_of(report)
     known = read_json(kept)
@@ -57,7 +55,7 @@ def _own(folder: IterationFolder, report: Mapping[str, Any]) -> dict[str, Any]:
     return own
 
 
-def _held_out(report: Mapping[str, Any]) -> dict[str, float]:
+def _held_out(report: JsonObject) -> dict[str, float]:
     comparison, control = report["comparison"], report["control"]
     modes = {**comparison["modes"], **({} if control is None else {RANDOM: control["modes"][RANDOM]})}
     highest = str(max(comparison["budgets"]))

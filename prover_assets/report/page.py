@@ -3,7 +3,6 @@
 import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from prover_assets.report.interactive import security_policy, style
 from prover_assets.report.plots import Picture
@@ -16,7 +15,7 @@ class Section:
 
     title: str
     text: str = ""
-    tables: Sequence[tuple[Sequence[str], Sequence[Sequence[Any]]]] = ()
+    tables: Sequence[tuple[Sequence[str], Sequence[Sequence[object]]]] = ()
     pictures: Sequence[tuple[str, Picture]] = ()
     code: str = ""
     chart: str = ""
@@ -31,7 +30,7 @@ def render(
     verdict: str,
     promoted: bool,
     sections: Sequence[Section],
-    facts: Mapping[str, Any],
+    facts: Mapping[str, object],
     *,
     scripts: str = "",
 ) -> str:
@@ -81,13 +80,13 @@ def _wide(name: str, table: str) -> str:
     return f'<div class="wide" tabindex="0" role="region" aria-label="{html.escape(name)}">{table}</div>'
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[Any]], kind: str = "numbers") -> str:
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]], kind: str = "numbers") -> str:
     head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in header)
     body = "".join("<tr>" + "".join(f"<td>{_cell(value)}</td>" for value in row) + "</tr>" for row in rows)
     return f'<table class="{kind}"><tr>{head}</tr>{body}</table>'
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
     return html.escape("" if value is None else str(value))

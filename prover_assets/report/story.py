@@ -2,9 +2,8 @@
 
 import importlib.metadata
 import platform
-from collections.abc import Mapping
-from typing import Any
 
+from prover.json_types import JsonObject
 from prover_assets.report.facts import expansions_to_proof, read
 from prover_assets.report.tables import Table
 from prover_assets.store.files import read_json
@@ -24,7 +23,7 @@ _PACKAGES = ("lean-expert-iteration", "torch", "transformers", "dagster", "mlflo
 _MOST_NAMES = 12
 
 
-def summary_sentences(report: Mapping[str, Any]) -> str:
+def summary_sentences(report: JsonObject) -> str:
     """The report in three sentences: what was proved, whether the energy is why, what follows from it."""
     comparison = report["comparison"]
     modes, highest, total = comparison["modes"], str(max(comparison["budgets"])), comparison["theorems"]
@@ -43,7 +42,7 @@ def summary_sentences(report: Mapping[str, Any]) -> str:
     )
 
 
-def _chance_sentence(promotion: Mapping[str, Any]) -> str:
+def _chance_sentence(promotion: JsonObject) -> str:
     """How likely a promotion was a mistake, where validation says so."""
     chance = promotion.get("chance_wrong")
     if chance is None or not promotion["promoted"]:
@@ -51,7 +50,7 @@ def _chance_sentence(promotion: Mapping[str, Any]) -> str:
     return f" The chance that this promotion is wrong is {chance:.1%}, by the validation theorems."
 
 
-def reports_so_far(iteration: IterationFolder, report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def reports_so_far(iteration: IterationFolder, report: JsonObject) -> list[JsonObject]:
     """The reports of the iterations before this one that have one, and this one's."""
     data = DataFolder(iteration.root.parent.parent)
     earlier = [other for other in data.iterations() if other.number < iteration.number]
@@ -83,7 +82,7 @@ def changes(iteration: IterationFolder) -> tuple[str, Table] | None:
     return f"Newly proved by the guided search: {_listed(gained)}. No longer proved: {_listed(lost)}.", table
 
 
-def _facts(manifest: Manifest) -> dict[str, Any]:
+def _facts(manifest: Manifest) -> dict[str, object]:
     return {
         "energy model": manifest.ebm_id,
         "policy": manifest.policy_id,
@@ -100,7 +99,7 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:_MOST_NAMES]) + more
 
 
-def warnings(iteration: IterationFolder, report: Mapping[str, Any], guided: Manifest) -> list[str]:
+def warnings(iteration: IterationFolder, report: JsonObject, guided: Manifest) -> list[str]:
     """What a reader should know before trusting the figures, a sentence each."""
     verdict = read_json(iteration.verdict) or {}
     found = [f"Energy model: {reason}" for reason in (*verdict.get("failures", ()), *verdict.get("warnings", ()))]

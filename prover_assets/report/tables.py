@@ -3,7 +3,9 @@
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from prover.json_types import JsonObject
 
 if TYPE_CHECKING:
     import rich.table
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
 Table = tuple[list[str], list[list[str]]]
 
 
-def solved_table(comparison: Mapping[str, Any], control: Mapping[str, Any] | None = None) -> Table:
+def solved_table(comparison: JsonObject, control: JsonObject | None = None) -> Table:
     """Theorems proved at each budget, area and wall time, one row per search."""
     budgets = comparison["budgets"]
     modes = dict(comparison["modes"])
@@ -30,7 +32,7 @@ def solved_table(comparison: Mapping[str, Any], control: Mapping[str, Any] | Non
     return header, rows
 
 
-def terminal_table(key: str, report: Mapping[str, Any]) -> "rich.table.Table":
+def terminal_table(key: str, report: JsonObject) -> "rich.table.Table":
     """`solved_table` of an iteration's report, for a terminal."""
     from rich.table import Table as TerminalTable
 
@@ -43,7 +45,7 @@ def terminal_table(key: str, report: Mapping[str, Any]) -> "rich.table.Table":
     return table
 
 
-def paired_lines(comparison: Mapping[str, Any]) -> list[str]:
+def paired_lines(comparison: JsonObject) -> list[str]:
     """The paired comparison in sentences."""
     paired = comparison["paired"]
     first, second = comparison["modes"]
@@ -63,7 +65,7 @@ def paired_lines(comparison: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def memo_line(report: Mapping[str, Any]) -> str:
+def memo_line(report: JsonObject) -> str:
     """Why the wall times of the searches are not of the same work."""
     shares = []
     for name, counts in report["candidates_from_memo"].items():
@@ -72,7 +74,7 @@ def memo_line(report: Mapping[str, Any]) -> str:
     return f"wall times are as run; states whose candidates an earlier search had asked for: {', '.join(shares)}"
 
 
-def rate_table(comparison: Mapping[str, Any], control: Mapping[str, Any] | None = None) -> Table:
+def rate_table(comparison: JsonObject, control: JsonObject | None = None) -> Table:
     """Solve rate at each budget with its 95% Wilson interval, one row per search."""
     modes = dict(comparison["modes"])
     if control is not None:
@@ -94,7 +96,7 @@ def rate_table(comparison: Mapping[str, Any], control: Mapping[str, Any] | None 
 ENDINGS = ("proved", "budget", "frontier_exhausted", "timeout", "crashed")
 
 
-def ending_table(comparison: Mapping[str, Any], control: Mapping[str, Any] | None = None) -> Table:
+def ending_table(comparison: JsonObject, control: JsonObject | None = None) -> Table:
     """Why the searches of theorems ended (theorems), one row per search. An exhausted frontier has nothing left."""
     modes = dict(comparison["modes"])
     if control is not None:
@@ -104,7 +106,7 @@ def ending_table(comparison: Mapping[str, Any], control: Mapping[str, Any] | Non
     return ["searches ended by", *(ending.replace("_", " ") for ending in endings)], rows
 
 
-def worlds_table(worlds: Mapping[str, Mapping[str, Any]]) -> Table:
+def worlds_table(worlds: Mapping[str, JsonObject]) -> Table:
     """Each set of a mix apart: theorems proved within the largest budget, and areas, by search."""
     searches = list(next(iter(worlds.values()))["area"])
     highest = max(next(iter(worlds.values()))["solved"][searches[0]], key=int)
@@ -134,7 +136,7 @@ def same_memory(counts: Mapping[str, Mapping[str, int]]) -> bool:
     return max(shares, default=0.0) - min(shares, default=0.0) <= SAME_MEMORY
 
 
-def cost_line(comparison: Mapping[str, Any], counts: Mapping[str, Mapping[str, int]]) -> str:
+def cost_line(comparison: JsonObject, counts: Mapping[str, Mapping[str, int]]) -> str:
     """What the second search cost beside the first: wall times where both had the same memory, else calls.
 
     counts: as for `same_memory`, of the two searches that `comparison` names.
@@ -159,7 +161,7 @@ def _known_share(counts: Mapping[str, int]) -> float:
     return counts["known"] / total if total else 0.0
 
 
-def heads_table(heads: Sequence[Mapping[str, Any]]) -> Table:
+def heads_table(heads: Sequence[JsonObject]) -> Table:
     """The same guided search with heads that differ in their seed alone, and their spread.
 
     Validation chose the weight beta for the first head alone; the others are searched with the same one.
@@ -213,7 +215,7 @@ def transposed(table: Table) -> Table:
     return turned[0], turned[1:]
 
 
-def noise_table(noise: Sequence[Mapping[str, Any]]) -> Table:
+def noise_table(noise: Sequence[JsonObject]) -> Table:
     """Of a sample of the states of each label, how many a decision procedure (G4ip) calls provable."""
     rows = [
         [
@@ -227,7 +229,7 @@ def noise_table(noise: Sequence[Mapping[str, Any]]) -> Table:
     return ["label", "states sampled", "decided", "provable"], rows
 
 
-def trials_table(trials: Sequence[Mapping[str, Any]], chosen: float, order: str = "mix") -> Table:
+def trials_table(trials: Sequence[JsonObject], chosen: float, order: str = "mix") -> Table:
     """What validation said of each weight of the mix, and of the orders that have none.
 
     chosen: the best weight of a mix. order: the one chosen; "policy-mean" is the mix of weight 0.
@@ -242,7 +244,7 @@ def trials_table(trials: Sequence[Mapping[str, Any]], chosen: float, order: str 
     return ["weight beta, or order", "area on validation", "solved", ""], rows
 
 
-def rank1_table(ranking: Mapping[str, Any]) -> Table:
+def rank1_table(ranking: JsonObject) -> Table:
     """Sibling rank-1 by depth of the parent with 95% intervals, a row a bucket."""
     buckets = ranking["rank1"]
     names = list(dict.fromkeys(name for bucket in buckets.values() for name in bucket))
@@ -256,7 +258,7 @@ def rank1_table(ranking: Mapping[str, Any]) -> Table:
     return ["depth", "sibling sets", *names], rows
 
 
-def tuning_table(tuning: Mapping[str, Any]) -> Table:
+def tuning_table(tuning: JsonObject) -> Table:
     """What tuning the policy changed: before and after, from policy_tuning.json."""
     result, accepted = tuning["tuning"], tuning["accepted"]
     before, after = result["separation_before"] or {}, result["separation_after"] or {}

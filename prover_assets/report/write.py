@@ -1,8 +1,8 @@
 """The figures and the page of an iteration's report."""
 
 from pathlib import Path
-from typing import Any
 
+from prover.json_types import JsonObject
 from prover_assets.report import plots
 from prover_assets.report.facts import tree_of
 from prover_assets.report.interactive import (
@@ -72,8 +72,8 @@ def pictures_of(iteration: IterationFolder, compared: Compared, beta: float) -> 
 
 
 def _charts(
-    iteration: IterationFolder, report: dict[str, Any], compared: Compared, theorems: list[TheoremRow]
-) -> dict[str, dict[str, Any]]:
+    iteration: IterationFolder, report: JsonObject, compared: Compared, theorems: list[TheoremRow]
+) -> dict[str, dict[str, object]]:
     """The charts that the page draws, by the `id` of their place."""
     curves = {mode.name: list(mode.expansions.values()) for mode in (compared.main.first, compared.main.second)}
     if compared.control is not None:
@@ -117,7 +117,7 @@ def _who_proved(compared: Compared, name: str) -> str:
 
 
 def write_page(
-    iteration: IterationFolder, report: dict[str, Any], pictures: dict[str, plots.Picture], compared: Compared
+    iteration: IterationFolder, report: JsonObject, pictures: dict[str, plots.Picture], compared: Compared
 ) -> Path:
     """Write `report/index.html`, whole, and its pictures as PNG files beside it."""
     promotion = report["promotion"]

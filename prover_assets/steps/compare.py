@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prover.evaluation.budgets import BUDGETS
+from prover.json_types import JsonObject
 from prover.settings import setting
 from prover_assets.protocols import LeanSource
 from prover_assets.steps.head_seeds import further_heads
@@ -51,16 +52,16 @@ class Compared:
     baseline_files: SearchFiles
     heads: "list[Comparison]"
     """Of further heads, trained alike but for the seed, against the policy alone."""
-    noise: list[dict[str, Any]]
+    noise: list[dict[str, int | str]]
     """Of each label of the held-out states: how many of a sample a decision procedure calls provable."""
-    trials: list[dict[str, Any]]
+    trials: list[JsonObject]
     """What validation said of each weight and order: beta or order, area, solved."""
     beta: float | None
     """The weight that validation chose for the first head; further heads are searched with it too."""
     worlds: "dict[str, GroupComparison]"
     """Guided against policy alone for each set of a mix; empty where the held-out theorems are one set."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Plain values, for report.json."""
         return {
             "comparison": self.main.to_dict(),
@@ -176,7 +177,7 @@ def compare(
     )
 
 
-def _label_noise(rows: "pl.DataFrame") -> list[dict[str, Any]]:
+def _label_noise(rows: "pl.DataFrame") -> list[dict[str, int | str]]:
     """Of a sample of the states of each label (labels merged), how many are in fact provable."""
     import polars as pl
 

@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from prover.evaluation.budgets import budgets_up_to
 from prover.evaluation.gate import (
@@ -16,6 +16,7 @@ from prover.evaluation.gate import (
     names_digest,
     pass_gate,
 )
+from prover.json_types import JsonObject
 from prover.search.modes import POLICY_MEAN
 from prover.settings import checked, setting
 from prover_assets.protocols import LeanSource, PolicySource, Update
@@ -71,7 +72,7 @@ class Judged:
     reference: PolicyInUse
     """What the tuned policy was compared with, and what stays in use if it is turned down: the policy that the
     iteration searched with, or the one before it where that turned out better."""
-    measured_again: dict[str, Any] | None = None
+    measured_again: dict[str, object] | None = None
     """The gain of the policy in use over the one that it replaced, on this round's theorems: policy (folder) and
     measured. None where it was not measured."""
     gave_up: str | None = None
@@ -153,7 +154,7 @@ def _search_all(
     policies: Mapping[str, PolicySource],
     files: Mapping[str, Path],
     theorems: Sequence["Theorem"],
-    settings: Mapping[str, Any],
+    settings: JsonObject,
     data: DataFolder,
     iteration: IterationFolder,
     lean: LeanSource,

@@ -3,8 +3,9 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from prover.json_types import JsonObject
 from prover.settings import setting
 from prover_assets.protocols import LeanSource, Update
 from prover_assets.store.files import read_json, write_json
@@ -77,21 +78,21 @@ def _drawn(text: str) -> float:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "big") / 2**32
 
 
-def _proofs_of(folder: IterationFolder, lean: LeanSource, settings: LessonSettings) -> list[dict[str, Any]]:
+def _proofs_of(folder: IterationFolder, lean: LeanSource, settings: LessonSettings) -> list[JsonObject]:
     """The proofs of an iteration's search as plain values: theorem, expansions, steps, removed. Kept in `lessons.json`
     for as long as the search is the same."""
     manifest = read_manifest(folder.trajectories)
     made_of = [manifest.fingerprint if manifest is not None else "", settings.shorten]
     known = read_json(folder.lessons)
     if known is not None and known.get("made_of") == made_of:
-        proofs: list[dict[str, Any]] = known["proofs"]
+        proofs: list[JsonObject] = known["proofs"]
         return proofs
     proofs = _read_proofs(folder, lean, settings)
     write_json(folder.lessons, {"made_of": made_of, "proofs": proofs})
     return proofs
 
 
-def _read_proofs(folder: IterationFolder, lean: LeanSource, settings: LessonSettings) -> list[dict[str, Any]]:
+def _read_proofs(folder: IterationFolder, lean: LeanSource, settings: LessonSettings) -> list[JsonObject]:
     from prover.search.shorten import FoundProof, ShortProof, shorten_proofs
     from prover.theorems import Theorem
     from prover.trajectory import read_summaries, read_trajectories
@@ -111,7 +112,7 @@ def _read_proofs(folder: IterationFolder, lean: LeanSource, settings: LessonSett
         ]
         with lean.environment() as environment:
             shorter = dict(zip(whole, shorten_proofs(given, environment), strict=True))
-    found = []
+    found: list[JsonObject] = []
     for path in paths:
         short = shorter.get(path)
         found.append(

@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from prover.evaluation.gate import GateSettings, GateVerdict, Measured, belief_of_all, goes_back, pass_gate
 from prover.settings import setting
@@ -33,7 +32,7 @@ class Decision:
     """One sentence for people."""
     chance_wrong: float | None = None
     """Chance that the model is no better than the policy alone; None where the evidence does not say."""
-    gate: Mapping[str, Any] | None = None
+    gate: Mapping[str, object] | None = None
     """The evidence in numbers (`GateVerdict.to_dict`)."""
     champion_given_up: bool = False
     """Whether the champion that there was is left, because later rounds found it worse than the policy alone."""
@@ -135,7 +134,7 @@ class PolicyDecision:
     """One sentence for people."""
     chance_wrong: float | None = None
     """Chance that the tuned policy is no better than the one that it replaces."""
-    gate: Mapping[str, Any] | None = None
+    gate: Mapping[str, object] | None = None
     """The evidence in numbers (`GateVerdict.to_dict`)."""
 
 

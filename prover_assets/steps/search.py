@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from prover.json_types import JsonObject
 from prover.search.config import SearchConfig
 from prover.search.curriculum_config import CurriculumSettings
 from prover.search.modes import POLICY_ALONE, POLICY_MEAN, RANDOM_ENERGY
@@ -94,7 +95,7 @@ def run_search(
 
     with lean.searching(policy, data.root) as place:
         model, environment = place.policy, place.environment
-        identity: dict[str, Any] = {
+        identity: JsonObject = {
             "theorems": digest_of_theorems(theorems),
             "policy_fingerprint": model.fingerprint,
             "environment_fingerprint": environment.fingerprint,
@@ -102,7 +103,7 @@ def run_search(
             "iteration": iteration,
         }
         if plan is not None:
-            identity["curriculum"] = plan.to_dict()
+            identity = {**identity, "curriculum": plan.to_dict()}
         before = _manifest_before(files)
         budgets = None if plan is None else sorted((name, *astuple(own)) for name, own in plan.budgets.items())
         fingerprint = digest_of([identity, config.result_settings(), *([] if budgets is None else [budgets])])

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prover.files import write_atomic
 from prover.settings import setting
@@ -92,7 +92,7 @@ def worlds_of(path: Path) -> dict[str, str]:
     return {theorem.name: str(entry[WORLD]) for _, entry, theorem in read_entries(path) if entry.get(WORLD)}
 
 
-def lint_of(theorems: "TheoremSet") -> dict[str, Any]:
+def lint_of(theorems: "TheoremSet") -> dict[str, object]:
     """{"digest", "counts"} of the lint of a set's text (`prover lint-theorems --text-only`): check -> findings."""
     from prover.lint.text_checks import lint_text
 

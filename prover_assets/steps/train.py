@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from ebm.calibration_config import CalibrationConfig
 from ebm.training.config import EBMTrainingConfig
 from prover.evaluation.gate import measure
+from prover.json_types import JsonObject
 from prover.settings import setting
 from prover_assets.protocols import LeanSource, PolicySource, Update
 from prover_assets.steps.embed import open_cache
@@ -60,7 +61,7 @@ class Trained:
     steps: int
     best_step: int | None
     seconds: float
-    data: Mapping[str, Any]
+    data: JsonObject
     """Counts of what it was trained on: rows, positives, negatives, theorems."""
     start: str = "fresh"
     """What it began with, for people: `fresh`, or the champion by name."""
@@ -68,7 +69,7 @@ class Trained:
 
 def train_head(
     config: EBMTrainingConfig,
-    head: Mapping[str, Any],
+    head: JsonObject,
     data: DataFolder,
     iteration: IterationFolder,
     history: Sequence[IterationFolder],
@@ -154,7 +155,7 @@ def calibrate_head(
     lean: LeanSource,
     policy: PolicySource,
     update: Update,
-) -> tuple[Evidence, dict[str, Any]]:
+) -> tuple[Evidence, dict[str, object]]:
     """Choose order and weight of the energy on validation theorems; store them in the checkpoint with the evidence."""
     from ebm.calibration import calibrate
     from ebm.checkpoint import checkpoint_id, write_calibration
@@ -216,7 +217,7 @@ def calibrate_head(
     return evidence, facts
 
 
-def _gain(first: "Expansions", second: "Expansions", *, lowest: int, highest: int) -> dict[str, Any]:
+def _gain(first: "Expansions", second: "Expansions", *, lowest: int, highest: int) -> dict[str, object]:
     return measure(first, second, lowest=lowest, highest=highest).to_dict()
 
 
@@ -226,7 +227,7 @@ def _search_with_champion(
     iteration: IterationFolder,
     theorems: Sequence["Theorem"],
     place: "SearchPlace",
-    progress: Callable[[str, Any], None],
+    progress: "Callable[[str, SearchProgress], None]",
 ) -> "Expansions | None":
     """Expansions to proof with the champion that the iteration searched with, at its own weight; None without one.
 

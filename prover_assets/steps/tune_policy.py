@@ -4,7 +4,7 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from prover.policy.finetune_config import FineTuneConfig
 from prover_assets.protocols import LeanSource, PolicySource, Update
@@ -171,7 +171,7 @@ def _carried_on(judged: Judged, iteration: IterationFolder, policy: PolicySource
     )
 
 
-def write_tuning(iteration: IterationFolder, tuned: Tuned, judged: Judged, record: PolicyRecord) -> dict[str, Any]:
+def write_tuning(iteration: IterationFolder, tuned: Tuned, judged: Judged, record: PolicyRecord) -> dict[str, object]:
     """Write `policy_tuning.json`, the numbers of the tuning and the decision, and return them."""
     result = asdict(tuned.result)
     del result["output"]

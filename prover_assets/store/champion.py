@@ -1,9 +1,8 @@
 """The champion: the energy model that an iteration searches with, and what validation said of a checkpoint."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
+from prover.json_types import JsonObject
 from prover_assets.store.files import DamagedFile, read_json, write_json
 from prover_assets.store.layout import IterationFolder
 
@@ -24,12 +23,12 @@ class Evidence:
     policy_area: float
     conditions: str
     order: str = "mix"
-    gain: Mapping[str, Any] | None = None
+    gain: JsonObject | None = None
     """Of this checkpoint over the policy alone, paired by theorem."""
-    over_champion: Mapping[str, Any] | None = None
+    over_champion: JsonObject | None = None
     """Of this checkpoint over the champion that the iteration searched with. None where that one cannot be searched
     with any more: it reads the vectors of another policy, or there is none."""
-    champion_gain: Mapping[str, Any] | None = None
+    champion_gain: JsonObject | None = None
     """Of that champion over the policy alone, measured again on the present validation theorems."""
 
     @property
@@ -56,7 +55,7 @@ class ChampionRecord:
     evidence: Evidence | None = None
     chance_wrong: float | None = None
     """Chance, as validation sees it, that this champion is no better than the policy alone."""
-    measured_again: tuple[Mapping[str, Any], ...] = ()
+    measured_again: tuple[JsonObject, ...] = ()
     """Its gain over the policy alone in later rounds, as `Evidence.champion_gain` had it."""
 
     @property
@@ -86,7 +85,7 @@ def write_champion(iteration: IterationFolder, record: ChampionRecord) -> None:
 
 def read_champion_of(iteration: IterationFolder) -> ChampionRecord | None:
     """The champion that `iteration` searches with, None where nothing was decided. Raises DamagedFile."""
-    content: Mapping[str, Any] | None = read_json(iteration.champion)
+    content: JsonObject | None = read_json(iteration.champion)
     if content is None:
         return None
     evidence = content.get("evidence")

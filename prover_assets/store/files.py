@@ -6,10 +6,10 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from prover.files import write_json_atomic
 from prover.json_digest import parse_json
+from prover.json_types import JsonObject
 from prover_assets.store.iterations import iteration_key, iteration_number
 
 
@@ -20,7 +20,7 @@ class DamagedFile(ValueError):
         super().__init__(f"{path} is damaged: {' '.join(reason.split())}; materialize {maker(path)} again")
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, object]) -> None:
     """Write atomically: a reader sees the old file or the new one, never half of one. NaN and infinity become null.
 
     The last key, `digest`, is of all the others: `read_json` takes it off again, and refuses a file that it does not
@@ -29,7 +29,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_json_atomic(path, _finite(content))
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -39,7 +39,7 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
+def read_json(path: Path) -> JsonObject | None:
     """The content of a JSON file without its digest, or None where there is none.
 
     Raises DamagedFile for one that is not an object or was changed since it was written. Older files have no digest.

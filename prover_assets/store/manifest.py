@@ -1,9 +1,10 @@
 """The manifest of a search: what made its files, kept beside them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from prover.json_types import JsonObject
 from prover_assets.store.files import DamagedFile, digest_of, read_json, require_parquet
 from prover_assets.store.layout import SearchFiles
 
@@ -18,7 +19,7 @@ class Manifest:
     fingerprint: str
     complete: bool
     iteration: int
-    settings: Mapping[str, Any]
+    settings: JsonObject
     theorems: str
     """Digest of the theorems searched."""
     policy_id: str
@@ -37,10 +38,10 @@ class Manifest:
     """What a person should know about how the search was guided: a champion that was left out, and why."""
     lost: str = ""
     """Why a search that ran to its end is not complete all the same: it lost too many theorems to crashes of Lean."""
-    curriculum: Mapping[str, Any] | None = None
+    curriculum: JsonObject | None = None
     """How many theorems of each kind there were and were tried, by what budget (`RoundPlan.to_dict`). None: the next
     theorems of the set were tried, all with the same budget."""
-    figures: Mapping[str, Any] = field(default_factory=dict)
+    figures: JsonObject = field(default_factory=dict)
     """What `prover.search.search_to_files` said of the search."""
 
 

@@ -5,11 +5,11 @@ with. Everything that depends on a policy follows from it: memo and embeddings b
 own folder, the energy model by whether it fits the policy's vectors.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from prover.json_types import JsonObject
 from prover_assets.store.champion import ChampionRecord
 from prover_assets.store.files import read_json, write_json
 from prover_assets.store.layout import DataFolder, IterationFolder, SearchFiles
@@ -65,7 +65,7 @@ def write_policy(iteration: IterationFolder, record: PolicyRecord) -> None:
 
 def read_policy(iteration: IterationFolder) -> PolicyRecord | None:
     """What was decided for `iteration` itself, None where nothing was. Raises ValueError for what is no record."""
-    content: Mapping[str, Any] | None = read_json(iteration.policy_record)
+    content: JsonObject | None = read_json(iteration.policy_record)
     if content is None:
         return None
     try:

@@ -1,10 +1,11 @@
 """The verdict on a checkpoint, kept beside it: a failed check blocks its own run only, a file blocks every consumer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from prover.json_types import JsonObject
 from prover_assets.store.files import read_json, write_json
 from prover_assets.store.layout import IterationFolder
 
@@ -60,7 +61,7 @@ def write_verdict(path: Path, verdict: Verdict) -> None:
 
 def read_verdict(path: Path) -> Verdict | None:
     """The verdict in a file, None where there is none. Raises ValueError for a file that is no verdict."""
-    content: Mapping[str, Any] | None = read_json(path)
+    content: JsonObject | None = read_json(path)
     if content is None:
         return None
     try:

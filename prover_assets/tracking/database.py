@@ -9,12 +9,15 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
 from prover.sqlite_faults import SqliteFault, fault_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class TrackingError(RuntimeError):
@@ -63,13 +66,13 @@ class _ClientInWords:
     def __init__(self, client: "MlflowClient", uri: str) -> None:
         self._client, self._uri = client, uri
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         found = getattr(self._client, name)
         return self._worded(found) if callable(found) else found
 
-    def _worded(self, method: Callable[..., Any]) -> Callable[..., Any]:
+    def _worded(self, method: Callable[P, T]) -> Callable[P, T]:
         @functools.wraps(method)
-        def call(*arguments: Any, **named: Any) -> Any:
+        def call(*arguments: P.args, **named: P.kwargs) -> T:
             with in_words(self._uri):
                 return method(*arguments, **named)
 

@@ -1,10 +1,11 @@
 """Descriptions in Markdown: of an iteration's run, and of a version of the energy model."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+
+from prover.json_types import JsonObject
 
 
-def iteration_note(report: Mapping[str, Any], links: Mapping[str, str]) -> str:
+def iteration_note(report: JsonObject, links: Mapping[str, str]) -> str:
     """What an iteration was, how it ended, its solve curve as a table, and where to read more.
 
     links: address of each, by what it is called.
@@ -39,7 +40,7 @@ def iteration_note(report: Mapping[str, Any], links: Mapping[str, str]) -> str:
     return "\n".join(lines)
 
 
-def version_note(facts: Mapping[str, Any]) -> str:
+def version_note(facts: JsonObject) -> str:
     """What a version of the energy model is, and why it was promoted or not. facts: name -> value, in order."""
     return "\n".join(_table(["", ""], [[name, _number(value)] for name, value in facts.items()]))
 
@@ -52,5 +53,5 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _number(value: Any) -> str:
+def _number(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)

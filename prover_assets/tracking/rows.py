@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prover_assets.tracking.tags import (
     ASSET_TAG,
@@ -20,7 +20,7 @@ from prover_assets.tracking.tags import (
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import DatasetInput, Run
 
 PARAMS_PER_REQUEST = 100
 BORROWED = ("lean.", "policy.")
@@ -118,13 +118,13 @@ def _all_runs(client: "MlflowClient", experiment: str, condition: str) -> list["
             return found
 
 
-def made_earlier(client: "MlflowClient", experiment: str, asset: str) -> tuple[dict[str, str], list[Any]]:
+def made_earlier(client: "MlflowClient", experiment: str, asset: str) -> tuple[dict[str, str], "list[DatasetInput]"]:
     """What the assets without a partition that `asset` goes by were made with: parameters, and MLflow's dataset inputs.
 
     From the newest finished run of each.
     """
     params: dict[str, str] = {}
-    inputs: list[Any] = []
+    inputs: list[DatasetInput] = []
     for name in MADE_EARLIER.get(asset, ()):
         condition = f"tags.`{ASSET_TAG}` = '{name}' and attributes.status = 'FINISHED'"
         found = client.search_runs([experiment], condition, order_by=["attributes.start_time DESC"], max_results=1)

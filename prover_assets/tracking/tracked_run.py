@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from prover.json_types import JsonObject
 from prover.parquet import ParquetDamaged, read_table
 from prover_assets.store.files import DamagedFile
 from prover_assets.tracking.iterations import log_progress
@@ -34,7 +35,7 @@ USER_INFO = re.compile(r"(?<=://)[^/@\s]+@")
 """User and password in an address."""
 
 
-def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def flatten(settings: JsonObject, prefix: str = "") -> dict[str, str]:
     """Nested settings as `search.max_expansions` -> "32"; lists become their JSON-like text.
 
     User and password of an address are left out.
@@ -87,7 +88,7 @@ class TrackedRun:
             with fluent_uri(self.uri):
                 log_traces(self.experiment_id, self.run_id, asset, calls)
 
-    def params(self, settings: Mapping[str, Any], *, parent_prefix: str | None = None) -> None:
+    def params(self, settings: JsonObject, *, parent_prefix: str | None = None) -> None:
         """Log settings, flattened; also on the parent, under `parent_prefix` unless that is "" or None (not at all).
 
         On the child, the same name with another value is an error. On an iteration's parent it means that a step was
@@ -196,7 +197,7 @@ class TrackedRun:
         return self.client is not None
 
 
-def _described(name: str, digest: str, path: Path) -> dict[str, Any]:
+def _described(name: str, digest: str, path: Path) -> JsonObject:
     """What MLflow keeps of a Parquet or JSON Lines file: never the rows. Raises DamagedFile."""
     import polars as pl
     from mlflow.data.polars_dataset import from_polars

@@ -7,7 +7,7 @@ parameter `viewStateShareKey=KEY`. The tag's value is the page's state as JSON, 
 import base64
 import json
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from prover_assets.tracking.tags import ITERATION, KIND_TAG
@@ -61,7 +61,7 @@ FOLDED = (
 """Sections that MLflow makes by itself, a chart per metric: there, but closed."""
 
 
-def view_state(progress: str | None) -> dict[str, Any]:
+def view_state(progress: str | None) -> dict[str, object]:
     """The state of MLflow's runs page. progress: id of the run `progress`, which is pinned to the top."""
     charts = [
         _line(f"ours-{number}-{place}", f"section-{number}", *chart)
@@ -92,7 +92,7 @@ def view_state(progress: str | None) -> dict[str, Any]:
     }
 
 
-def _line(uuid: str, section: str, title: str, metrics: tuple[str, ...], against_calls: bool) -> dict[str, Any]:
+def _line(uuid: str, section: str, title: str, metrics: tuple[str, ...], against_calls: bool) -> dict[str, object]:
     return {
         "uuid": uuid,
         "type": "LINE",

@@ -1,14 +1,15 @@
 """The energy model of an iteration."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from ebm.calibration_config import CalibrationConfig
 from ebm.head_config import EnergyHeadConfig
 from ebm.training.config import EBMTrainingConfig
+from prover.json_types import JsonObject
 from prover_assets.defs.automation import next_when_open
 from prover_assets.defs.checks import FINITE, GAP, HEALTH, TRAINING_BLOCKING, iteration_check, training_checks
 from prover_assets.defs.configs import TrainingConfig
@@ -34,6 +35,9 @@ from prover_assets.store.layout import IterationFolder
 from prover_assets.store.manifest import read_manifest
 from prover_assets.store.verdict import judge, write_verdict
 from prover_assets.tracking.registry import Validation, register_version
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.metadata import RawMetadataValue
 
 
 @dg.asset(
@@ -109,7 +113,7 @@ def ebm_checkpoint(
         )
 
 
-def _logged(work: Step, trained: Trained) -> dict[str, Any]:
+def _logged(work: Step, trained: Trained) -> "dict[str, RawMetadataValue]":
     """Log what a training came to; returns metadata for the asset page."""
     work.run.curve(training_points(trained))
     work.run.metrics({"train_seconds": trained.seconds, "steps": trained.steps})
@@ -119,7 +123,7 @@ def _logged(work: Step, trained: Trained) -> dict[str, Any]:
     return training_metadata(trained, curves, work.iteration.checkpoint)
 
 
-def _validated(work: Step, model: str, evidence: Evidence, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _validated(work: Step, model: str, evidence: Evidence, facts: JsonObject) -> "dict[str, RawMetadataValue]":
     """Log what validation said of a sound head, and register it; returns metadata for the asset page."""
     work.run.summary({"beta": evidence.beta, "validation_area": evidence.area})
     work.run.summary({"validation_area_policy": evidence.policy_area})

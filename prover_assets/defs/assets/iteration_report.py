@@ -5,10 +5,11 @@ import statistics
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from prover.json_types import JsonObject
 from prover_assets.defs.automation import next_when_open
 from prover_assets.defs.checks import ABOVE_NOISE, HOLDS, NOT_WORSE, champion_check, comparison_checks, iteration_check
 from prover_assets.defs.configs import ReportConfig
@@ -46,6 +47,9 @@ from prover_assets.store.layout import DataFolder
 from prover_assets.store.manifest import read_manifest
 from prover_assets.tracking.notes import iteration_note
 from prover_assets.tracking.registry import describe_version, promote_version
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.metadata import RawMetadataValue
 
 MAIN_FIGURES = ("solve_curve", "rank1", "energies", "calibration", "tree_guided", "tree_policy")
 """The first four of these that there are, as pictures of the iteration's own run in MLflow."""
@@ -108,8 +112,7 @@ def iteration_report(
         if decision.promoted and work.run.client is not None:
             promote_version(work.run.client, mlflow.registered_model, evidence.ebm_id)
         open_iteration(context, work.data, work.iteration.following.key)
-        report = _content(work, compared, evidence)
-        report["promotion"] = _promotion(decision, champion.ebm_id)
+        report = _content(work, compared, evidence, _promotion(decision, champion.ebm_id))
         pictures = pictures_of(work.iteration, compared, evidence.beta)
         page = write_page(work.iteration, report, pictures, compared)
         update(2, 3, "writing to MLflow")
@@ -131,7 +134,7 @@ def iteration_report(
         )
 
 
-def _promotion(decision: Decision, champion: str | None) -> dict[str, Any]:
+def _promotion(decision: Decision, champion: str | None) -> dict[str, object]:
     """The part of report.json that says what was decided. champion: `ebm_id` of the one that the next iteration has."""
     return {
         "promoted": decision.promoted,
@@ -160,14 +163,14 @@ def _links(work: Step) -> dict[str, str]:
     }
 
 
-def _content(work: Step, compared: Compared, evidence: Evidence) -> dict[str, Any]:
-    """The content of report.json, but for the promotion."""
+def _content(work: Step, compared: Compared, evidence: Evidence, promotion: Mapping[str, object]) -> JsonObject:
+    """The content of report.json."""
     search = read_manifest(work.iteration.trajectories)
     return {
         "iteration": work.iteration.key,
         "theorems": compared.baseline.theorems,
         **compared.to_dict(),
-        "promotion": {},
+        "promotion": promotion,
         "ebm_id": evidence.ebm_id,
         "beta": evidence.beta,
         "order": evidence.order,
@@ -223,14 +226,14 @@ def _curve(compared: Compared) -> str:
 
 
 def _metadata(
-    report: dict[str, Any],
+    report: JsonObject,
     curve: str,
     pictures: dict[str, plots.Picture],
     numbers: dict[str, float | None],
     reason: str,
     page: Path,
     data: DataFolder,
-) -> dict[str, Any]:
+) -> "dict[str, RawMetadataValue]":
     # Where the page is is said in words: Dagster breaks no line within a path, and a long one cuts off the whole table.
     file = page.relative_to(data.root)
     solved = markdown_table(*transposed(solved_table(report["comparison"], report["control"])))

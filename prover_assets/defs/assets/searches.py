@@ -1,7 +1,7 @@
 """What the three assets that search have in common: their metadata and their numbers in MLflow."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -23,6 +23,9 @@ from prover_assets.report.sketch import solve_sketch
 from prover_assets.store.files import digest_of
 from prover_assets.store.layout import SearchFiles
 from prover_assets.store.manifest import Manifest
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.metadata import RawMetadataValue
 
 NODE_COLUMNS = ("theorem_name", "tactic_applied", "state_pp", "label", "ebm_score")
 COLUMN_NOTES = {
@@ -55,7 +58,7 @@ def time_parts(counts: Mapping[str, float]) -> dict[str, float]:
     return {name: counts[f"{name}_ms"] / 1000 for name in ("model", "lean", "own")}
 
 
-def describe_search(work: Step, files: SearchFiles, manifest: Manifest, *, title: str) -> dict[str, Any]:
+def describe_search(work: Step, files: SearchFiles, manifest: Manifest, *, title: str) -> "dict[str, RawMetadataValue]":
     """Metadata of a search for its asset page; the same numbers and figures go to MLflow."""
     summary, nodes = read(files.summary), read(files.nodes)
     counts = search_counts(summary)
@@ -83,7 +86,7 @@ def describe_search(work: Step, files: SearchFiles, manifest: Manifest, *, title
     )
     kept = f"{asset}-{work.context.partition_key}" if work.context.assets_def.partitions_def is not None else asset
     work.run.dataset(kept, search_data_version(files, manifest), files.nodes, "output")
-    metadata: dict[str, Any] = {
+    metadata: dict[str, RawMetadataValue] = {
         **{key: counts[key] for key in ("theorems", "proved", "solve_rate", "expansions")},
         "seconds": round(manifest.seconds, 2),
         "curve": dg.MetadataValue.md(solve_sketch({title: list(expansions.values())}, highest)),

@@ -1,7 +1,8 @@
 """Run configurations for machines of three sizes, to paste into the Launchpad or to name on the command line."""
 
 from pathlib import Path
-from typing import Any
+
+from prover.json_types import JsonObject
 
 FOLDER = Path(__file__).resolve().parent
 PRESETS = ("demo", "propositional", "laptop", "gpu-7b")
@@ -11,7 +12,7 @@ class PresetError(ValueError):
     """A run configuration that cannot be read; the message says what to give instead."""
 
 
-def load_run_config(name: str) -> dict[str, Any]:
+def load_run_config(name: str) -> JsonObject:
     """The run configuration of a preset, or of a YAML file.
 
     Raises PresetError for a file that is missing, empty, cut off or not YAML; never taken for the defaults.
@@ -47,7 +48,7 @@ def load_run_config(name: str) -> dict[str, Any]:
     return content
 
 
-def _without_value(content: Any, where: str = "") -> str:
+def _without_value(content: object, where: str = "") -> str:
     """The dotted name of the first key that has no value; "" where all have one."""
     if isinstance(content, dict):
         for key, value in content.items():
