@@ -230,7 +230,7 @@ class RayCluster:
         )
         return keeper.remote(os.fspath(self._memo_path.resolve()))
 
-    def _first_facts(self, actors: "Sequence[ActorHandle]", kind: str) -> Any:
+    def _first_facts(self, actors: "Sequence[ActorHandle]", kind: str) -> Any:  # noqa: ANN401 - facts of either kind of actor
         """The facts of the first actor, once all are up and say the same."""
         ray = self._ray
         try:

@@ -155,7 +155,7 @@ def head_answers(ray: ModuleType, address: str, node: str, ask: bool) -> bool:
     return node in known
 
 
-def answer(ray: ModuleType, references: object) -> Any:
+def answer(ray: ModuleType, references: object) -> Any:  # noqa: ANN401 - what the method of an actor returns
     """`ray.get`. Raises what the call raised on its actor, and ScaleError where the actor or Ray itself is lost."""
     try:
         return ray.get(references)

@@ -119,6 +119,6 @@ class RemoteEnvironment:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def _get(self, method: str, *arguments: object) -> Any:
+    def _get(self, method: str, *arguments: object) -> Any:  # noqa: ANN401 - what the method returns
         ray = import_ray()
         return answer(ray, self._actor.lean.remote(method, *arguments))

@@ -222,7 +222,7 @@ class PolicyWorker:
         with self._news:
             return len(self._waiting)
 
-    def _ask(self, kind: str, k: int, states: Sequence[str]) -> Any:
+    def _ask(self, kind: str, k: int, states: Sequence[str]) -> Any:  # noqa: ANN401 - candidates or vectors, by kind
         future: Future[Any] = Future()
         with self._news:
             self._waiting.append((kind, k, states, future))

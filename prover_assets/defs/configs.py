@@ -46,7 +46,7 @@ NOT_SHOWN: Mapping[str, frozenset[str]] = {
 """Settings that mean nothing to an asset."""
 
 
-def _shown(asset: str) -> Any:
+def _shown(asset: str) -> Any:  # noqa: ANN401 - a base class that is made while the program runs
     return launchpad(*OWNERS[asset], without=NOT_SHOWN.get(asset, frozenset()))
 
 

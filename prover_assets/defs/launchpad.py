@@ -118,7 +118,7 @@ def settings_from(config: "dg.Config | dg.ConfigurableResource[object]", owner: 
     return owner(**needed, **values_from(config, owner))
 
 
-def _type(declared: Setting) -> Any:
+def _type(declared: Setting) -> object:
     """The type as Dagster knows it: lists for tuples, an enumeration where there are choices."""
     if declared.limits.choices:
         return Literal[declared.limits.choices]

@@ -34,8 +34,8 @@ class TerminalInstance(dg.DagsterInstance):
         """Storage and the like as Dagster has them by default."""
         return dict(InstanceRef.config_defaults(base_dir))
 
-    def create_run_for_job(self, *arguments: Any, **named: Any) -> dg.DagsterRun:
-        """See `DagsterInstance.create_run_for_job`."""
+    def create_run_for_job(self, *arguments: Any, **named: Any) -> dg.DagsterRun:  # noqa: ANN401 - Dagster's own
+        """See `DagsterInstance.create_run_for_job`. The arguments are passed on."""
         job = named["job_def"] if "job_def" in named else arguments[0]
         target = LoadableTargetOrigin(module_name=MODULE)
         repository = RemoteRepositoryOrigin(ManagedGrpcPythonEnvCodeLocationOrigin(target, LOCATION), REPOSITORY)
