@@ -49,7 +49,7 @@ _Policy: Any = resource(PolicySettings)
 class LeanResource(_Lean):
     """The Lean that checks tactics and proofs."""
 
-    ray: dict[str, object] = Field(
+    ray: dict[str, Any] = Field(
         default={},
         description="Settings of engine ray, by name: address, search_actors, policy_actors, gpus_per_policy_actor, "
         "... (docs/scale.md). Without an address, and without $RAY_ADDRESS, Ray is started on this machine.",

@@ -17,6 +17,7 @@ EXCEPTIONS = {
     "prover/search/best_first.py Answer": "a generator has one type for all that it is sent",
     "prover/search/searcher.py SearchOptions.on_result": "it takes what `reduce` returns",
     "prover/scale/connect.py answer": "Ray does not know what the method of an actor returns",
+    "prover_assets/defs/resources.py LeanResource.ray": "Dagster makes a kind of configuration of this type",
     "prover_assets/operate/terminal.py TerminalInstance.create_run_for_job": "Dagster's own arguments, passed on",
 }
 """Public names whose type names `Any`, and why."""
