@@ -36,8 +36,11 @@ from prover.storage import data_folder, on_disk, published
 from prover.storage.outputs import Output
 
 if TYPE_CHECKING:
+    from ebm.embeddings import EmbeddingCache
     from ebm.training.from_files import DatasetSummary, TrainResult
     from ebm.training.metrics import EBMMetrics
+    from prover.policy.huggingface import HuggingFacePolicy
+    from prover.policy.server import ServerPolicy
 
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
 _out = Console(highlight=False)
@@ -141,10 +144,8 @@ def train_ebm(
             pooling = pooling or _pooling_of(resumed, warm)
             _probe(place.path, overwrite=overwrite or resume_from is not None)
 
-        import torch
-
-        from ebm.checkpoint import CheckpointError, checkpoint_id
-        from ebm.embeddings import EmbeddingCache, EmbeddingError
+        from ebm.checkpoint import CheckpointError
+        from ebm.embeddings import EmbeddingError
         from ebm.inference import EncoderMismatchError
         from ebm.training import (
             ResumeError,
@@ -154,7 +155,6 @@ def train_ebm(
             train_from_files,
         )
         from ebm.training.from_files import TrainingData
-        from prover.policy import PolicyError
         from prover.policy.weights import PolicyLoadError, checked_device
 
         with _as_usage_problems(PolicyLoadError):
@@ -171,18 +171,7 @@ def train_ebm(
             pooling=pooling,
             max_encoding_tokens=max_encoding_tokens,
         )
-        with _as_usage_problems(OSError, ValueError, PolicyLoadError, PolicyError):
-            chosen.check_encoder("the energy model")
-            chosen = with_policy_of(chosen, init_from)
-            policy = chosen.open(start=False)  # a server is not asked: its encoder is all that is needed
-            torch.set_num_threads(threads or threads_for(policy.encoding_width))
-            cache = EmbeddingCache(
-                data_folder() / "embeddings",
-                policy.encoder_fingerprint,
-                policy.encoding_width,
-                pooling=policy.pooling,
-                dtype=cache_dtype,
-            )
+        policy, cache = _open_encoder(chosen, init_from, threads, cache_dtype)
         try:
             with (
                 _as_usage_problems(
@@ -212,14 +201,45 @@ def train_ebm(
         except TrainingDivergedError as error:
             _err.print(str(error))
             raise typer.Exit(TROUBLE) from error
-        _show(result, as_json)
-        if result.status == "interrupted":
-            again = shlex.join(["prover", *_resuming(sys.argv[1:], output)])
-            _err.print(f"Interrupted at step {result.step}, which is saved; go on with\n    {again}")
-            raise typer.Exit(INTERRUPTED)
-        if not as_json:
-            where = result.checkpoint if place.mirror is None else output
-            _out.print(f"{checkpoint_id(result.checkpoint)} is in {where}")
+        _end(result, output, place, as_json)
+
+
+def _open_encoder(
+    chosen: PolicyOptions, init_from: str | None, threads: int | None, cache_dtype: str | None
+) -> "tuple[HuggingFacePolicy | ServerPolicy, EmbeddingCache]":
+    """The policy whose hidden vectors the head reads, and the cache of these. Raises UsageProblem."""
+    import torch
+
+    from ebm.embeddings import EmbeddingCache
+    from prover.policy import PolicyError
+    from prover.policy.weights import PolicyLoadError
+
+    with _as_usage_problems(OSError, ValueError, PolicyLoadError, PolicyError):
+        chosen.check_encoder("the energy model")
+        policy = with_policy_of(chosen, init_from).open(start=False)  # a server is not asked: its encoder is enough
+        torch.set_num_threads(threads or threads_for(policy.encoding_width))
+        cache = EmbeddingCache(
+            data_folder() / "embeddings",
+            policy.encoder_fingerprint,
+            policy.encoding_width,
+            pooling=policy.pooling,
+            dtype=cache_dtype,
+        )
+    return policy, cache
+
+
+def _end(result: "TrainResult", output: str, place: Output, as_json: bool) -> None:
+    """Say what came of the training, and how to go on with one that was interrupted."""
+    from ebm.checkpoint import checkpoint_id
+
+    _show(result, as_json)
+    if result.status == "interrupted":
+        again = shlex.join(["prover", *_resuming(sys.argv[1:], output)])
+        _err.print(f"Interrupted at step {result.step}, which is saved; go on with\n    {again}")
+        raise typer.Exit(INTERRUPTED)
+    if not as_json:
+        where = result.checkpoint if place.mirror is None else output
+        _out.print(f"{checkpoint_id(result.checkpoint)} is in {where}")
 
 
 def _resumed(resume_from: str | None, output: str, place: Output) -> Path | None:

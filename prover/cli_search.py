@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from prover.environments.base import ProofEnvironment
     from prover.policy.base import TacticGenerator
     from prover.search import SearchMemo, ValueScorer
+    from prover.search.figures import SearchFigures
     from prover.search.searcher import Searcher
 
 
@@ -113,7 +114,6 @@ def search(
     """Search theorems for proofs that Lean certifies, and write trajectories."""
     from prover.search import SearchProgress, search_to_files
     from prover.search import search as search_here
-    from prover.show.proved import print_proved
     from prover.trajectory.writer import probe_output
 
     values: dict[str, object] = {} if config is None else settings_of_file(config)
@@ -182,6 +182,14 @@ def search(
             searcher=place.searcher or search_here,
         )
     figures["output"] = output
+    _report(figures, place_of.path, as_json)
+    _end(figures, stopping)
+
+
+def _report(figures: "SearchFigures", file: Path, as_json: bool) -> None:
+    """Print what the search came to. file: the output, on this machine."""
+    from prover.show.proved import print_proved
+
     if figures["note"]:
         ERR.print(figures["note"])
     for sentence in figures["policy_warnings"]:
@@ -194,11 +202,15 @@ def search(
     if figures["invalid"]:
         ERR.print(f"Lean did not accept {len(figures['invalid'])} statements: {', '.join(figures['invalid'][:10])}")
     show_figures(figures, as_json)
-    print_proved(ERR if as_json else OUT, place_of.path)
+    print_proved(ERR if as_json else OUT, file)
+
+
+def _end(figures: "SearchFigures", stopping: "Stopping") -> None:
+    """End the command with another exit code after an interruption, or where no theorem could be searched."""
     if figures["interrupted"]:
         again = [*sys.argv, *([] if "--resume" in sys.argv else ["--resume"])]
         ERR.print(
-            f"Interrupted. {figures['theorems']} finished theorems are kept beside {output}; go on with\n"
+            f"Interrupted. {figures['theorems']} finished theorems are kept beside {figures['output']}; go on with\n"
             f"    {shlex.join(['prover', *again[1:]])}"
         )
         raise typer.Exit(128 + stopping.signal_number)

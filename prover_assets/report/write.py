@@ -1,5 +1,6 @@
 """The figures and the page of an iteration's report."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from prover.json_types import JsonObject
@@ -120,103 +121,113 @@ def write_page(
     iteration: IterationFolder, report: JsonObject, pictures: dict[str, plots.Picture], compared: Compared
 ) -> Path:
     """Write `report/index.html`, whole, and its pictures as PNG files beside it."""
-    promotion = report["promotion"]
-    name = _telling_theorem(compared)
     theorems = theorem_rows(compared.baseline_files, iteration.guided)
     charts = _charts(iteration, report, compared, theorems)
-    changed = changes(iteration)
     shown = {name: (name.replace("_", " "), picture) for name, picture in pictures.items()}
     sections = [
-        Section(
-            "Held-out theorems proved",
-            "Each theorem has the same budget in every search. A proof counts once a fresh Lean process certified it.",
-            tables=[
-                solved_table(report["comparison"], report["control"]),
-                rate_table(report["comparison"], report["control"]),
-                ending_table(report["comparison"], report["control"]),
-            ],
-            chart="solve-curve",
-        ),
-        *(
-            [
-                Section(
-                    "World by world",
-                    "The held-out theorems are from several sets. Each search, on the theorems of each set alone.",
-                    tables=[worlds_table(report["worlds"])],
-                )
-            ]
-            if report.get("worlds")
-            else []
-        ),
-        Section(
-            "Over the iterations",
-            "Area under the solve curve of each search, in every iteration so far that has a report.",
-            chart="history",
-        ),
-        Section(
-            "Theorem by theorem",
-            f"{_who_proved(compared, name) if name is not None else 'No search proved a theorem.'} A column's name "
-            "sorts; a theorem's name opens its proof and both of its search trees.",
-            markup=theorems_table(),
-        ),
-        Section(
-            "The same theorems, pair by pair",
-            " ".join(
-                f"{line[0].upper()}{line[1:]}."
-                for line in [
-                    *paired_lines(report["comparison"]),
-                    cost_line(report["comparison"], report["candidates_from_memo"]),
-                ]
-            ),
-        ),
+        *_search_sections(report, compared),
+        *_model_sections(report, shown),
+        *_run_sections(iteration, report, compared),
     ]
+    iteration.report.mkdir(parents=True, exist_ok=True)
+    for name, (_, picture) in shown.items():
+        (iteration.report / f"{name}.png").write_bytes(picture.png)
+    page = iteration.report / "index.html"
+    text = render(
+        f"Report of {iteration.key}",
+        summary_sentences(report),
+        report["promotion"]["promoted"],
+        sections,
+        _facts(report, compared),
+        scripts=widgets(charts, theorems),
+    )
+    temporary = page.with_suffix(".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(page)
+    return page
+
+
+def _search_sections(report: JsonObject, compared: Compared) -> Iterator[Section]:
+    """How the searches of the held-out theorems went."""
+    searches = (report["comparison"], report["control"])
+    yield Section(
+        "Held-out theorems proved",
+        "Each theorem has the same budget in every search. A proof counts once a fresh Lean process certified it.",
+        tables=[solved_table(*searches), rate_table(*searches), ending_table(*searches)],
+        chart="solve-curve",
+    )
+    if report.get("worlds"):
+        yield Section(
+            "World by world",
+            "The held-out theorems are from several sets. Each search, on the theorems of each set alone.",
+            tables=[worlds_table(report["worlds"])],
+        )
+    yield Section(
+        "Over the iterations",
+        "Area under the solve curve of each search, in every iteration so far that has a report.",
+        chart="history",
+    )
+    name = _telling_theorem(compared)
+    yield Section(
+        "Theorem by theorem",
+        f"{_who_proved(compared, name) if name is not None else 'No search proved a theorem.'} A column's name "
+        "sorts; a theorem's name opens its proof and both of its search trees.",
+        markup=theorems_table(),
+    )
+    lines = [*paired_lines(report["comparison"]), cost_line(report["comparison"], report["candidates_from_memo"])]
+    yield Section("The same theorems, pair by pair", " ".join(f"{line[0].upper()}{line[1:]}." for line in lines))
+
+
+def _model_sections(report: JsonObject, shown: Mapping[str, tuple[str, plots.Picture]]) -> Iterator[Section]:
+    """What the energy model, its weight and its labels are worth. shown: pictures with their titles, by name."""
     if len(report["heads"]) > 1:
-        sections.append(
-            Section(
-                "The luck of the seed",
-                "Energy models trained on the same data, alike but for the seed, and the same held-out theorems "
-                f"searched with each. {REUSED} The random row above is the formula with an energy drawn by chance.",
-                tables=[heads_table(report["heads"])],
-            )
+        yield Section(
+            "The luck of the seed",
+            "Energy models trained on the same data, alike but for the seed, and the same held-out theorems "
+            f"searched with each. {REUSED} The random row above is the formula with an energy drawn by chance.",
+            tables=[heads_table(report["heads"])],
         )
     if report["ranking"] is not None:
-        sections.append(
-            Section(
-                "How well the states are ranked",
-                "Of the new states that one expansion leads to, is the best-scored one on the way to a proof? "
-                "Energy: lower is better.",
-                tables=[rank1_table(report["ranking"])],
-                pictures=[shown[name] for name in ("rank1", "energies", "calibration") if name in shown],
-            )
+        yield Section(
+            "How well the states are ranked",
+            "Of the new states that one expansion leads to, is the best-scored one on the way to a proof? "
+            "Energy: lower is better.",
+            tables=[rank1_table(report["ranking"])],
+            pictures=[shown[name] for name in ("rank1", "energies", "calibration") if name in shown],
         )
     if report["validation"]:
-        sections.append(
-            Section(
-                "The order of guided search, and the weight of the energy",
-                "Chosen on validation theorems, which are neither trained on nor reported on; 0 is the policy alone.",
-                tables=[trials_table(report["validation"], report["beta"], report["order"])],
-            )
+        yield Section(
+            "The order of guided search, and the weight of the energy",
+            "Chosen on validation theorems, which are neither trained on nor reported on; 0 is the policy alone.",
+            tables=[trials_table(report["validation"], report["beta"], report["order"])],
         )
     if any(entry["decided"] for entry in report["label_noise"]):
-        sections.append(
-            Section(
-                "What the labels are worth",
-                "A negative state is one that no search finished, not one that cannot be proved. A decision procedure "
-                "for propositional logic (G4ip) says how many of the held-out states of each label are provable.",
-                tables=[noise_table(report["label_noise"])],
-            )
+        yield Section(
+            "What the labels are worth",
+            "A negative state is one that no search finished, not one that cannot be proved. A decision procedure "
+            "for propositional logic (G4ip) says how many of the held-out states of each label are provable.",
+            tables=[noise_table(report["label_noise"])],
         )
-    sections.append(Section("Where the time went", "Seconds of the held-out searches, as each was run.", chart="time"))
+
+
+def _run_sections(iteration: IterationFolder, report: JsonObject, compared: Compared) -> Iterator[Section]:
+    """What the run cost, what is new in it, and how to make it again."""
+    yield Section("Where the time went", "Seconds of the held-out searches, as each was run.", chart="time")
+    changed = changes(iteration)
     if changed is not None:
-        sections.append(Section("What changed since the last iteration", changed[0], tables=[changed[1]]))
+        yield Section("What changed since the last iteration", changed[0], tables=[changed[1]])
     found = warnings(iteration, report, compared.guided)
-    sections.append(Section("Warnings", "" if found else "None.", bullets=found))
-    sections.append(Section("How to reproduce", code=reproduce(iteration, compared.guided)))
-    facts = {
+    yield Section("Warnings", "" if found else "None.", bullets=found)
+    yield Section("How to reproduce", code=reproduce(iteration, compared.guided))
+
+
+def _facts(report: JsonObject, compared: Compared) -> dict[str, object]:
+    """The lines at the top of the page: name -> value."""
+    return {
         "energy model": report["ebm_id"],
         "order of guided search": report["order"],
         "weight beta": report["beta"],
-        "champion of the next iteration": promotion["champion"] or "none: the policy alone",
+        "champion of the next iteration": report["promotion"]["champion"] or "none: the policy alone",
         "policy": compared.guided.policy_id,
         **({"training search": report["left_out"]} if report["left_out"] else {}),
         "environment": compared.guided.environment,
@@ -225,19 +236,3 @@ def write_page(
         **({"held-out theorems lint": report["theorem_lint"]["test"]["digest"]} if "theorem_lint" in report else {}),
         "MLflow run": report["mlflow_run"],
     }
-    iteration.report.mkdir(parents=True, exist_ok=True)
-    for name, (_, picture) in shown.items():
-        (iteration.report / f"{name}.png").write_bytes(picture.png)
-    page = iteration.report / "index.html"
-    text = render(
-        f"Report of {iteration.key}",
-        summary_sentences(report),
-        promotion["promoted"],
-        sections,
-        facts,
-        scripts=widgets(charts, theorems),
-    )
-    temporary = page.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(page)
-    return page
