@@ -1,4 +1,4 @@
-"""What training the energy head costs, and what it would cost done plainly. Prints tables; ratios are of one run.
+"""What training the energy head costs, and what a plain training loop would cost. Prints tables; ratios are of one run.
 
     python benchmarks/ebm_train.py                          everything that this machine can do, a few minutes
     python benchmarks/ebm_train.py --only step,plain        some parts; --width, --threads, --cache-gib, ...
@@ -9,7 +9,7 @@ Parts:
     step      a training step of the seed configuration against its bare matrix products, and where its time goes
     gather    sampling and gathering from a memory-mapped cache, as a share of the step
     memory    peak resident memory while training on a cache file of 10 GiB (sparse)
-    plain     the loop as one would first write it: examples drawn one by one in Python, `fresh` spectral norms, vectors
+    plain     a plain training loop: examples drawn one by one in Python, `fresh` spectral norms, vectors
               kept state by state, as lists of floats (as the first specification passes them) or arrays;
               against ours with float32 and with bfloat16 matrix products
     score     states scored per second
@@ -89,7 +89,7 @@ def run_shapes(arguments: argparse.Namespace) -> None:
 
 
 def bare_products(head: EnergyHead, n_rows: int) -> Callable[[], None]:
-    """The matrix products that a step cannot do without: forward, backward, power iteration; outputs ready made."""
+    """The matrix products that a step must do (forward, backward, power iteration), into outputs made before."""
     layers = [layer.weight.detach().clone() for layer in (head.sn_linear1, head.sn_linear2, head.sn_linear3)]
     inputs = [torch.randn(n_rows, weight.shape[1]) for weight in layers]
     grads = [torch.randn(n_rows, weight.shape[0]) for weight in layers]
@@ -325,8 +325,8 @@ def main() -> int:
         "--vectors", type=int, default=200_000, help="vectors in the memory-mapped cache of the gather part"
     )
     parser.add_argument("--cache-gib", type=float, default=10.0, help="size of the cache file of the memory part")
-    parser.add_argument("--rounds", type=int, default=9, help="turns; the least disturbed one counts")
-    parser.add_argument("--repeats", type=int, default=10, help="calls per turn")
+    parser.add_argument("--rounds", type=int, default=9, help="rounds; the least disturbed one counts")
+    parser.add_argument("--repeats", type=int, default=10, help="calls per round")
     parser.add_argument("--gpu-steps", type=int, default=50_000)
     parser.add_argument("--scratch", default=None, help="folder for the cache files; default the temporary folder")
     parser.add_argument("--child-memory", default=None, help=argparse.SUPPRESS)

@@ -1,4 +1,4 @@
-"""States and vectors that are made, not searched, for `ebm_train.py`."""
+"""Synthetic states and vectors for `ebm_train.py`."""
 
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def synthetic_states(n: int, per_theorem: int = 100, positives: int = 10) -> pl.
 
 
 def write_cache(root: Path, n: int, width: int, *, sparse: bool) -> EmbeddingCache:
-    """A cache of n vectors for `synthetic_states`: random ones, or a file of zeros that takes no room on the disk."""
+    """A cache of n vectors for `synthetic_states`: random ones, or a sparse file of zeros that takes no disk space."""
     cache = EmbeddingCache(root, FINGERPRINT, width)
     path = cache.folder / "part-0"
     block = np.random.default_rng(0).standard_normal((min(n, 2048), width), dtype=np.float32)

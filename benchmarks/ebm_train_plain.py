@@ -1,4 +1,4 @@
-"""The training loop as one would first write it, and the part of `ebm_train.py` that compares with it."""
+"""A plain training loop, and the part of `ebm_train.py` that compares with it."""
 
 import argparse
 import random
@@ -67,7 +67,7 @@ class PlainHead(nn.Module):
 
 
 class PlainLoop:
-    """Training as one would first write it. It shares the losses and the schedule with the package, nothing else."""
+    """A plain training loop. It shares only the losses and the schedule with the package."""
 
     def __init__(
         self, states: pl.DataFrame, vectors: dict[int, np.ndarray] | dict[int, list[float]], width: int

@@ -2,7 +2,7 @@
 
     python benchmarks/gate.py [--trials 400] [--probabilities 0.7,0.8,0.9,0.95]
 
-Negative true gains that are adopted are false adoptions, positive ones that are not are missed gains.
+A false adoption is an adoption whose true gain is negative. A missed gain is a positive true gain that is not adopted.
 """
 
 import argparse

@@ -5,7 +5,7 @@
 Searches training theorems with the policy alone, trains energy heads, chooses beta on validation theorems, and searches
 the held-out test theorems in every order with the same budget. A second iteration searches the training theorems with
 the guidance of the first and trains again. Prints the tables, and each target with the measured figure. Searches are
-kept in --folder: a run that was stopped continues.
+kept in --folder, so that a run that was stopped continues.
 """
 
 import argparse
@@ -188,7 +188,10 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("data/guidance"), help="folder of the searches and heads")
     parser.add_argument("--policy", default=None, help="model folder, or `worlds` (default: the default policy)")
     parser.add_argument(
-        "--widen", type=int, default=4, help="a node is asked for up to this many times as many candidates"
+        "--widen",
+        type=int,
+        default=4,
+        help="ask again at expanded nodes, for up to this many times as many candidates",
     )
     parser.add_argument("--train", type=int, default=720, help="training theorems")
     parser.add_argument("--valid", type=int, default=120, help="validation theorems")
@@ -203,7 +206,7 @@ def main() -> None:
         "--modes",
         type=lambda text: [*ALL_MODES[:2], *(m for m in text.split(",") if m not in ALL_MODES[:2])],
         default=list(ALL_MODES),
-        help="orders that the first head is tried in, beside policy-mean and calibrated (default: all)",
+        help="orders to try with the first head, beside policy-mean and calibrated (default: all)",
     )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON, last")
     args = parser.parse_args()

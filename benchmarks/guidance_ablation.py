@@ -1,4 +1,4 @@
-"""What makes guidance work: one table, one change a row, on this project's own trajectories.
+"""What makes guidance work: one table, one change per row, on this project's own trajectories.
 
     python benchmarks/guidance_ablation.py [--train 240] [--test 120] [--steps 1200] [--seeds 1]
 
@@ -94,7 +94,10 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("data/ablation"), help="folder of the searches and heads")
     parser.add_argument("--policy", default=None, help="model folder, or `worlds` (default: the default policy)")
     parser.add_argument(
-        "--widen", type=int, default=4, help="a node is asked for up to this many times as many candidates"
+        "--widen",
+        type=int,
+        default=4,
+        help="ask again at expanded nodes, for up to this many times as many candidates",
     )
     parser.add_argument("--train", type=int, default=240, help="training theorems")
     parser.add_argument("--test", type=int, default=120, help="held-out theorems")

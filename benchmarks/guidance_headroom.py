@@ -2,10 +2,10 @@
 
     python benchmarks/guidance_headroom.py [--policy DIR] [--test 180] [--expansions 64]
 
-Searches the held-out propositional theorems in policy-mean order, and in calibrated order with three scorers that no
-model could beat at what they know: `provable` (may this state still be proved?), `size` (how many tactics does its
-shortest proof take?), and a random one. Prints solve counts, area, and the paired comparison with policy-mean: what a
-trained energy reaches is to be read against these ceilings.
+Searches the held-out propositional theorems in policy-mean order, and in calibrated order with three scorers:
+`provable` (can this state still be proved?), `size` (how many tactics does its shortest proof take?), and a random one.
+The first two know the answer, so no trained model can be better at it. Prints solve counts, area, and the paired
+comparison with policy-mean. What a trained energy reaches can be compared with these ceilings.
 """
 
 import argparse
@@ -83,7 +83,10 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("data/headroom"), help="folder of the memo")
     parser.add_argument("--policy", default=None, help="model folder, or `worlds` (default: the default policy)")
     parser.add_argument(
-        "--widen", type=int, default=4, help="a node is asked for up to this many times as many candidates"
+        "--widen",
+        type=int,
+        default=4,
+        help="ask again at expanded nodes, for up to this many times as many candidates",
     )
     parser.add_argument("--test", type=int, default=180, help="held-out theorems")
     parser.add_argument("--expansions", type=int, default=64, help="expansions per theorem")

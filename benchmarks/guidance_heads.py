@@ -88,7 +88,7 @@ VARIANTS: tuple[Variant, ...] = (
 
 @dataclass
 class Rows:
-    """Trajectory rows with merged labels, and what inputs are made of, a row each."""
+    """Trajectory rows with merged labels, and the inputs of each row."""
 
     frame: pl.DataFrame
     vectors: np.ndarray
@@ -197,7 +197,7 @@ def rank(frame: pl.DataFrame, energies: np.ndarray, mixing: MixingCalibration) -
 
 
 class FixedScorer:
-    """Scores known texts by what was computed for them: what `fit_scales` needs."""
+    """Gives known texts the scores that were computed before, as `fit_scales` needs."""
 
     def __init__(self, texts: list[str], energies: np.ndarray) -> None:
         self.scores = dict(zip(texts, (-energies).tolist(), strict=True))
@@ -210,7 +210,7 @@ class FixedScorer:
 
 
 def cost_of_scoring(trained: Trained, inputs: np.ndarray) -> float:
-    """CPU microseconds per state, vectors at hand."""
+    """CPU microseconds per state, without making its vector."""
     began = time.process_time()
     trained.energies(inputs)
     return 1e6 * (time.process_time() - began) / len(inputs)

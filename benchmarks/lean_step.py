@@ -2,13 +2,13 @@
 
 Measured in one run, on the same states and candidates:
 - tactics per second of one process, stepping as the product does;
-- the same with one `example` a candidate and its error text, and the ratio;
+- the same with one `example` per candidate and its error text, and the ratio;
 - tactics per second for waves of 10, 50, 100 and 200 theorems (median of the repetitions), and their spread;
 - the least time of a wave (one tactic), and the peak resident memory of a process;
 - tactics per second with one process per core.
 
 Other work on the machine slows all of this down: the load average is printed beside the figures, and so are the rates
-by processor time of the Lean processes (`cpu`), which do not see it.
+by processor time of the Lean processes (`cpu`), which other work does not change.
 """
 
 import argparse
@@ -85,7 +85,7 @@ def seconds(work: Callable[[], object], repetitions: int, runner: MeasuredRunner
 
 
 def one_example_each(environment: LeanScript, requests: Sequence[StepRequest]) -> None:
-    """The plain way: every candidate in an `example` of its own that ends in whatever Lean says about it."""
+    """The plain way: every candidate in an `example` of its own, with Lean's messages about it."""
     runner = environment._runner
     lines = file_head(runner.preamble, "", environment.limits.max_heartbeats)
     for request in requests:

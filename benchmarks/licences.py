@@ -1,6 +1,6 @@
 """The installed packages with version and licence, one per line: `python benchmarks/licences.py`.
 
-Those whose licence is not one of the permissive ones that this project is used to are marked with `look`.
+Packages whose licence is not in the list of permissive ones are marked with `look`.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""How many statements a minute the lint reads without Lean: `python benchmarks/lint.py [STATEMENTS]`.
+"""How many statements per minute the lint reads without Lean: `python benchmarks/lint.py [STATEMENTS]`.
 
 Statements are those of the built-in sets, renamed and repeated. Prints CPU seconds, not wall seconds.
 """

@@ -1,12 +1,13 @@
-"""What it costs a search that somebody watches its live page, in CPU seconds of the search.
+"""What a search pays, in CPU seconds, for being watched on its live page.
 
     python benchmarks/live_cost.py                               # 40 theorems, three searches of each kind
     python benchmarks/live_cost.py --theorems nng --limit 64 --pairs 5
 
-The same search runs with and without a watcher, in turn, each in a process of its own. The watcher asks the reports'
-server once per second, as an open page does; neither counts as the search. `showing` is what the search itself spends
-on being shown, timed inside it, as a share of its CPU seconds, Lean's included. `ratio` compares the CPU seconds of the
-two kinds of search (medians), and carries the noise of the machine. No wall time is compared.
+The same search runs alternately with and without a watcher, each time in a process of its own. The watcher asks the
+reports' server once per second, as an open page does; watcher and server do not count as the search. `showing` is what
+the search itself spends on being shown, timed inside it, as a share of its CPU seconds, Lean's included. `ratio`
+compares the CPU seconds of the two kinds of search (medians), and carries the noise of the machine. No wall time is
+compared.
 """
 
 import json
@@ -35,7 +36,7 @@ LOOK_EVERY_S = 1.0
 
 
 class TimedGlimpses(Glimpses):
-    """Glimpses that know what they cost."""
+    """Glimpses that measure what they cost."""
 
     seconds = 0.0
     """CPU seconds, of all of them together."""

@@ -2,8 +2,9 @@
 
 Makes what finished iterations leave (their files, one Dagster run each, the materializations of their assets), then
 times finding the next iteration, and, on a Dagster webserver that it starts, the questions behind the pages of the UI:
-the asset graph, the partitions of the assets, one asset's events, the list of runs. Of each question the best of three
-is printed, by the clock and in CPU seconds of the servers. The exit code is 1 if one takes 2 s or more of both.
+the asset graph, the partitions of the assets, one asset's events, the list of runs. For each question the best of three
+is printed, in wall seconds and in CPU seconds of the servers. The exit code is 1 if one of them takes 2 s or more of
+both.
 """
 
 import argparse
@@ -91,7 +92,7 @@ def webserver(home: Path, root: Path) -> Iterator[tuple[str, psutil.Process]]:
 
 
 def ask(address: str, query: str) -> int:
-    """Bytes of the answer. Ends the program where it holds an error."""
+    """Bytes of the answer. Ends the program if the answer holds an error."""
     request = urllib.request.Request(
         address, json.dumps({"query": query}).encode(), {"Content-Type": "application/json"}
     )

@@ -192,7 +192,7 @@ def iterate(config: str, output: Path) -> None:
 
 
 def report(what: str, wall: float, cpu: float, most: float, form: str = "{:.1f} s") -> None:
-    """One line: measured on the wall clock and in CPU seconds, the target, and whether each keeps to it."""
+    """One line: wall seconds and CPU seconds, the target, and whether each meets it."""
     met = ["met" if value <= most else "MISSED" for value in (wall, cpu)]
     verdict = met[0] if met[0] == met[1] else f"{met[0]} on the wall, {met[1]} in CPU time"
     measured = f"{form.format(wall)} wall, {form.format(cpu)} CPU"

@@ -1,4 +1,4 @@
-"""Speed of the policy, generating and encoding, against what else could do it, in one run.
+"""Speed of the policy, generating and encoding, against other libraries, in one run.
 
     python benchmarks/policy.py [--policy DIR | --shape smollm2|deepseek-7b] [--states 64] [--candidates 8]
 
@@ -8,7 +8,7 @@ search and sampling, and vLLM's offline engine where it is installed. States are
 test theorems. On a CPU figures are CPU seconds of one process (other work on the machine counts little), on a GPU wall
 seconds; there the card's rate for matrix products is measured too, and what share of it encoding reaches.
 
---shape makes random weights of that shape, with a tokenizer of as many words: on them beams end by their length alone.
+--shape makes random weights of that shape, with a tokenizer of as many words. Their beams end by length alone.
 """
 
 import argparse
@@ -110,7 +110,7 @@ def padding_share(policy: HuggingFacePolicy, states: list[str]) -> float:
 
 
 def shared_share(policy: HuggingFacePolicy, states: list[str]) -> float:
-    """Share of the prompts' tokens that the encoder also reads, from the first token on: what a prefill could share."""
+    """Share of the prompts' tokens that the encoder also reads, from the first token on: these could be read once for both."""
     prompts, texts = policy._prompt_tokens(states), policy._encoding_tokens(states)
     shared = 0
     for prompt, text in zip(prompts, texts, strict=True):

@@ -1,4 +1,4 @@
-"""Does the policy's half of expert iteration pay?  Head-only iterations against iterations that tune the policy too.
+"""Does tuning the policy pay?  Iterations that train the head alone against iterations that tune the policy too.
 
     python benchmarks/policy_iteration.py [--train 120] [--test 90] [--rounds 2] [--folder data/policy-iteration]
 
@@ -152,7 +152,7 @@ def run(bench: Bench) -> None:
 
 
 def table(bench: Bench) -> Table:
-    """A row a policy or a pair of policy and energy model, each against the shipped policy alone."""
+    """One row per policy, or pair of policy and energy model, each against the shipped policy alone."""
     budgets, rows = bench.args.budgets, bench.rows
     title = f"{bench.args.test} held-out theorems; {bench.args.train} training theorems per round"
     found = Table(title=title)
@@ -192,7 +192,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--expansions", type=int, default=32, help="budget of a training theorem")
     parser.add_argument(
-        "--widen", type=int, default=4, help="a node is asked for up to this many times as many candidates"
+        "--widen",
+        type=int,
+        default=4,
+        help="ask again at expanded nodes, for up to this many times as many candidates",
     )
     parser.add_argument("--policy", default=None, help="model folder, or `worlds` (default: the default policy)")
     parser.add_argument("--candidates", type=int, default=8, help="tactics tried at a node")

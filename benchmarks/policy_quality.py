@@ -1,4 +1,4 @@
-"""What the policy is worth on theorems that it has not seen: tactics accepted by Lean, theorems solved, and by which.
+"""How good a policy is on theorems that it has not seen: tactics that Lean accepts, theorems solved.
 
     python benchmarks/policy_quality.py [--policy DIR] [--theorems propositional] [--split test] [--budget 64]
 
@@ -58,7 +58,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--policy", default=None, help="folder of a policy (default: the shipped one)")
     parser.add_argument(
-        "--widen", type=int, default=4, help="a node is asked for up to this many times as many candidates"
+        "--widen",
+        type=int,
+        default=4,
+        help="ask again at expanded nodes, for up to this many times as many candidates",
     )
     parser.add_argument("--theorems", default="propositional", help="name of a shipped set, or a file")
     parser.add_argument("--split", default="test", help="split of the set; '' for all of it")

@@ -1,4 +1,4 @@
-"""How large a report of many theorems is, and how soon a browser has it ready.
+"""How large a report of many theorems is, and how fast a browser shows it.
 
     python benchmarks/report_page.py                          # 1,000 theorems, trees of 500 nodes in both searches
     python benchmarks/report_page.py --theorems 100 --nodes 50
@@ -29,7 +29,7 @@ from prover_assets.report.interactive import (
 from prover_assets.report.page import Section, render
 
 MOST_TREES = 60
-"""Different ones; further theorems have the same again."""
+"""Different searches; further theorems repeat them."""
 TACTICS = ("intro h{}", "apply h{}", "exact h{}", "rcases h{} with ⟨h1, h2⟩", "constructor", "left", "right")
 
 

@@ -1,11 +1,11 @@
-"""The same again: `python benchmarks/reproduce.py [--theorems N]` or `make reproduce`; exit code 1 if anything differs.
+"""Is a result the same when it is made again?  `python benchmarks/reproduce.py [--theorems N]` or `make reproduce`; exit code 1 if anything differs.
 
 Searches the same theorems with the embedded Lean and the shipped policy, each time from nothing: twice with one Lean
 process, once with two, and, where Ray is installed, once on two search actors of a Ray that is started here. Then
 trains an energy model on each result, and evaluates it on held-out theorems. Compared: every column of nodes and
 attempts but for times, labels among them, the outcome of each theorem, the bytes of the trained weights, and the
 evaluation's figures but for seconds. Each state goes through the model alone (`--batch-tokens 1`): which states are
-ready at the same time depends on how busy the machine is, and a larger matrix product rounds otherwise.
+ready at the same time depends on how busy the machine is, and a larger matrix product rounds differently.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def make(folder: Path, how: list[str], theorems: int) -> dict[str, Any]:
 
 
 def untimed(value: Any) -> Any:
-    """JSON without what is a time or a place."""
+    """JSON without times and places."""
     if isinstance(value, dict):
         return {key: untimed(item) for key, item in value.items() if not key.endswith(("seconds", "_s", "_ms", "path"))}
     return [untimed(item) for item in value] if isinstance(value, list) else value

@@ -3,8 +3,8 @@
     python benchmarks/scale_out.py --theorems propositional:test --limit 60 --budget 64 --actors 2
 
 Both searches run in this call, after everything has started, without a memo; the ratio is that of their wall times.
-`messages` are the questions that the driver asks the actors. The last table is a model: what one worker does is
-measured here, what the driver spends per theorem is measured here, and the rest is arithmetic.
+`messages` are the questions that the driver asks the actors. The last table is a model: the speed of one worker and the
+driver's cost per theorem are measured here, and the rest is arithmetic.
 """
 
 import time
@@ -104,7 +104,7 @@ def main(
 
 
 def _model(console: Console, *, rate: float, found: dict[str, float]) -> None:
-    """Workers of this speed until the driver, which one process is, has no time left."""
+    """How many workers of this speed one driver process can serve."""
     driver_s = found["driver_cpu_s"] / found["expansions"]
     table = Table("workers", "expansions/s if all workers are busy", "driver busy", "expansions/s in the end")
     for workers in WORKERS:

@@ -1,4 +1,4 @@
-"""Expansions per second, cores busy and where the time goes, for a real search with the engine's settings of speed.
+"""Expansions per second, busy cores and where the time goes, for a real search with different speed settings.
 
     python benchmarks/search_throughput.py --theorems propositional:test --limit 60 --budget 64
 
@@ -56,7 +56,7 @@ class TreeMeter:
         self._thread.join()
 
     def cpu_seconds(self) -> float:
-        """Of all that live and, through their parents, of all that were waited for."""
+        """CPU seconds of all living processes and, through their parents, of those that have ended."""
         return sum(sum(times[:4]) for times in self._each("cpu_times"))
 
     def _watch(self) -> None:

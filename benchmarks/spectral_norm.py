@@ -1,4 +1,4 @@
-"""How near to 1 a few power iterations bring the norm of a layer, on weights as training leaves them.
+"""How near to 1 a few power iterations bring the norm of a layer.
 
     python benchmarks/spectral_norm.py [--weights 1000]
 

@@ -19,7 +19,7 @@ from ebm.training.loss import depth_regression_loss, info_nce_loss
 from prover.policy.weights import resolve
 
 MOST_TOKENS = 256
-"""Tokens of a state that are looked at, from its end: there its goal stands."""
+"""Tokens of a state that are read, counted from its end, where its goal is."""
 
 
 @dataclass

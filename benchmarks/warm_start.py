@@ -1,4 +1,4 @@
-"""Does a warm start pay?  Three iterations, each head begun afresh or from the head of the iteration before.
+"""Does a warm start pay?  Three iterations; each head begins afresh or from the head of the iteration before.
 
     python benchmarks/warm_start.py --train train.parquet --held-out a.parquet,b.parquet [--iterations 3] [--steps 600]
 

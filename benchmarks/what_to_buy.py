@@ -1,13 +1,13 @@
-"""How many GPUs, cores and GiB a night's theorems take, and what saturates first: arithmetic on measured costs.
+"""How many GPUs, cores and GiB of memory a night's theorems need, and what saturates first, from measured costs.
 
     python benchmarks/what_to_buy.py --theorems 1000 --hours 8 --expansions 128 --candidates 8 \\
         --prompt-tokens 400 --tactic-tokens 24 --gpu-prompt-tokens-per-s 20000 --gpu-new-tokens-per-s 2500 \\
         --lean-ms-per-tactic 60 --lean-gib 5 --driver-ms-per-theorem 20
 
-No cost has a default. Tokens per second: the benchmark of your server or card with your model. Lean's milliseconds per
+No cost has a default. Tokens per second: from a benchmark of your server or card with your model. Lean's milliseconds per
 tactic: `benchmarks/lean_step.py` in your project. The driver's milliseconds per theorem: `benchmarks/scale_out.py`.
-Expansions per theorem: the mean of `prover summary` over a first search. A search batches well, so waiting is left out:
-buy a fifth more than this says.
+Expansions per theorem: the mean of `prover summary` over a first search. Waiting is left out, because a search batches
+well: buy a fifth more than this says.
 """
 
 import math

@@ -5,7 +5,7 @@
 
 The world is a game with numbers. A "theorem" says `2 to 37`; a state is the number reached so far; the tactics are
 `double`, `increment` and `halve`. A proof is a way from the start to the target. The search, its budget, its files and
-its order are those that Lean is searched with.
+its order are the same as with Lean.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def applied(number: int, tactic: str) -> int | None:
 
 
 class NumberGame(ProofEnvironment):
-    """From one number to another. Every outcome has a type of its own: a failure is never None or an empty string."""
+    """The game as an environment. Every outcome has a type of its own: a failure is never None or an empty string."""
 
     name = "number-game"
     fingerprint = "number-game-1"  # changes whenever an outcome can change: remembered answers are kept under it
@@ -58,7 +58,7 @@ class NumberGame(ProofEnvironment):
         return [[self._outcome(request.state, tactic) for tactic in request.tactics] for request in requests]
 
     def certify(self, claims: Sequence[ProofClaim]) -> list[Certificate]:
-        """Check each script from the beginning, without trusting anything that stepping said."""
+        """Check each script from the beginning, whatever stepping said."""
         return [self._certificate(claim) for claim in claims]
 
     def proof_file(self, claim: ProofClaim) -> str:
@@ -66,7 +66,7 @@ class NumberGame(ProofEnvironment):
         return f"{claim.theorem.statement}: {', '.join(claim.tactics)}\n"
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """There is nothing to close."""
 
     def __enter__(self) -> "NumberGame":
         return self

@@ -4,7 +4,7 @@
     python examples/custom_policy.py --theorems 20 --budget 32
 
 A policy proposes tactics for the text of a state, each with a log-probability. This one reads the shape of the goal:
-an implication is introduced, a conjunction is split, a hypothesis is used. Lean checks what comes of it, as always.
+an implication is introduced, a conjunction is split, a hypothesis is used. Lean checks each tactic, as always.
 """
 
 import argparse
@@ -72,7 +72,7 @@ class ShapePolicy(TacticGenerator):
 def main() -> None:
     """Search the same theorems with both policies, and print how many each proves."""
     parser = argparse.ArgumentParser(description="Compare a policy of one's own with the shipped one.")
-    parser.add_argument("--theorems", type=int, default=10, help="how many of the built-in set `textbook`")
+    parser.add_argument("--theorems", type=int, default=10, help="number of theorems of the built-in set `textbook`")
     parser.add_argument("--budget", type=int, default=16, help="expansions per theorem")
     arguments = parser.parse_args()
 

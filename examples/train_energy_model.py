@@ -25,7 +25,7 @@ from prover.trajectory import read_trajectories
 
 
 def searched(folder: Path, policy: TacticGenerator, n_theorems: int) -> Path:
-    """Trajectories of a short search: what you have already, if you have searched before."""
+    """Trajectories of a short search, for those who have none yet."""
     output = folder / "trajectories.parquet"
     theorems = TheoremSet.load("propositional:train", limit=n_theorems)
     with open_environment() as lean:
@@ -39,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train an energy model on trajectory files.")
     parser.add_argument("--trajectories", type=Path, nargs="*", help="files that `prover search` wrote")
     parser.add_argument("--output", type=Path, help="folder of the checkpoint; default: a temporary one")
-    parser.add_argument("--theorems", type=int, default=40, help="theorems to search where no files are given")
+    parser.add_argument("--theorems", type=int, default=40, help="theorems to search if no files are given")
     parser.add_argument("--steps", type=int, default=300, help="training steps")
     arguments = parser.parse_args()
 

@@ -2,9 +2,9 @@
 
     make docs          (python tools/architecture_picture.py)
 
-A room is a folder of a package; modules that lie directly in a package are grouped as `ROOMS` says. An arrow means
-"imports"; one that follows from others is left out, and so are imports for type checkers alone. Imports inside
-functions count. Nothing is imported to find out: the files are parsed.
+A room is a folder of a package. Modules that lie directly in a package are grouped as `ROOMS` says. An arrow means
+"imports". Arrows that follow from others are left out, and so are imports for type checkers alone. Imports inside
+functions count. The files are parsed, not imported.
 """
 
 import argparse
@@ -56,7 +56,7 @@ class Room:
 
 
 def room_of(module: str) -> Room | None:
-    """The room of a module by its dotted name; None for a package's own `__init__` and for others' modules."""
+    """The room of a module by its dotted name. None for a package's own `__init__` and for modules of other packages."""
     package, _, rest = module.partition(".")
     if package not in PACKAGES or not rest:
         return None

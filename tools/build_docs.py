@@ -36,7 +36,7 @@ PACKAGES = ("prover", "ebm", "prover_assets")
 FOLDERS = (*PACKAGES, "docs", "tests", "benchmarks", "examples", "tools")
 
 PROTOCOLS = (ProofEnvironment, TacticGenerator)
-"""What classes implement without inheriting from it."""
+"""Protocols that classes implement without inheriting from them."""
 
 _NAME = re.compile(rf"`((?:{'|'.join(PACKAGES)})(?:\.\w+)+)(?:\([^`]*\))?`")
 _FILE = re.compile(rf"`((?:{'|'.join(FOLDERS)})(?:/[\w.-]+)+\.(?:py|md|lean|yaml))`")
@@ -48,7 +48,7 @@ _ELSEWHERE = ("http://", "https://", "mailto:")
 
 
 def modules() -> list[pdoc.doc.Module]:
-    """Every public module of the packages, imported: also those that a package's `__all__` does not name."""
+    """Every public module of the packages, imported: those too that a package's `__all__` does not name."""
     names = list(PACKAGES)
     for package in PACKAGES:
         path = importlib.import_module(package).__path__
@@ -61,7 +61,7 @@ def _private(name: str) -> bool:
 
 
 def public_members(owner: pdoc.doc.Namespace) -> Iterator[tuple[pdoc.doc.Namespace, pdoc.doc.Doc]]:
-    """What `owner` defines itself and does not hide, with what lies in its classes; each with where it lies."""
+    """The public names that `owner` defines itself, with those of its classes; each with the place where it is defined."""
     for member in owner.own_members:
         if member.name.startswith("_") or member.taken_from[0] != owner.modulename:
             continue
@@ -71,7 +71,7 @@ def public_members(owner: pdoc.doc.Namespace) -> Iterator[tuple[pdoc.doc.Namespa
 
 
 def needs_docstring(owner: pdoc.doc.Namespace, member: pdoc.doc.Doc) -> bool:
-    """Constants and fields speak through their comments and types; everything that is called has to be explained."""
+    """Whether a member can be called: such members need a docstring, while constants and fields may do with a comment."""
     if isinstance(member, pdoc.doc.Variable):
         return isinstance(vars(owner.obj).get(member.name), property | cached_property)
     return isinstance(member, pdoc.doc.Class | pdoc.doc.Function)
@@ -133,7 +133,7 @@ def broken_references(where: str, text: str) -> Iterator[str]:
 
 
 def anchor(heading: str) -> str:
-    """The anchor that code hosts make of a heading."""
+    """The anchor that code hosts generate for a heading."""
     plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).strip().lower()
     return re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
 

@@ -1,4 +1,4 @@
-"""Do the tests notice?  Puts one small fault after another into the code and counts those that fail no test.
+"""Do the tests notice a fault?  Puts one small fault after another into the code, and counts those that fail no test.
 
     make mutants [ARGS="--per-file 20 --only ebm/model"]
     python tools/mutants.py [--per-file 12] [--workers 2] [--only PREFIX] [--seed 0] [--list]
@@ -6,10 +6,10 @@
 A mutant is a file with one fault: a comparison turned around, a condition negated, a number changed, a call left out.
 Each is loaded instead of the file in a process of its own, and the tests that belong to the file run until the first
 fails. Torch and the other large libraries are loaded once, before the processes branch off: loading them costs more
-than most of the tests. Of each file `--per-file` mutants are drawn with `--seed`; `--per-file 0` tries all.
+than most of the tests. `--per-file` mutants of each file are drawn with `--seed`; `--per-file 0` tries all.
 
-A mutant that no test can notice, since it does the same, is listed in tools/equivalent_mutants.txt with the reason.
-Exit code 1 when fewer than 90% of the mutants are killed, listed ones not counted as killed.
+A mutant that behaves like the original cannot be noticed; it is listed in tools/equivalent_mutants.txt with the reason.
+The exit code is 1 if fewer than 90% of the mutants are killed. Listed mutants do not count as killed.
 """
 
 import argparse
@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 EQUIVALENT = ROOT / "tools" / "equivalent_mutants.txt"
 WANTED = 0.9
 TIMEOUT_S = 240.0
-"""A mutant that runs longer is killed, and counts as noticed: it does not end."""
+"""A mutant that runs longer is ended, and counts as noticed."""
 
 TRAINING = "tests/ebm/training"
 TESTS: dict[str, Sequence[str]] = {
@@ -153,7 +153,7 @@ def variants(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
 
 
 def skipped(node: ast.AST, parent: ast.AST) -> bool:
-    """Parts that no test should have to notice: words of messages, logging, types, and how a class is laid out."""
+    """Parts that tests need not check: the words of messages, logging, types, and the layout of classes."""
     if isinstance(node, ast.Raise | ast.JoinedStr | ast.Assert | ast.arg):
         return True
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
@@ -215,7 +215,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def run_tests(mutant: Mutant | None, tests: Sequence[str]) -> None:
-    """In a process of its own: end with 0 if every test passes with the mutant in place."""
+    """Run the tests with the mutant in place, in a process of its own. Exits with 0 if all pass."""
     import pytest
 
     os.setsid()  # what the tests start is ended with them
@@ -230,7 +230,7 @@ def run_tests(mutant: Mutant | None, tests: Sequence[str]) -> None:
 
 
 def survives(mutant: Mutant | None, tests: Sequence[str]) -> bool:
-    """Whether no test fails. A process that does not end in time is ended, and its mutant noticed."""
+    """Whether no test fails. If a process does not end in time, it is ended, and its mutant counts as noticed."""
     process = multiprocessing.get_context("fork").Process(target=run_tests, args=(mutant, tests))
     process.start()
     process.join(TIMEOUT_S)
@@ -242,7 +242,7 @@ def survives(mutant: Mutant | None, tests: Sequence[str]) -> bool:
 
 
 def equivalents() -> dict[str, str]:
-    """Name of each listed mutant -> the reason why nothing can notice it."""
+    """Name of each listed mutant -> why no test can notice it."""
     if not EQUIVALENT.is_file():
         return {}
     lines = [line for line in EQUIVALENT.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
@@ -251,7 +251,7 @@ def equivalents() -> dict[str, str]:
 
 
 def chosen(args: argparse.Namespace) -> list[Mutant]:
-    """The mutants to try: of each file, a draw that depends on nothing but the seed and the file."""
+    """The mutants to try: a draw from each file that depends on the seed and the file alone."""
     found: list[Mutant] = []
     for path in TESTS:
         if path.startswith(args.only):
@@ -268,10 +268,10 @@ def existing(tests: Sequence[str]) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--per-file", type=int, default=12, help="mutants of a file; 0: all")
+    parser.add_argument("--per-file", type=int, default=12, help="mutants per file; 0: all")
     parser.add_argument("--workers", type=int, default=2, help="mutants tried at a time")
-    parser.add_argument("--only", default="", help="files whose path begins like this")
-    parser.add_argument("--seed", type=int, default=0, help="of the draw")
+    parser.add_argument("--only", default="", help="only files whose path begins with this")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the draw")
     parser.add_argument("--list", action="store_true", help="print the mutants, and try none")
     args = parser.parse_args()
     os.chdir(ROOT)

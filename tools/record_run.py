@@ -4,9 +4,9 @@
     python tools/record_run.py -- --config laptop  # arguments after -- go to `make run`
     python tools/record_run.py --log run.log       # what an earlier `make run > run.log` printed
 
-What is shown is what was printed, at the speed at which it was printed but for one factor: the whole takes `SECONDS`.
-Of a log, the times are those that the steps printed.
-The pictures of the UIs are those that the browser tests keep in docs/images.
+The picture shows what was printed. The whole run is sped up by one factor, so that it takes `SECONDS`. For a saved log,
+the times are those that the steps printed. The pictures of the UIs are those that the browser tests keep in
+docs/images.
 """
 
 import argparse
@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"
 UIS = ("report", "dagster-lineage", "mlflow-iterations")
 SIZE, SECONDS, SHOWN_S, COLOURS = (920, 560), 12.0, 2.5, 48
-"""Pixels of a frame; of the run and of each further picture, seconds; colours of the palette."""
+"""Pixels of a frame; seconds of the run, and of each further picture; colours of the palette."""
 ROWS, LINE, LEFT, FONT_SIZE = 30, 17, 14, 13
 GROUND, INK, GOOD, SOFT = "#14191c", "#e6eaec", "#7fd487", "#aeb9c0"
 
