@@ -110,7 +110,7 @@ def padding_share(policy: HuggingFacePolicy, states: list[str]) -> float:
 
 
 def shared_share(policy: HuggingFacePolicy, states: list[str]) -> float:
-    """Share of the prompts' tokens that the encoder also reads, from the first token on: these could be read once for both."""
+    """Share of the prompts' tokens that the encoder reads too, from the first on: they could be read once."""
     prompts, texts = policy._prompt_tokens(states), policy._encoding_tokens(states)
     shared = 0
     for prompt, text in zip(prompts, texts, strict=True):

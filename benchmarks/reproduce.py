@@ -1,4 +1,6 @@
-"""Is a result the same when it is made again?  `python benchmarks/reproduce.py [--theorems N]` or `make reproduce`; exit code 1 if anything differs.
+"""Is a result the same when it is made again?  Exit code 1 if anything differs.
+
+    python benchmarks/reproduce.py [--theorems N]      (make reproduce)
 
 Searches the same theorems with the embedded Lean and the shipped policy, each time from nothing: twice with one Lean
 process, once with two, and, where Ray is installed, once on two search actors of a Ray that is started here. Then

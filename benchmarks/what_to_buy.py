@@ -4,7 +4,7 @@
         --prompt-tokens 400 --tactic-tokens 24 --gpu-prompt-tokens-per-s 20000 --gpu-new-tokens-per-s 2500 \\
         --lean-ms-per-tactic 60 --lean-gib 5 --driver-ms-per-theorem 20
 
-No cost has a default. Tokens per second: from a benchmark of your server or card with your model. Lean's milliseconds per
+No cost has a default. Tokens per second: benchmark your server or card with your model. Lean's milliseconds per
 tactic: `benchmarks/lean_step.py` in your project. The driver's milliseconds per theorem: `benchmarks/scale_out.py`.
 Expansions per theorem: the mean of `prover summary` over a first search. Waiting is left out, because a search batches
 well: buy a fifth more than this says.

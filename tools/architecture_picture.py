@@ -56,7 +56,7 @@ class Room:
 
 
 def room_of(module: str) -> Room | None:
-    """The room of a module by its dotted name. None for a package's own `__init__` and for modules of other packages."""
+    """The room of a module, by its dotted name. None for a package's own `__init__` and for other packages."""
     package, _, rest = module.partition(".")
     if package not in PACKAGES or not rest:
         return None

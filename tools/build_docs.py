@@ -61,7 +61,7 @@ def _private(name: str) -> bool:
 
 
 def public_members(owner: pdoc.doc.Namespace) -> Iterator[tuple[pdoc.doc.Namespace, pdoc.doc.Doc]]:
-    """The public names that `owner` defines itself, with those of its classes; each with the place where it is defined."""
+    """Public names that `owner` defines itself, with those of its classes; each with the place of its definition."""
     for member in owner.own_members:
         if member.name.startswith("_") or member.taken_from[0] != owner.modulename:
             continue
@@ -71,7 +71,7 @@ def public_members(owner: pdoc.doc.Namespace) -> Iterator[tuple[pdoc.doc.Namespa
 
 
 def needs_docstring(owner: pdoc.doc.Namespace, member: pdoc.doc.Doc) -> bool:
-    """Whether a member can be called: such members need a docstring, while constants and fields may do with a comment."""
+    """Whether a member can be called. Such members need a docstring; constants and fields may do with a comment."""
     if isinstance(member, pdoc.doc.Variable):
         return isinstance(vars(owner.obj).get(member.name), property | cached_property)
     return isinstance(member, pdoc.doc.Class | pdoc.doc.Function)
