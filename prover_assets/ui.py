@@ -88,6 +88,23 @@ def _stop(processes: Mapping[str, subprocess.Popen[bytes]]) -> None:
             time.sleep(0.1)
 
 
+def _wait_until_ready(processes: Mapping[str, subprocess.Popen[bytes]], urls: Mapping[str, str], logs: Path) -> str:
+    """Wait until every server answers, and print the address of each that does; what went wrong, "" for nothing."""
+    until = time.monotonic() + READY_WITHIN_S
+    waiting = dict(urls)
+    while waiting:
+        for name, url in list(waiting.items()):
+            if processes[name].poll() is not None:
+                return f"{name} ended at once; see {logs / (name.lower() + '.log')}"
+            if _answers(url):
+                print(f"{name:8} {url}", flush=True)
+                del waiting[name]
+        if time.monotonic() > until:
+            return f"{', '.join(waiting)} did not answer within {READY_WITHIN_S} s; see {logs}"
+        time.sleep(0.3)
+    return ""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Start all of them, say where they are, and stay until Ctrl-C or until one of them ends."""
     parser = argparse.ArgumentParser(prog="make ui", description=__doc__)
@@ -138,23 +155,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
                 )
         print(f"starting Dagster, MLflow and the reports (logs in {log_path}) ...", flush=True)
-        until = time.monotonic() + READY_WITHIN_S
-        waiting = dict(urls)
-        while waiting:
-            for name, url in list(waiting.items()):
-                if processes[name].poll() is not None:
-                    print(f"error: {name} ended at once; see {log_path / (name.lower() + '.log')}", file=sys.stderr)
-                    return 1
-                if _answers(url):
-                    print(f"{name:8} {url}", flush=True)
-                    del waiting[name]
-            if time.monotonic() > until:
-                print(
-                    f"error: {', '.join(waiting)} did not answer within {READY_WITHIN_S} s; see {log_path}",
-                    file=sys.stderr,
-                )
-                return 1
-            time.sleep(0.3)
+        if trouble := _wait_until_ready(processes, urls, log_path):
+            print(f"error: {trouble}", file=sys.stderr)
+            return 1
         for sentence in news:
             print(f"note: {sentence}")
         print(f"charts   {charts}  (all iterations, one line per number)")

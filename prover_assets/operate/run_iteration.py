@@ -162,7 +162,7 @@ def run_next(data: DataFolder, run_config: JsonObject, *, as_json: bool = False,
     )
     from prover_assets.defs.partitions import ITERATION
     from prover_assets.operate.next import missing_baseline, next_iteration
-    from prover_assets.operate.terminal import instance_with_terminal, report_canceled
+    from prover_assets.operate.terminal import instance_with_terminal
 
     instance = instance_with_terminal()
     held = data.lock_file(WHAT_IS_HELD)
@@ -206,18 +206,25 @@ def run_next(data: DataFolder, run_config: JsonObject, *, as_json: bool = False,
                 print(f"error: the run configuration: {fault.message}", file=sys.stderr)
             return 1
     if not result.success:
-        if interrupted(result):
-            with contextlib.suppress(Exception):  # an import of MLflow that was cut off: then nothing is open either
-                close_mlflow(data, result.run_id, "KILLED")
-            report_canceled(instance, result.run_id)
-            raise KeyboardInterrupt
-        close_mlflow(data, result.run_id, "FAILED")
-        _print_failure(result)
+        _close(instance, data, result)
         return 1
     print_summary(data.iteration(upcoming.key), reporter, seconds=time.monotonic() - began)
     if as_json:
         print(json.dumps(read_json(data.iteration(upcoming.key).report_file), ensure_ascii=False))
     return 0
+
+
+def _close(instance: "dg.DagsterInstance", data: DataFolder, result: "dg.ExecuteInProcessResult") -> None:
+    """Close what a run that did not succeed left open, and say why. Raises KeyboardInterrupt if it was interrupted."""
+    from prover_assets.operate.terminal import report_canceled
+
+    if interrupted(result):
+        with contextlib.suppress(Exception):  # an import of MLflow that was cut off: then nothing is open either
+            close_mlflow(data, result.run_id, "KILLED")
+        report_canceled(instance, result.run_id)
+        raise KeyboardInterrupt
+    close_mlflow(data, result.run_id, "FAILED")
+    _print_failure(result)
 
 
 def bring_up_to_date(

@@ -250,6 +250,21 @@ TREE_MARGIN = 2.1
 """Inches at the left of a tree with a proof, for the tactics and the energies of the proved path."""
 
 
+def _drawn(nodes: Sequence[TreeNode], most: int) -> dict[int, TreeNode]:
+    """The proved path and the earliest other nodes, each with its path from the root, about `most` in all; by id."""
+    by_id = {node.id: node for node in nodes}
+    chosen: dict[int, TreeNode] = {}
+    for node in sorted(nodes, key=lambda n: (not n.proved, n.id)):
+        if len(chosen) >= most:
+            break
+        chosen[node.id] = node
+        parent = node.parent
+        while parent is not None and parent in by_id and parent not in chosen:
+            chosen[parent] = by_id[parent]
+            parent = by_id[parent].parent
+    return chosen
+
+
 @_picture
 def search_tree(nodes: Sequence[TreeNode], *, title: str, most: int = 120) -> "Figure":
     """A search as a tree, root at the top: the proved path at the left in green, read from top to bottom like a script,
@@ -261,16 +276,7 @@ def search_tree(nodes: Sequence[TreeNode], *, title: str, most: int = 120) -> "F
     """
     from matplotlib.ticker import FixedLocator
 
-    by_id = {node.id: node for node in nodes}
-    chosen: dict[int, TreeNode] = {}
-    for node in sorted(nodes, key=lambda n: (not n.proved, n.id)):
-        if len(chosen) >= most:
-            break
-        chosen[node.id] = node
-        parent = node.parent
-        while parent is not None and parent in by_id and parent not in chosen:
-            chosen[parent] = by_id[parent]
-            parent = by_id[parent].parent
+    chosen = _drawn(nodes, most)
     children: dict[int | None, list[int]] = {}
     for node in sorted(chosen.values(), key=lambda n: (not n.proved, n.id)):
         children.setdefault(node.parent if node.parent in chosen else None, []).append(node.id)

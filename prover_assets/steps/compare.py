@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from ebm.evaluation import Ranking
+    from ebm.inference import EBMScorer
     from prover.evaluation.comparison import Comparison, GroupComparison
 
 POLICY, GUIDED, RANDOM = "policy", "guided", "random"
@@ -98,9 +99,6 @@ def compare(
 
     Raises ValueError where the two are not comparable, with the name of the one to make again.
     """
-    import polars as pl
-
-    from ebm.evaluation import rank_states
     from ebm.inference import load_scorer
     from prover.evaluation.comparison import by_group, compare_runs
     from prover.trajectory import read_trajectories
@@ -109,10 +107,7 @@ def compare(
     files = baseline_files(data, policy)
     baseline = require_complete(files, "baseline_trajectories")
     guided = require_complete(iteration.guided, f"guided_trajectories of {iteration.key}")
-    same = ("theorems", "policy_fingerprint", "environment_fingerprint")
-    if any(getattr(guided, name) != getattr(baseline, name) for name in same) or (
-        guided.settings["max_expansions"] != baseline.settings["max_expansions"]
-    ):
+    if not _comparable(guided, baseline):
         require_baseline(data, lean, policy)  # raises, where that is the older one of the two
         raise ValueError(
             "the baseline and the guided search are not of the same theorems, policy, Lean and budget any more; "
@@ -127,28 +122,14 @@ def compare(
         names=(POLICY, GUIDED),
         seconds=(baseline.seconds, guided.seconds),
     )
-    control_manifest = read_manifest(iteration.control)
+    of_control = read_manifest(iteration.control)
     control = None
-    if control_manifest is not None and control_manifest.complete and control_manifest.ebm_id == guided.ebm_id:
-        control = compare_runs(
-            files.nodes,
-            iteration.control.nodes,
-            asked,
-            names=(POLICY, RANDOM),
-            seconds=(baseline.seconds, control_manifest.seconds),
-        )
+    if of_control is not None and of_control.complete and of_control.ebm_id == guided.ebm_id:
+        seconds = (baseline.seconds, of_control.seconds)
+        control = compare_runs(files.nodes, iteration.control.nodes, asked, names=(POLICY, RANDOM), seconds=seconds)
     rows = merge_labels(read_trajectories([files.nodes, iteration.guided.nodes]))
-    labelled = rows.filter((pl.col("label") != "unknown") & ~pl.col("is_proof_complete"))
-    ranking, energies = None, {}
     scorer = load_scorer(iteration.checkpoint, policy.resource.load(), data.root)
-    if not labelled.is_empty() and scorer.calibration is not None:
-        ranking = rank_states(rows, scorer, scorer.calibration)
-        distinct = labelled.unique("state_key", maintain_order=True)
-        scores = [-float(score) for score in scorer.score_states(distinct["state_pp"].to_list())]
-        energies = {
-            label: [e for e, found in zip(scores, distinct["label"].to_list(), strict=True) if found == label]
-            for label in ("positive", "negative")
-        }
+    ranking, energies = _ranked(rows, scorer)
     heads = [
         compare_runs(
             files.nodes,
@@ -175,6 +156,35 @@ def compare(
         beta=None if scorer.calibration is None else scorer.calibration.beta,
         worlds=by_group(main, worlds_of(data.theorems("test"))),
     )
+
+
+def _comparable(guided: Manifest, baseline: Manifest) -> bool:
+    """Whether two searches are of the same theorems, policy, Lean and budget."""
+    same = ("theorems", "policy_fingerprint", "environment_fingerprint")
+    return all(getattr(guided, name) == getattr(baseline, name) for name in same) and (
+        guided.settings["max_expansions"] == baseline.settings["max_expansions"]
+    )
+
+
+def _ranked(rows: "pl.DataFrame", scorer: "EBMScorer") -> "tuple[Ranking | None, dict[str, list[float]]]":
+    """How well the states of the searches are ranked, and the ENERGY of the labelled ones, by label.
+
+    (None, {}) where no state has a label, or the head was not calibrated.
+    """
+    import polars as pl
+
+    from ebm.evaluation import rank_states
+
+    labelled = rows.filter((pl.col("label") != "unknown") & ~pl.col("is_proof_complete"))
+    if labelled.is_empty() or scorer.calibration is None:
+        return None, {}
+    distinct = labelled.unique("state_key", maintain_order=True)
+    energies = [-float(score) for score in scorer.score_states(distinct["state_pp"].to_list())]
+    by_label = {
+        label: [e for e, found in zip(energies, distinct["label"].to_list(), strict=True) if found == label]
+        for label in ("positive", "negative")
+    }
+    return rank_states(rows, scorer, scorer.calibration), by_label
 
 
 def _label_noise(rows: "pl.DataFrame") -> list[dict[str, int | str]]:

@@ -25,6 +25,7 @@ from prover_assets.store.layout import SearchFiles
 from prover_assets.store.manifest import Manifest
 
 if TYPE_CHECKING:
+    import polars as pl
     from dagster._core.definitions.metadata import RawMetadataValue
 
 NODE_COLUMNS = ("theorem_name", "tactic_applied", "state_pp", "label", "ebm_score")
@@ -110,16 +111,19 @@ def describe_search(work: Step, files: SearchFiles, manifest: Manifest, *, title
         "dagster/column_schema": column_schema(nodes, COLUMN_NOTES),
         "path": dg.MetadataValue.path(str(files.nodes)),
     }
-    invalid = invalid_theorems(summary)
-    if invalid:
-        metadata["invalid_theorems"] = dg.MetadataValue.md(markdown_table(["theorem", "Lean says"], invalid))
-    refused = refused_theorems(summary)
-    if refused:
-        header = ["theorem", "refused by us: why, and what to do"]
-        metadata["refused_theorems"] = dg.MetadataValue.md(markdown_table(header, refused))
+    metadata |= _not_searched(summary)
     if manifest.lost:
         metadata["incomplete"] = manifest.lost
     return metadata
+
+
+def _not_searched(summary: "pl.DataFrame") -> dict[str, dg.MetadataValue]:
+    """Tables of the theorems that Lean does not accept, and of those that we refused; nothing for none."""
+    tables = {
+        "invalid_theorems": (["theorem", "Lean says"], invalid_theorems(summary)),
+        "refused_theorems": (["theorem", "refused by us: why, and what to do"], refused_theorems(summary)),
+    }
+    return {name: dg.MetadataValue.md(markdown_table(header, rows)) for name, (header, rows) in tables.items() if rows}
 
 
 def _warnings(sentences: Sequence[str]) -> dict[str, dg.MetadataValue]:
