@@ -4,8 +4,9 @@ import shutil
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
+from prover.json_types import JsonObject
 from prover.settings import setting
 from prover_assets.protocols import LeanSource, Update
 from prover_assets.steps.embed import open_cache
@@ -130,7 +131,7 @@ def search_with_further_heads(
 class Recipe:
     """What further heads are made from, but for the seed."""
 
-    first: dict[str, Any]
+    first: JsonObject
     """Configuration of the iteration's checkpoint, as `ebm.checkpoint.read_config` gives it."""
     files: list[Path]
     """Trajectories to train on."""
@@ -166,7 +167,7 @@ class Recipe:
             digests=tuple(file_digest(folder.trajectories.nodes) for folder in folders),
         )
 
-    def settings(self, offset: int) -> dict[str, Any]:
+    def settings(self, offset: int) -> JsonObject:
         """Training settings of a further head."""
         config = self.first["training"]["config"]
         return {**config, "seed": config["seed"] + offset}
