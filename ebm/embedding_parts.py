@@ -36,18 +36,50 @@ class EmbeddingError(ValueError):
     """Vectors that must not be stored, or a cache that was made by another encoder."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Where a part's rows lie: from byte `offset` of a vector file, as `dtype`."""
+
+    path: Path
+    offset: int
+    dtype: np.dtype
+
+
 @dataclass(slots=True)
 class Part:
     """Rows of a cache that lie together."""
 
     first_row: int
     n_rows: int
-    vectors: (
-        np.ndarray
-    )  # (n_rows, width) float32 or float16, read-only view of `map`, or of memory for rows not yet written
-    map: mmap.mmap | None
-    unchecked: Path | None = None
-    """Vector file that is still to be compared with its checksum."""
+    width: int
+    vectors: np.ndarray | None
+    """(n_rows, width) float32 or float16, read-only; a view of `map` for rows on disk, None while unmapped."""
+    stored: Stored | None = None
+    """None for rows that are only in memory."""
+    map: mmap.mmap | None = None
+    unchecked: bool = False
+    """Whether the vector file is still to be compared with its checksum."""
+
+    def open(self) -> np.ndarray:
+        """The vectors, mapped if they are on disk. Raises EmbeddingError where their file cannot be opened."""
+        if self.vectors is None:
+            assert self.stored is not None, "rows in memory are there"
+            path, count = self.stored.path, self.n_rows * self.width
+            try:
+                with open(path, "rb") as handle:
+                    self.map = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+                found = np.frombuffer(self.map, dtype=self.stored.dtype, count=count, offset=self.stored.offset)
+            except (OSError, ValueError) as error:
+                raise EmbeddingError(
+                    f"{path} cannot be opened ({error}); if the cache was pruned meanwhile, run this again"
+                ) from error
+            self.vectors = found.reshape(self.n_rows, self.width)
+        return self.vectors
+
+    def close(self) -> None:
+        """Unmap rows that are on disk. A map holds a file open, and a process may have few of those."""
+        if self.stored is not None:
+            self.vectors = self.map = None
 
 
 def stored_as(vectors: np.ndarray, dtype: str) -> np.ndarray:
@@ -73,8 +105,8 @@ def stored_as(vectors: np.ndarray, dtype: str) -> np.ndarray:
     return small
 
 
-def read(keys_path: Path, width: int) -> tuple[list[str], np.ndarray, mmap.mmap, Path | None]:
-    """Keys, vectors (n, width) as stored, the map that they are a view of, and the file if it is yet to be checked.
+def read(keys_path: Path, width: int) -> tuple[list[str], Stored, bool]:
+    """Keys, where their vectors (n, width) lie, and whether these are yet to be compared with a checksum.
 
     Raises EmbeddingError for a part that is damaged or of another width.
     """
@@ -94,13 +126,14 @@ def read(keys_path: Path, width: int) -> tuple[list[str], np.ndarray, mmap.mmap,
             if sums is not None and zlib.crc32(raw) != sums.get("keys"):
                 raise ValueError(f"{keys_path.name} is not what was written")
             offset = handle.tell()
-            mapped = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
-        vectors = np.frombuffer(mapped, dtype=dtype, count=len(keys) * width, offset=offset)
+            size = os.fstat(handle.fileno()).st_size
+            if size < offset + len(keys) * width * dtype.itemsize:
+                raise ValueError(f"has {size} bytes, too few for {len(keys)} vectors: it was cut off")
     except _UNREADABLE as error:
         raise EmbeddingError(
             f"{vectors_path} cannot be used ({error}); delete it and {keys_path.name}: missing states are encoded again"
         ) from error
-    return keys, vectors.reshape(len(keys), width), mapped, None if sums is None else vectors_path
+    return keys, Stored(vectors_path, offset, dtype), sums is not None
 
 
 def write(folder: Path, keys: Sequence[str], rows: np.ndarray) -> str:
@@ -136,23 +169,25 @@ def _read_sums(vectors_path: Path) -> dict[str, int] | None:
 
 def check(part: Part) -> None:
     """Compare a part's vectors with their checksum, once. Raises EmbeddingError."""
-    if part.unchecked is None:
+    if not part.unchecked:
         return
-    path = part.unchecked
+    assert part.stored is not None, "rows in memory need no check"
+    path = part.stored.path
     sums = _read_sums(path)
     if sums is None or _crc(part) != sums.get("vectors"):
         raise EmbeddingError(
             f"{path} is damaged: its vectors are not those that were written; delete it and {path.stem}.keys: missing "
             "states are encoded again"
         )
-    part.unchecked = None
+    part.unchecked = False
 
 
 def _crc(part: Part) -> int:
     """CRC-32 of a part's vectors. Pages that were read are given back as it goes: they would count as our memory."""
-    crc, rows = 0, max(1, _CHECKED_AT_ONCE_BYTES // max(1, part.vectors[:1].nbytes))
+    vectors, crc = part.open(), 0
+    rows = max(1, _CHECKED_AT_ONCE_BYTES // max(1, vectors[:1].nbytes))
     for first in range(0, part.n_rows, rows):
-        crc = zlib.crc32(part.vectors[first : first + rows].data, crc)
+        crc = zlib.crc32(vectors[first : first + rows].data, crc)
         if part.map is not None and hasattr(mmap, "MADV_DONTNEED"):
             part.map.madvise(mmap.MADV_DONTNEED)
     return crc

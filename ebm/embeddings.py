@@ -9,7 +9,9 @@ agree. They are always read as float32.
 
 import logging
 import mmap
+import resource
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +32,15 @@ _RESIDENT_BYTES = 256 * 2**20
 """Mapped pages that gathering may leave in this process before they are given back to the page cache."""
 _READ_AROUND_BYTES = 64 * 2**10
 """What the kernel may map beside a page that is touched."""
+
+
+_MOST_MAPPED = 256
+"""Parts that are mapped at a time. Each map holds a file open."""
+
+
+def _most_mapped() -> int:
+    """Less where the process may open few files: a quarter of them."""
+    return max(4, min(_MOST_MAPPED, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4))
 
 
 @runtime_checkable
@@ -93,6 +104,7 @@ class EmbeddingCache:
         self._pending_keys: list[str] = []
         self._pending: list[np.ndarray] = []
         self._resident = 0
+        self._mapped: OrderedDict[int, Part] = OrderedDict()  # by first row, those used last at the end
         self.dtype = self._agreed_dtype(dtype)
         self.refresh()
 
@@ -149,14 +161,12 @@ class EmbeddingCache:
             return self.n_rows - before
 
     def _open_part(self, keys_path: Path) -> None:
-        keys, vectors, mapped, unchecked = parts.read(keys_path, self.width)
-        self._append(keys, vectors, mapped, unchecked)
+        keys, stored, unchecked = parts.read(keys_path, self.width)
+        self._append(keys, Part(self.n_rows, len(keys), self.width, None, stored, unchecked=unchecked))
 
-    def _append(
-        self, keys: Sequence[str], vectors: np.ndarray, mapped: mmap.mmap | None, unchecked: Path | None = None
-    ) -> None:
-        first = self.n_rows
-        self._parts.append(Part(first, len(keys), vectors, mapped, unchecked))
+    def _append(self, keys: Sequence[str], part: Part) -> None:
+        first = part.first_row
+        self._parts.append(part)
         if self._row_of.keys().isdisjoint(keys):
             self._row_of.update(zip(keys, range(first, first + len(keys)), strict=True))
             return
@@ -214,7 +224,7 @@ class EmbeddingCache:
             new_keys = [keys[i] for i in order]
             block = parts.stored_as(vectors if len(order) == len(keys) else vectors[order], self.dtype)
             block.flags.writeable = False
-            self._append(new_keys, block, None)
+            self._append(new_keys, Part(self.n_rows, len(new_keys), self.width, block))
             self._pending_keys += new_keys
             self._pending.append(block)
             if len(self._pending_keys) >= self.flush_rows:
@@ -230,11 +240,11 @@ class EmbeddingCache:
             name = parts.write(self.folder, self._pending_keys, rows)
             self._known_names.add(name)
             # From here on the rows are read from the file; their numbers stay.
-            kept = [part for part in self._parts if part.map is not None]
-            in_memory = [part for part in self._parts if part.map is None]
+            kept = [part for part in self._parts if part.stored is not None]
+            in_memory = [part for part in self._parts if part.stored is None]
             assert sum(part.n_rows for part in in_memory) == len(rows)
             self._pending_keys, self._pending = [], []
-            self._parts = self._with_written_rows(kept, in_memory, self.folder / f"{name}.npy")
+            self._parts = self._with_written_rows(kept, in_memory, self.folder / f"{name}.npy", rows.dtype)
 
     def write_part(self, keys: Sequence[str], rows: np.ndarray) -> str:
         """Write (len(keys), width) vectors as a part, in the cache's dtype; returns its name. `refresh` takes it in."""
@@ -244,26 +254,30 @@ class EmbeddingCache:
         """All keys that have a vector, in the order they became known."""
         return list(self._row_of)
 
-    def _with_written_rows(self, kept: list[Part], written: list[Part], path: Path) -> list[Part]:
-        with open(path, "rb") as handle:
-            mapped = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
-        n = sum(part.n_rows for part in written)
-        dtype = np.result_type(*(part.vectors.dtype for part in written))  # what np.concatenate made of them
-        offset = len(mapped) - n * self.width * dtype.itemsize
-        vectors = np.frombuffer(mapped, dtype=dtype, offset=offset).reshape(n, self.width)
+    def _with_written_rows(self, kept: list[Part], written: list[Part], path: Path, dtype: np.dtype) -> list[Part]:
+        row_bytes = self.width * dtype.itemsize
+        offset = path.stat().st_size - sum(part.n_rows for part in written) * row_bytes
         joined = list(kept)
-        done = 0
         merged: Part | None = None
         for part in written:  # neighbours become one part again
-            view = vectors[done : done + part.n_rows]
             if merged is not None and merged.first_row + merged.n_rows == part.first_row:
                 merged.n_rows += part.n_rows
-                merged.vectors = vectors[done + part.n_rows - merged.n_rows : done + part.n_rows]
             else:
-                merged = Part(part.first_row, part.n_rows, view, mapped)
+                merged = Part(part.first_row, part.n_rows, self.width, None, parts.Stored(path, offset, dtype))
                 joined.append(merged)
-            done += part.n_rows
+            offset += part.n_rows * row_bytes
         return sorted(joined, key=lambda part: part.first_row)
+
+    def _opened(self, part: Part) -> np.ndarray:
+        """A part's vectors, after they were checked. Few parts on disk are mapped at a time: those used last."""
+        if part.stored is not None:
+            self._mapped[part.first_row] = part
+            self._mapped.move_to_end(part.first_row)
+            while len(self._mapped) > _most_mapped():
+                self._mapped.popitem(last=False)[1].close()
+        vectors = part.open()
+        parts.check(part)
+        return vectors
 
     def rows_of(self, keys: Sequence[str]) -> np.ndarray:
         """(n,) int64 row numbers of keys.
@@ -294,16 +308,15 @@ class EmbeddingCache:
         if out is None:
             out = np.empty((len(rows), self.width), dtype=np.float32)
         with self._lock:
-            if len(self._parts) == 1 and self._parts[0].vectors.dtype == np.float32:
-                parts.check(self._parts[0])
-                np.take(self._parts[0].vectors, rows, axis=0, out=out, mode="clip")
+            only = self._opened(self._parts[0]) if len(self._parts) == 1 else None
+            if only is not None and only.dtype == np.float32:
+                np.take(only, rows, axis=0, out=out, mode="clip")
             elif len(rows):
                 starts = np.array([part.first_row for part in self._parts])
                 of_row = np.searchsorted(starts, rows, side="right") - 1
                 for number in np.unique(of_row):
-                    parts.check(self._parts[number])
                     here = np.flatnonzero(of_row == number)
-                    out[here] = self._parts[number].vectors[rows[here] - starts[number]]
+                    out[here] = self._opened(self._parts[number])[rows[here] - starts[number]]
             self._release_pages(len(rows))
         return out
 
@@ -311,7 +324,7 @@ class EmbeddingCache:
         """Keep resident memory bounded: pages of a mapped file count as this process's until they are given back."""
         self._resident += n_rows * (self.width * 4 + _READ_AROUND_BYTES)
         if self._resident > _RESIDENT_BYTES and hasattr(mmap, "MADV_DONTNEED"):
-            for part in self._parts:
+            for part in self._mapped.values():
                 if part.map is not None:
                     part.map.madvise(mmap.MADV_DONTNEED)
             self._resident = 0

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from ebm.cache_upkeep import compact
@@ -313,3 +314,16 @@ def test_an_unknown_dtype_in_the_description_is_refused(tmp_path: Path) -> None:
     (folder / "meta.json").write_text(json.dumps({**meta, "dtype": "float64"}))
     with pytest.raises(EmbeddingError, match="has dtype 'float64'"):
         EmbeddingCache(tmp_path, FINGERPRINT, 8)
+
+
+def test_more_parts_than_files_may_be_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A map holds a file open: a cache of a thousand iterations has more parts than a process may open."""
+    with EmbeddingCache(tmp_path, "ab" * 32, 4, flush_rows=1) as cache:
+        for i in range(60):
+            cache.add([f"{i}"], np.full((1, 4), i + 1, dtype=np.float32))
+    before = psutil.Process().num_fds()
+    monkeypatch.setattr("ebm.embeddings.resource.getrlimit", lambda which: (64, 64))
+    cache = EmbeddingCache(tmp_path, "ab" * 32, 4)
+    for _ in range(2):
+        assert cache.gather([f"{i}" for i in range(60)])[:, 0].tolist() == list(range(1, 61))
+        assert psutil.Process().num_fds() - before <= 16
