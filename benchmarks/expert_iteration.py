@@ -84,6 +84,7 @@ class Bench:
         self.memo = SearchMemo(args.folder / "memo.sqlite")
         self.rows: list[Row] = []
         self.last = Outcome({}, {})
+        self.first_policy = load_policy(args.policy, threads=1)
 
     def search(
         self,
@@ -176,9 +177,13 @@ class Bench:
         share = LessonSettings().easy_share if self.on.spare_easy else 1.0
         return [step for step, easy in lessons.items() if not easy or draw.random() < share]
 
+    def encoder(self, policy: Any) -> Any:
+        """Whose vectors the energy model of this policy reads."""
+        return policy if self.on.own_vectors else self.first_policy
+
     def head(self, number: int, state: State, policy: Any) -> tuple[Path, EBMScorer, MixingCalibration] | None:
         """An energy model on the latest searches, with the scales of this policy's own."""
-        args, folder = self.args, self.folder / f"head-{number}"
+        args, folder, policy = self.args, self.folder / f"head-{number}", self.encoder(policy)
         cache = EmbeddingCache(
             args.folder / "embeddings", policy.encoder_fingerprint, policy.encoding_width, pooling=policy.pooling
         )
@@ -239,8 +244,9 @@ class Bench:
         args, began, cpu = self.args, time.monotonic(), cpu_seconds()
         policy = load_policy(state.policy or args.policy, threads=1)
         guide = None
-        if state.champion is not None and state.champion[2] == policy.encoder_fingerprint:
-            guide = EBMScorer.load(state.champion[0], policy), state.champion[1]
+        encoder = self.encoder(policy)
+        if state.champion is not None and state.champion[2] == encoder.encoder_fingerprint:
+            guide = EBMScorer.load(state.champion[0], encoder), state.champion[1]
         path = self.train_search(number, state, policy, guide)
         state.trained.append(path)
         self.learn(number, path, state)
@@ -256,7 +262,7 @@ class Bench:
             state.energy_gains.append(measured)
             energy = f"{'promoted' if verdict.passed else 'kept'} {measured.gain:+.3f}"
             if verdict.passed:
-                state.champion = folder, mixing, policy.encoder_fingerprint
+                state.champion = folder, mixing, encoder.encoder_fingerprint
         test = [t for theorems in self.sets["test"].values() for t in theorems[: args.test]]
         by_policy = expansions_of(self.search(f"test-{number}", test, args.test_expansions, policy))
         guided = by_policy

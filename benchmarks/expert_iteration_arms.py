@@ -29,6 +29,9 @@ class Arm:
     """Learn the proofs of all rounds; False: of the latest alone."""
     deduplicate: bool = True
     """Learn steps that say the same once."""
+    own_vectors: bool = True
+    """The energy model reads the vectors of the policy in use, so it guides training only after a round in which the
+    policy stayed; False: those of the first policy, so each training search can be guided."""
     from_current: bool = True
     """Tune the policy in use on the latest proofs, half of what is learnt being earlier ones; False: each tuning begins
     with the policy as it was given and learns all proofs."""
@@ -47,5 +50,6 @@ ARMS = {
     "easy-as-often": Arm("easy theorems are learnt as often as others", spare_easy=False),
     "no-replay": Arm("only the latest round's proofs are learnt", replay=False),
     "from-configured": Arm("each tuning begins with the first policy, on all proofs", from_current=False),
+    "first-vectors": Arm("the energy model reads the first policy's vectors", own_vectors=False),
     "no-deduplication": Arm("the same step is learnt as often as it was found", deduplicate=False),
 }
