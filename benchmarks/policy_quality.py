@@ -11,6 +11,8 @@ import time
 from collections import Counter
 from typing import Any
 
+from policy_premises import out_of_reach
+
 from prover.environments import open_environment
 from prover.policy import load_policy
 from prover.search import SearchConfig, SearchReport, search
@@ -46,6 +48,11 @@ def figures(report: SearchReport, budget: int) -> dict[str, Any]:
         "tactics": len(attempts),
         "accepted_share": sum(outcomes[name] for name in _ACCEPTED) / len(attempts),
         "new_state_share": sum(attempt.new_node for attempt in attempts) / len(attempts),
+        "out_of_reach_share": sum(
+            out_of_reach(result.theorem.header, [attempt.tactic for attempt in result.tree.attempts])
+            for result in results
+        )
+        / len(attempts),
         "accepted_share_by_rank": {str(rank): sum(v) / len(v) for rank, v in sorted(by_rank.items())},
         "tactics_by_verb": {verb: [n, accepted[verb] / n] for verb, n in verbs.most_common(12)},
         "solved_share_by_difficulty": {str(d): sum(v) / len(v) for d, v in sorted(by_difficulty.items())},
@@ -95,6 +102,7 @@ def main() -> None:
     print("ended     " + "  ".join(f"{name} {count}" for name, count in sorted(found["ended"].items())))
     new_states = found["new_state_share"]
     print(f"accepted  {found['accepted_share']:.3f} of {found['tactics']} tactics; new states {new_states:.3f}")
+    print(f"premises  {found['out_of_reach_share']:.3f} of the tactics name a lemma that the theorem may not use")
     print("by rank   " + "  ".join(f"{share:.2f}" for share in found["accepted_share_by_rank"].values()))
     print("by verb   " + "  ".join(f"{v} {c} ({s:.2f})" for v, (c, s) in found["tactics_by_verb"].items()))
     if found["solved_share_by_difficulty"]:
