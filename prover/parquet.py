@@ -90,8 +90,11 @@ class RowGroups:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._footer: pq.FileMetaData | None = None
         check(path)
         with self._open() as file:
+            if file.num_row_groups > 1:  # a footer grows with the groups: it is not read anew for each of them
+                self._footer = file.metadata
             sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
         self.starts = list(accumulate(sizes, initial=0))[:-1]
         """First row of each group, counted from 0 over the file."""
@@ -104,7 +107,8 @@ class RowGroups:
     @contextmanager
     def _open(self) -> Iterator[pq.ParquetFile]:
         try:
-            with pq.ParquetFile(self.path, page_checksum_verification=True, pre_buffer=False) as file:
+            options = {"page_checksum_verification": True, "pre_buffer": False}
+            with pq.ParquetFile(self.path, metadata=self._footer, **options) as file:
                 yield file
         except FileNotFoundError:
             raise

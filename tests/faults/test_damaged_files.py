@@ -158,3 +158,17 @@ def test_a_run_configuration_cut_within_a_line_is_never_taken_for_whole(tmp_path
     assert load_run_config(str(path))["ops"]["trajectories"]["config"] == {"n_theorems": 240, "max_expansions": 32}
     path.write_text('{"ops": {"trajectories": {"config": {"n_theorems": 9}}}}', encoding="utf-8")
     assert load_run_config(str(path))["ops"]
+
+
+def test_a_damaged_run_configuration_is_refused_by_name_or_still_one(tmp_path: Path) -> None:
+    """YAML has no digest: a flipped bit may be another number or name, which the check of settings sees, or nothing."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "ops:\n  theorems: {config: {train: train.jsonl}}\n  trajectories:\n    config:\n      n_theorems: 240\n"
+        "      mode: 'policy-mean'  # as it was\n      betas: [0.0, 1.0]\nresources:\n  lean: {config: {workers: 2}}\n",
+        encoding="utf-8",
+    )
+    tried = try_damage(path, both(path.read_bytes(), 11), lambda: load_run_config(str(path)), PresetError)
+    assert all(words.startswith(str(path)) and "\n" not in words for words in tried.refusals), tried.refusals
+    assert all(isinstance(found, dict) and found for found in tried.read)
+    assert len(tried.refusals) > 50

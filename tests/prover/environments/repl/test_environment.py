@@ -228,6 +228,11 @@ SHAPES = {
     "goals and traces": (left("⊢ q", traces=["x"]), Progress, ""),
     "goals, remarked on": (left("⊢ q", **said("info", "Try this: exact h")), Progress, ""),
     "goals, an error": (left("⊢ q", **said("error", "Unknown identifier `h`")), Rejected, "Unknown identifier"),
+    "a made-up name, taken apart": (
+        left("h : ?m.12\n⊢ q", **said("error", "Unknown identifier `no_such_lemma`")),
+        Rejected,
+        "Unknown identifier",
+    ),
     "goals, a sorry": (left("⊢ q", **GAP), Rejected, "sorry"),
     "error": ({"message": "Lean error:\nsimp made no progress"}, Rejected, "simp made no progress"),
     "internal error": ({"message": "Lean error:\ninternal exception #5"}, Rejected, "internal exception #5"),
