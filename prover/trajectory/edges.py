@@ -7,6 +7,7 @@ import polars as pl
 
 NONE = -1
 """Row of a parent that is not there."""
+_ROWS_AT_ONCE = 1_000_000
 
 
 def parent_rows(frame: pl.DataFrame, scope: Sequence[str]) -> np.ndarray:
@@ -15,8 +16,10 @@ def parent_rows(frame: pl.DataFrame, scope: Sequence[str]) -> np.ndarray:
     frame: nodes, with `state_id` and `parent_state_id`. scope: the columns within which ids are unique, such as
     theorem_name. Of a node that has two rows, the first counts.
     """
-    if frame["state_id"].n_unique() == len(frame):
-        return _by_id_alone(frame, scope)
+    ids = frame["state_id"].to_numpy()
+    order = np.argsort(ids, kind="stable")
+    if is_unique(ids, order):
+        return _by_id_alone(frame, scope, ids, order)
     keys = [*scope, "state_id"]
     rows = frame.select(*keys, "parent_state_id").with_row_index("row")
     parents = rows.select(*keys, pl.col("row").alias("parent_row")).unique(keys, keep="first")
@@ -30,22 +33,26 @@ def parent_rows(frame: pl.DataFrame, scope: Sequence[str]) -> np.ndarray:
     return above
 
 
-def _by_id_alone(frame: pl.DataFrame, scope: Sequence[str]) -> np.ndarray:
+def is_unique(values: np.ndarray, order: np.ndarray | None = None) -> bool:
+    """Whether no number occurs twice. order: an argsort of the numbers, if there is one."""
+    ascending = np.sort(values) if order is None else values[order]
+    return bool(np.all(ascending[1:] != ascending[:-1]))
+
+
+def _by_id_alone(frame: pl.DataFrame, scope: Sequence[str], ids: np.ndarray, order: np.ndarray) -> np.ndarray:
     """The same where no id occurs twice in the table: the row with the parent's id, if its scope is the same."""
     above = np.full(len(frame), NONE, dtype=np.int64)
-    if not len(frame):
-        return above
-    ids = frame["state_id"].to_numpy()
     children = np.flatnonzero(frame["parent_state_id"].is_not_null().to_numpy())
-    wanted = frame["parent_state_id"].drop_nulls().to_numpy()
-    order = np.argsort(ids, kind="stable")
-    place = np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)
-    parents = order[place]
-    there = ids[parents] == wanted
-    for column in scope:
-        values = frame[column]
-        there &= (values.gather(parents) == values.gather(children)).fill_null(False).to_numpy()
-    above[children[there]] = parents[there]
+    for first in range(0, len(children), _ROWS_AT_ONCE):
+        some = children[first : first + _ROWS_AT_ONCE]
+        wanted = frame["parent_state_id"].gather(some).to_numpy()
+        place = np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)
+        parents = order[place]
+        there = ids[parents] == wanted
+        for column in scope:
+            values = frame[column]
+            there &= (values.gather(parents) == values.gather(some)).fill_null(False).to_numpy()
+        above[some[there]] = parents[there]
     return above
 
 

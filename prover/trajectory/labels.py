@@ -95,12 +95,10 @@ def merge_labels(frame: pl.DataFrame) -> pl.DataFrame:
     parent_state_id, search_id, label, remaining_depth.
     """
     state, n_states = _state_numbers(frame)
-    above = parent_rows(frame, ["search_id", "theorem_name"])
-    children = np.flatnonzero(above != NONE)
-    edges = np.unique(state[children] * np.int64(n_states) + state[above[children]])  # sorted by child
+    children, parents = _edges(frame, state, n_states)
     positive = frame["label"].eq("positive").fill_null(False).to_numpy()
-    depth = frame["remaining_depth"].fill_null(UNKNOWN_DEPTH).to_numpy().astype(np.int64)
-    best = _relax(state[positive], depth[positive], edges // max(1, n_states), edges % max(1, n_states), n_states)
+    depth = frame["remaining_depth"].fill_null(UNKNOWN_DEPTH).to_numpy()
+    best = _relax(state[positive], depth[positive], children, parents, n_states)
     ever_negative = np.zeros(n_states, dtype=bool)
     ever_negative[state[frame["label"].eq("negative").fill_null(False).to_numpy()]] = True
     is_positive, is_negative = pl.Series((best != _NEVER)[state]), pl.Series(ever_negative[state])
@@ -116,11 +114,11 @@ def merge_labels(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _state_numbers(frame: pl.DataFrame) -> tuple[np.ndarray, int]:
-    """(rows,) int64: equal for rows of the same state; and how many states there are, at most.
+    """(rows,) int32: equal for rows of the same state; and how many states there are, at most.
 
     Rows without goals are the same only where they are the same node of the same search.
     """
-    number = frame["state_key"].rank("dense").to_numpy().astype(np.int64)
+    number = frame["state_key"].rank("dense").to_numpy().astype(np.int32)
     done = np.flatnonzero(frame["state_key"].eq(_NO_GOALS).fill_null(False).to_numpy())
     n_states = int(number.max(initial=0)) + 1
     if len(done):
@@ -128,6 +126,16 @@ def _state_numbers(frame: pl.DataFrame) -> tuple[np.ndarray, int]:
         number[done] = n_states - 1 + own.select(pl.struct(pl.all()).rank("dense")).to_series().to_numpy()
         n_states += len(done)
     return number, n_states
+
+
+def _edges(frame: pl.DataFrame, state: np.ndarray, n_states: int) -> tuple[np.ndarray, np.ndarray]:
+    """(edges,) int32 twice: children and parents of distinct edges between states, sorted by child."""
+    above = parent_rows(frame, ["search_id", "theorem_name"])
+    rows = np.flatnonzero(above != NONE)
+    pairs = state[rows].astype(np.int64) * n_states + state[above[rows]]
+    del above, rows  # of ten million rows, each such array is 80 MB
+    pairs = np.unique(pairs)
+    return (pairs // max(1, n_states)).astype(np.int32), (pairs % max(1, n_states)).astype(np.int32)
 
 
 def _relax(

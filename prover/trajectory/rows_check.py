@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from prover.trajectory.edges import NONE, parent_rows
+from prover.trajectory.edges import NONE, is_unique, parent_rows
 
 CHECKED = ("theorem_name", "search_id", "state_id", "parent_state_id", "llm_log_prob", "ebm_score", "depth_from_root")
 """Columns that `check_rows` looks at."""
@@ -51,7 +51,7 @@ def check_rows(frame: pl.DataFrame, problem: Problem) -> None:
     for name in ("llm_log_prob", "ebm_score"):
         _refuse(frame, ~pl.col(name).is_finite(), name, "is {}; expected a finite number", problem)
     keys = ["theorem_name", *(["search_id"] if "search_id" in frame.columns else []), "state_id"]
-    if frame["state_id"].n_unique() != len(frame):
+    if not is_unique(frame["state_id"].to_numpy()):
         twice = pl.struct(keys).is_duplicated()
         _refuse(frame, twice, "state_id", "is {}, as in another row of the theorem; ids must differ", problem)
     above = parent_rows(frame, keys[:-1])

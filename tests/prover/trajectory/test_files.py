@@ -438,6 +438,8 @@ def test_a_disk_that_fills_up_keeps_what_was_flushed(tmp_path, monkeypatch):
         real(path, tables, schema)
 
     monkeypatch.setattr(module, "write_parquet", filling)
+    monkeypatch.setattr(module, "_FLUSH_FIRST_S", 3600.0)  # on a slow machine a part would be written early
+    monkeypatch.setattr(module, "FLUSH_EVERY_S", 3600.0)
     with pytest.raises(WriteFailed, match="No space left"):
         write(tmp_path / "x.parquet", n=40)
     monkeypatch.undo()
