@@ -22,7 +22,7 @@ from prover.theorem_files.theorem import Theorem
 logger = logging.getLogger(__name__)
 
 BUILTIN_FOLDER = Path(__file__).resolve().parent / "theorem_sets"
-BUILTIN_NAMES = ("propositional", "textbook", "first_order", "first_order_classic", "arithmetic", "nng")
+BUILTIN_NAMES = ("propositional", "textbook", "first_order", "first_order_classic", "arithmetic", "lists", "nng")
 """Theorem sets that come with the package; `TheoremSet.load` takes these names."""
 _GAME = BUILTIN_FOLDER / "nng.jsonl"
 OPEN = "open"

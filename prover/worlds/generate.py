@@ -182,7 +182,7 @@ def other_forms(but: Collection[str]) -> set[str]:
     forms: set[str] = set()
     for path in prelude_modules().values():
         forms |= lemma_forms(path.read_text("utf-8"))
-    for name in ("nng", "first_order_classic", *WORLDS):
+    for name in ("nng", "first_order_classic", "lists", *WORLDS):
         path = BUILTIN_FOLDER / f"{name}.jsonl"
         if name not in but and path.is_file():
             with path.open(encoding="utf-8") as lines:

@@ -1,14 +1,33 @@
-"""Reading statements back: signatures of first-order logic and arithmetic, as generated ones, the Natural Number Game's
-and the prelude's lemmas are written. Only as much of Lean as that takes."""
+"""Reading statements back: signatures of first-order logic, arithmetic and lists, as generated ones, the Natural Number
+Game's and the prelude's lemmas are written. Only as much of Lean as that takes."""
 
 import re
 from dataclasses import dataclass
 
-from prover.worlds.terms import ALL, EX, FALSE, IMP, NE, NOT, NUMBER, SUCC, Expr, binary, negate, quantify, succ
+from prover.worlds.terms import (
+    ALL,
+    APPEND,
+    CONS,
+    EX,
+    FALSE,
+    FUN,
+    IMP,
+    NE,
+    NIL,
+    NOT,
+    NUMBER,
+    SUCC,
+    Expr,
+    binary,
+    negate,
+    quantify,
+    succ,
+)
 
-_TOKEN = re.compile(r"\s*(?:([(){}\[\],:])|([∀∃¬]|[∧∨→↔=≠≤<≥>+*\-])|(\d+)|([^\W\d][\w'.]*))")
+_TOKEN = re.compile(r"\s*(?:(::|\+\+|=>|\[\])|([(){}\[\],:])|([∀∃¬]|[∧∨→↔=≠≤<≥>+*\-])|(\d+)|([^\W\d][\w'.]*))")
 _INFIX = {"↔": (20, 21, 21), "→": (25, 26, 25), "∨": (30, 31, 30), "∧": (35, 36, 35)}
 _INFIX |= {op: (50, 51, 51) for op in "=≠≤<≥>"} | {"+": (65, 65, 66), "-": (65, 65, 66), "*": (70, 70, 71)}
+_INFIX |= {APPEND: (65, 65, 66), CONS: (67, 68, 67)}
 _KNOWN_SUCC = ("succ", SUCC)
 
 
@@ -66,9 +85,14 @@ class _Reader:
         if token == NOT:
             self.next()
             return negate(self.expression(41))
+        if token == FUN:
+            self.next()
+            name = self.next()
+            self.expect("=>")
+            return quantify(FUN, name, self.expression())
         head = self.atom()
         arguments = []
-        while self.peek() == "(" or re.fullmatch(r"\d+|[^\W\d][\w'.]*", self.peek()):
+        while self.peek() in ("(", "[", NIL) or re.fullmatch(r"\d+|[^\W\d][\w'.]*", self.peek()):
             arguments.append(self.atom())
         if not arguments:
             return head
@@ -105,11 +129,27 @@ class _Reader:
                 self.expression()
             self.expect(")")
             return inner
+        if token == "[":
+            return self.list_of_items()
+        if token == NIL:
+            return Expr(NIL)
         if re.fullmatch(r"\d+", token):
             return Expr(token)
         if re.fullmatch(r"[^\W\d][\w'.]*", token):
             return _dotted(token)
         raise NotReadError(f"unexpected {token!r}")
+
+    def list_of_items(self) -> Expr:
+        """What follows `[`, up to its `]`, as Lean writes it out: `[a, b]` is `a :: b :: []`."""
+        items = [self.expression()]
+        while self.peek() == ",":
+            self.next()
+            items.append(self.expression())
+        self.expect("]")
+        whole = Expr(NIL)
+        for item in reversed(items):
+            whole = binary(CONS, item, whole)
+        return whole
 
 
 def _dotted(token: str) -> Expr:
@@ -165,6 +205,8 @@ def _is_type(kind: Expr) -> bool:
     """Whether a binder declares something rather than supposing it."""
     if kind.head == IMP:
         return _is_type(kind.args[1])
+    if kind.head == "List":
+        return True
     return (not kind.args and kind.head not in (FALSE, "True", NE)) and (
-        kind.head in ("Prop", "Type", "Sort", NUMBER) or kind.head in ("α", "β", "γ")
+        kind.head in ("Prop", "Type", "Sort", "Bool", NUMBER) or kind.head in ("α", "β", "γ")
     )

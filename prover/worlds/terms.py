@@ -1,7 +1,7 @@
 """Terms and formulas of the generated worlds, printed as Lean reads them.
 
 One class for both. `head` is a name (variable, function, predicate), a numeral, or one of the operators below; `bound`
-is the variable of a quantifier, whose body is its only argument.
+is the variable of a quantifier or of `fun`, whose body is its only argument.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -9,11 +9,14 @@ from dataclasses import dataclass
 
 AND, OR, IMP, IFF, NOT, FALSE, ALL, EX = "∧", "∨", "→", "↔", "¬", "False", "∀", "∃"
 EQ, NE, LE, LT, ADD, MUL, SUCC = "=", "≠", "≤", "<", "+", "*", "Nat.succ"
+FUN, CONS, APPEND, NIL = "fun", "::", "++", "[]"
 
 _LEVELS = {IFF: 20, IMP: 25, OR: 30, AND: 35, NOT: 40, EQ: 50, NE: 50, LE: 50, LT: 50, ADD: 65, MUL: 70}
+_LEVELS |= {APPEND: 65, CONS: 67}
 _ATOM = 100
-_LEFT_FIRST = (ADD, MUL)
-_RIGHT_FIRST = (IMP, OR, AND)
+_LEFT_FIRST = (ADD, MUL, APPEND)
+_RIGHT_FIRST = (IMP, OR, AND, CONS)
+_CONSTANTS = ("List.", "Bool.")
 NUMBER = "Nat"
 FORMULAS = frozenset({AND, OR, IMP, IFF, NOT, FALSE, ALL, EX, EQ, NE, LE, LT})
 """Heads of formulas; everything else is a term (or an atom of predicates)."""
@@ -26,7 +29,7 @@ class Expr:
     head: str
     args: tuple["Expr", ...] = ()
     bound: str = ""
-    """The variable that a quantifier binds."""
+    """The variable that a quantifier or `fun` binds."""
     sort: str = ""
     """Its type, where it has to be written."""
 
@@ -103,6 +106,8 @@ def _print(e: Expr) -> tuple[str, int]:
     if e.head in (ALL, EX):
         typed = f"{e.bound} : {e.sort}" if e.sort else e.bound
         return f"{e.head} {typed}, {_print(e.args[0])[0]}", 10
+    if e.head == FUN:
+        return f"{FUN} {e.bound} => {_print(e.args[0])[0]}", 10
     if e.head == NOT:
         return f"¬{at(e.args[0], 41)}", 40
     if e.head in _LEVELS:
@@ -140,7 +145,9 @@ def free_names(e: Expr) -> list[str]:
 
 def is_name(head: str) -> bool:
     """Whether a head is a declared or bound name."""
-    return head not in _LEVELS and head not in (ALL, EX, FALSE, SUCC, "True") and not head.isdigit()
+    if head in _LEVELS or head.startswith(_CONSTANTS):
+        return False
+    return head not in (ALL, EX, FALSE, SUCC, NIL, "True") and not head.isdigit()
 
 
 def replace(e: Expr, old: Expr, new: Expr) -> Expr:

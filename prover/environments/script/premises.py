@@ -1,8 +1,9 @@
 """What a theorem may use: the module of the embedded Lean's prelude that its header imports.
 
 `import Prover.Nat.Addition2` in a header gives the theorem what the Natural Number Game has proved by then, instead of
-the whole prelude. What is not imported does not exist for Lean: no name, no instance and no simp lemma reaches it, in a
-step or in a certificate. Only modules that reserve the names which the kernel evaluates by itself can be imported.
+the whole prelude; `import Prover.List.Definitions` gives lists, which the whole prelude does not have. What is not
+imported does not exist for Lean: no name, no instance and no simp lemma reaches it, in a step or in a certificate. Only
+modules that reserve the names which the kernel evaluates by itself can be imported.
 """
 
 import re
@@ -47,7 +48,7 @@ def refuse_imports(header: str, *, takes_imports: bool) -> str | None:
     if not has_imports(header):
         return None
     own = _OWN.findall(header)
-    if takes_imports and own and own[0].startswith(f"{ROOT_MODULE}.Nat."):
+    if takes_imports and own and own[0].startswith((f"{ROOT_MODULE}.Nat.", f"{ROOT_MODULE}.List.")):
         return (
             f"the theorem's header imports {own[0]}, a module of the embedded Lean's prelude, which an installed Lean "
             "does not have: leave the import out (the set nng has none as nng:open)"

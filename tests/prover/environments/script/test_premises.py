@@ -132,6 +132,9 @@ def test_an_installed_lean_is_told_of_the_open_set() -> None:
     said = refuse_imports(ADD_COMM.header, takes_imports=True)
     assert said is not None
     assert "nng:open" in said
+    said = refuse_imports("import Prover.List.Definitions", takes_imports=True)
+    assert said is not None
+    assert "leave the import out" in said
     assert refuse_imports("import Mathlib", takes_imports=True) is None
 
 
@@ -141,10 +144,11 @@ def test_a_preamble_without_the_prelude_is_left_alone() -> None:
     assert head == ("prelude\nimport Prover.Nat\nuniverse u\n", "open Nat")
 
 
-def test_no_level_of_the_game_has_itself_at_hand() -> None:
+@pytest.mark.parametrize("name", ["nng", "lists"])
+def test_no_theorem_with_a_module_of_its_own_has_itself_at_hand(name: str) -> None:
     at_hand = {module: lemma_forms(path.read_text("utf-8")) for module, path in prelude_modules().items()}
     found = []
-    for theorem in TheoremSet.load("nng"):
+    for theorem in TheoremSet.load(name):
         form = canonical_statement(theorem.statement)
         sides = re.fullmatch(r" ⊢ (.*) = (.*)", form)
         if sides and sides[1] == sides[2]:
