@@ -53,13 +53,15 @@ def write_sealed(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> N
         os.fsync(file.fileno())
 
 
-def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+def read_table(path: Path, columns: Sequence[str] | None = None, *, sealed: bool | None = None) -> pa.Table:
     """The rows of a file, its digest and page checksums verified where it has them.
+
+    sealed: what `checked_columns` has just said of the file, so that its digest is not computed again.
 
     Raises ParquetDamaged for anything that cannot be read or was changed since it was written, FileNotFoundError for a
     missing file.
     """
-    sealed = check(path)
+    sealed = check(path) if sealed is None else sealed
     try:
         table = pq.read_table(path, columns=columns, page_checksum_verification=True, partitioning=None)
         if not sealed:
@@ -71,10 +73,11 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     return table
 
 
-def column_names(path: Path) -> list[str]:
-    """The columns of a file. Raises ParquetDamaged, FileNotFoundError; the digest is not verified."""
+def checked_columns(path: Path) -> tuple[list[str], bool]:
+    """The columns of a file, and whether it has a digest, which is verified. Raises as `read_table`."""
+    sealed = check(path)
     try:
-        return list(pq.read_schema(path).names)
+        return list(pq.read_schema(path).names), sealed
     except FileNotFoundError:
         raise
     except UNREADABLE as error:

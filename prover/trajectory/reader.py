@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from prover.parquet import UNREADABLE, ParquetDamaged, column_names, read_table
+from prover.parquet import UNREADABLE, ParquetDamaged, checked_columns, read_table
 from prover.states import count_goals, state_key
 from prover.storage import StorageError, on_disk
 from prover.trajectory.rows_check import CHECKED, Problem, check_rows, exact_ids
@@ -108,7 +108,7 @@ def _read_companions(paths: Paths, kind: str, schema: pa.Schema) -> pl.DataFrame
 
 def _read_nodes(file: Path, wanted: Sequence[str]) -> pl.DataFrame:
     """The columns `wanted` of a file, whose rows are checked."""
-    there = _asked(file, lambda: column_names(file))
+    there, sealed = _asked(file, lambda: checked_columns(file))
     missing = [name for name in INTERCHANGE_COLUMNS if name not in there]
     if missing:
         raise TrajectoryError(
@@ -121,7 +121,9 @@ def _read_nodes(file: Path, wanted: Sequence[str]) -> pl.DataFrame:
         if field.name in there and (not ours or field.name in wanted or field.name in (*CHECKED, "label"))
     ]
     names = [field.name for field in present]
-    frame = _to_polars(_cast(_open(file, names), pa.schema(present), file))
+    table = _asked(file, lambda: read_table(file, names, sealed=sealed))
+    frame = _to_polars(_cast(table, pa.schema(present), file))
+    del table
     wrong = frame["label"].is_in(LABELS).not_().arg_true()
     if len(wrong):
         raise TrajectoryError(
@@ -161,8 +163,8 @@ def _filled(frame: pl.DataFrame, file: Path) -> list[pl.Series | pl.Expr]:
     return [column for name, column in columns.items() if name not in frame.columns]
 
 
-def _open(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    return _asked(file, lambda: read_table(file, columns))
+def _open(file: Path) -> pa.Table:
+    return _asked(file, lambda: read_table(file))
 
 
 def _asked(file: Path, read: Callable[[], T]) -> T:

@@ -193,6 +193,14 @@ def test_merged_files_of_many_row_groups_are_taken_up_as_they_are(tmp_path, monk
     assert len(more) > len(whole)
 
 
+def test_a_column_whose_name_was_damaged_is_no_missing_column(tmp_path):
+    write(tmp_path / "x.parquet")
+    before, _, after = (tmp_path / "x.parquet").read_bytes().rpartition(b"label")
+    (tmp_path / "x.parquet").write_bytes(before + b"labem" + after)
+    with pytest.raises(TrajectoryError, match="not what was written"):
+        read_trajectories(tmp_path / "x.parquet")
+
+
 def test_columns_that_are_asked_for_are_the_same_rows(tmp_path):
     write(tmp_path / "x.parquet")
     whole = read_trajectories(tmp_path / "x.parquet")
