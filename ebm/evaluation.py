@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -98,7 +98,7 @@ class Evaluation:
             "theorems": self.modes[0].theorems,
             "budgets": list(self.budgets),
             "modes": {mode.name: mode.to_dict() for mode in self.modes},
-            "paired": None if self.comparison is None else asdict(self.comparison.paired),
+            "paired": None if self.comparison is None else self.comparison.paired.to_dict(),
             "rank1": {} if self.ranking is None else rank1_to_dict(self.ranking.rank1),
             "auc": {} if self.ranking is None else self.ranking.auc,
         }

@@ -1,12 +1,13 @@
 """Two searches of the same theorems, read off their files and compared."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
 from prover.evaluation.budgets import EVALUATION_BUDGET, MAX_CRASHED_SHARE, budgets_up_to
+from prover.evaluation.records import ComparisonRecord, GroupRecord, ModeRecord
 from prover.evaluation.statistics import (
     Expansions,
     PairedTest,
@@ -70,7 +71,7 @@ class ModeResult:
         """How many theorems were searched."""
         return len(self.expansions)
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> ModeRecord:
         """Plain values for JSON."""
         return {
             "solved": {str(budget): count for budget, count in self.solved.items()},
@@ -78,7 +79,7 @@ class ModeResult:
             "interval": {str(budget): list(interval) for budget, interval in self.intervals.items()},
             "area": self.area,
             "seconds": self.seconds,
-            "calls": asdict(self.calls),
+            "calls": {"lean": self.calls.lean, "policy": self.calls.policy, "encoder": self.calls.encoder},
             "ended": self.ended,
             "claimed_not_certified": self.claimed_not_certified,
         }
@@ -120,14 +121,14 @@ class Comparison:
     crashed: tuple[str, ...] = ()
     """Theorems left out, because Lean crashed in one of the two searches: that says nothing of the search order."""
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> ComparisonRecord:
         """Plain values for JSON."""
         return {
             "theorems": self.first.theorems,
             "left_out_crashed": len(self.crashed),
             "budgets": list(self.budgets),
             "modes": {self.first.name: self.first.to_dict(), self.second.name: self.second.to_dict()},
-            "paired": asdict(self.paired),
+            "paired": self.paired.to_dict(),
             "area_gain": self.second.area - self.first.area,
         }
 
@@ -194,13 +195,13 @@ class GroupComparison:
     """Search -> area under the solve curve."""
     paired: PairedTest
 
-    def to_dict(self) -> dict[str, object]:
+    def to_dict(self) -> GroupRecord:
         """Plain values for JSON."""
         return {
             "theorems": self.theorems,
             "solved": {name: {str(b): n for b, n in solved.items()} for name, solved in self.solved.items()},
             "area": self.area,
-            "paired": asdict(self.paired),
+            "paired": self.paired.to_dict(),
         }
 
 

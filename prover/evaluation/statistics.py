@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from prover.evaluation.records import PairedRecord
+
 Expansions = Mapping[str, int | None]
 """Theorem name -> expansions to its certified proof, or None (not proved within the budget)."""
 
@@ -80,6 +82,23 @@ class PairedTest:
     only_first: int
     only_second: int
     mcnemar_p: float
+
+    def to_dict(self) -> PairedRecord:
+        """Plain values for JSON."""
+        return {
+            "n_theorems": self.n_theorems,
+            "faster": self.faster,
+            "slower": self.slower,
+            "tied": self.tied,
+            "p_value": self.p_value,
+            "ratio": self.ratio,
+            "ratio_low": self.ratio_low,
+            "ratio_high": self.ratio_high,
+            "both": self.both,
+            "only_first": self.only_first,
+            "only_second": self.only_second,
+            "mcnemar_p": self.mcnemar_p,
+        }
 
 
 def paired_test(first: Expansions, second: Expansions, *, seed: int = 0, resamples: int = 2000) -> PairedTest:

@@ -3,8 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from prover.evaluation.records import ComparisonRecord
 from prover.json_types import JsonObject
 from prover_assets.report.facts import read
+from prover_assets.steps.compare import MemoRecord
 from prover_assets.store.files import read_json
 from prover_assets.store.iterations import in_order
 from prover_assets.store.layout import DataFolder, IterationFolder, SearchFiles
@@ -45,7 +47,7 @@ def find_side(data: DataFolder, run: str) -> Side:
     )
 
 
-def pair(first: Side, second: Side) -> JsonObject:
+def pair(first: Side, second: Side) -> ComparisonRecord:
     """The guided searches of two iterations, theorem by theorem. Raises CompareError where they are not comparable."""
     from prover.evaluation.comparison import EvaluationError, compare_runs
 
@@ -67,9 +69,9 @@ def pair(first: Side, second: Side) -> JsonObject:
     return found.to_dict()
 
 
-def remembered(first: Side, second: Side, names: Iterable[str]) -> dict[str, dict[str, int]]:
+def remembered(first: Side, second: Side, names: Iterable[str]) -> dict[str, MemoRecord]:
     """States whose candidates the guided searches found in the memo, and had to ask for, by the names given to them."""
-    found = {}
+    found: dict[str, MemoRecord] = {}
     for name, side in zip(names, (first, second), strict=True):
         manifest = read_manifest(side.iteration.guided)
         known, asked = (0, 0) if manifest is None else (manifest.candidates_known, manifest.candidates_asked)

@@ -10,10 +10,13 @@ from prover.json_types import JsonObject
 if TYPE_CHECKING:
     import rich.table
 
+    from prover.evaluation.records import ComparisonRecord, GroupRecord
+    from prover_assets.steps.compare import HeadRecord, MemoRecord
+
 Table = tuple[list[str], list[list[str]]]
 
 
-def solved_table(comparison: JsonObject, control: JsonObject | None = None) -> Table:
+def solved_table(comparison: "ComparisonRecord", control: "ComparisonRecord | None" = None) -> Table:
     """Theorems proved at each budget, area and wall time, one row per search."""
     budgets = comparison["budgets"]
     modes = dict(comparison["modes"])
@@ -45,7 +48,7 @@ def terminal_table(key: str, report: JsonObject) -> "rich.table.Table":
     return table
 
 
-def paired_lines(comparison: JsonObject) -> list[str]:
+def paired_lines(comparison: "ComparisonRecord") -> list[str]:
     """The paired comparison in sentences."""
     paired = comparison["paired"]
     first, second = comparison["modes"]
@@ -74,7 +77,7 @@ def memo_line(report: JsonObject) -> str:
     return f"wall times are as run; states whose candidates an earlier search had asked for: {', '.join(shares)}"
 
 
-def rate_table(comparison: JsonObject, control: JsonObject | None = None) -> Table:
+def rate_table(comparison: "ComparisonRecord", control: "ComparisonRecord | None" = None) -> Table:
     """Solve rate at each budget with its 95% Wilson interval, one row per search."""
     modes = dict(comparison["modes"])
     if control is not None:
@@ -96,7 +99,7 @@ def rate_table(comparison: JsonObject, control: JsonObject | None = None) -> Tab
 ENDINGS = ("proved", "budget", "frontier_exhausted", "timeout", "crashed")
 
 
-def ending_table(comparison: JsonObject, control: JsonObject | None = None) -> Table:
+def ending_table(comparison: "ComparisonRecord", control: "ComparisonRecord | None" = None) -> Table:
     """Why the searches of theorems ended (theorems), one row per search. An exhausted frontier has nothing left."""
     modes = dict(comparison["modes"])
     if control is not None:
@@ -106,7 +109,7 @@ def ending_table(comparison: JsonObject, control: JsonObject | None = None) -> T
     return ["searches ended by", *(ending.replace("_", " ") for ending in endings)], rows
 
 
-def worlds_table(worlds: Mapping[str, JsonObject]) -> Table:
+def worlds_table(worlds: "Mapping[str, GroupRecord]") -> Table:
     """Each set of a mix apart: theorems proved within the largest budget, and areas, by search."""
     searches = list(next(iter(worlds.values()))["area"])
     highest = max(next(iter(worlds.values()))["solved"][searches[0]], key=int)
@@ -129,14 +132,14 @@ SAME_MEMORY = 0.05
 compared."""
 
 
-def same_memory(counts: Mapping[str, Mapping[str, int]]) -> bool:
+def same_memory(counts: "Mapping[str, MemoRecord]") -> bool:
     """Whether the searches found equally much in the memo. counts: states whose candidates were `known`, and `asked`
     for, by the name of the search."""
     shares = [_known_share(some) for some in counts.values()]
     return max(shares, default=0.0) - min(shares, default=0.0) <= SAME_MEMORY
 
 
-def cost_line(comparison: JsonObject, counts: Mapping[str, Mapping[str, int]]) -> str:
+def cost_line(comparison: "ComparisonRecord", counts: "Mapping[str, MemoRecord]") -> str:
     """What the second search cost beside the first: wall times where both had the same memory, else calls.
 
     counts: as for `same_memory`, of the two searches that `comparison` names.
@@ -156,12 +159,12 @@ def cost_line(comparison: JsonObject, counts: Mapping[str, Mapping[str, int]]) -
     )
 
 
-def _known_share(counts: Mapping[str, int]) -> float:
+def _known_share(counts: "MemoRecord") -> float:
     total = counts["known"] + counts["asked"]
     return counts["known"] / total if total else 0.0
 
 
-def heads_table(heads: Sequence[JsonObject]) -> Table:
+def heads_table(heads: "Sequence[HeadRecord]") -> Table:
     """The same guided search with heads that differ in their seed alone, and their spread.
 
     Validation chose the weight beta for the first head alone; the others are searched with the same one.

@@ -1,10 +1,11 @@
 """The comparison of guided search with the baseline."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from prover.evaluation.budgets import BUDGETS
+from prover.evaluation.records import ComparisonRecord, GroupRecord
 from prover.json_types import JsonObject
 from prover.settings import setting
 from prover_assets.protocols import LeanSource
@@ -39,6 +40,43 @@ class ComparisonSettings:
             raise ValueError("budgets: give at least one; a budget is 1 expansion or more")
 
 
+class HeadRecord(TypedDict):
+    """One head's guided search against the policy alone."""
+
+    name: str
+    beta: NotRequired[float | None]
+    """The weight that validation chose for the first head; missing in reports of release 0.1.0."""
+    area: float
+    area_gain: float
+    solved: dict[str, int]
+    """Budget -> theorems proved within it."""
+    faster: int
+    slower: int
+    p_value: float
+    ratio: float | None
+
+
+class MemoRecord(TypedDict):
+    """States whose candidates a search found in the memo, and those that it had to ask for."""
+
+    known: int
+    asked: int
+
+
+class ComparedRecord(TypedDict):
+    """The comparison as it stands in report.json."""
+
+    comparison: ComparisonRecord
+    control: ComparisonRecord | None
+    ranking: Mapping[str, object] | None
+    """As `ebm.evaluation.Ranking.to_dict` gives it."""
+    heads: list[HeadRecord]
+    worlds: dict[str, GroupRecord]
+    label_noise: list[dict[str, int | str]]
+    validation: list[JsonObject]
+    candidates_from_memo: dict[str, MemoRecord]
+
+
 @dataclass(frozen=True, slots=True)
 class Compared:
     """Guided against policy alone; the random-energy control against policy alone, where it was run; the rankings."""
@@ -62,7 +100,7 @@ class Compared:
     worlds: "dict[str, GroupComparison]"
     """Guided against policy alone for each set of a mix; empty where the held-out theorems are one set."""
 
-    def to_dict(self) -> JsonObject:
+    def to_dict(self) -> ComparedRecord:
         """Plain values, for report.json."""
         return {
             "comparison": self.main.to_dict(),
