@@ -309,7 +309,9 @@ def failure_words(error: "SerializableErrorInfo | None") -> str:
 
 def print_summary(iteration: IterationFolder, reporter: TerminalReporter, *, seconds: float) -> None:
     """The table of the report, the decision, and where to look next."""
-    report = read_json(iteration.report_file)
+    from prover_assets.report.record import read_report
+
+    report = read_report(iteration)
     assert report is not None, "the report was just made"
     out = reporter.console
     out.print()

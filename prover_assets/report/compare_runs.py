@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from prover.evaluation.records import ComparisonRecord
 from prover.json_types import JsonObject
 from prover_assets.report.facts import read
+from prover_assets.report.record import Report, read_report
 from prover_assets.steps.compare import MemoRecord
 from prover_assets.store.files import read_json
 from prover_assets.store.iterations import in_order
@@ -22,7 +23,7 @@ class Side:
     """A finished iteration."""
 
     iteration: IterationFolder
-    report: JsonObject
+    report: Report
 
     @property
     def key(self) -> str:
@@ -34,7 +35,7 @@ def find_side(data: DataFolder, run: str) -> Side:
     """An iteration by its key, or by the id of its MLflow run. Raises CompareError."""
     finished = [folder for folder in data.iterations() if folder.report_file.exists()]
     for folder in finished:
-        report = read_json(folder.report_file)
+        report = read_report(folder)
         assert report is not None, "the file is there"
         if run in (folder.key, report["mlflow_run"]):
             return Side(folder, report)

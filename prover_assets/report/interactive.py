@@ -15,6 +15,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from prover.json_types import JsonObject
+from prover_assets.report.record import Report
 from prover_assets.store.iterations import iteration_number
 from prover_assets.store.layout import SearchFiles
 
@@ -206,13 +207,14 @@ def _chart(values: Sequence[object]) -> dict[str, object]:
     }
 
 
-def history_rows(reports: Iterable[JsonObject]) -> list[dict[str, object]]:
+def history_rows(reports: Iterable[Report]) -> list[dict[str, object]]:
     """Area under the solve curve of every search in the reports of the iterations, in their order."""
     rows = []
     for report in reports:
         modes = dict(report["comparison"]["modes"])
-        if report.get("control") is not None:
-            modes |= {name: mode for name, mode in report["control"]["modes"].items() if name not in modes}
+        control = report.get("control")
+        if control is not None:
+            modes |= {name: mode for name, mode in control["modes"].items() if name not in modes}
         rows += [
             {"iteration": report["iteration"], "search": name, "area": mode["area"]} for name, mode in modes.items()
         ]

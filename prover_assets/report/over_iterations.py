@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from prover.json_types import JsonObject
 from prover_assets.report.facts import label_counts, read
+from prover_assets.report.record import Report, read_report
 from prover_assets.steps.compare import GUIDED, POLICY, RANDOM
 from prover_assets.steps.head_seeds import further_heads
 from prover_assets.store.files import digest_of, read_json, write_json
@@ -13,7 +14,7 @@ from prover_assets.store.manifest import read_manifest
 COSTS = ("lean_calls", "seconds", "policy_calls")
 
 
-def progress_points(data: DataFolder, newest: IterationFolder, report: JsonObject) -> dict[int, dict[str, float]]:
+def progress_points(data: DataFolder, newest: IterationFolder, report: Report) -> dict[int, dict[str, float]]:
     """Iteration -> name -> value, for all iterations that are reported. Names are grouped by slashes.
 
     newest, report: the iteration whose report is being made, and what it will say.
@@ -24,7 +25,7 @@ def progress_points(data: DataFolder, newest: IterationFolder, report: JsonObjec
     costs = _costs([data.baseline])
     found: dict[int, dict[str, float]] = {}
     for folder in data.iterations():
-        said = report if folder == newest else read_json(folder.report_file)
+        said = report if folder == newest else read_report(folder)
         if said is None:
             continue
         own = _own(folder, said)
@@ -38,7 +39,7 @@ def progress_points(data: DataFolder, newest: IterationFolder, report: JsonObjec
     return found
 
 
-def _own(folder: IterationFolder, report: JsonObject) -> JsonObject:
+def _own(folder: IterationFolder, report: Report) -> JsonObject:
     """What one iteration adds: kept beside its report, so that the tables of old iterations are read once."""
     kept, version = folder.report / "progress.json", digest_of(report)
     known = read_json(kept)
@@ -55,7 +56,7 @@ def _own(folder: IterationFolder, report: JsonObject) -> JsonObject:
     return own
 
 
-def _held_out(report: JsonObject) -> dict[str, float]:
+def _held_out(report: Report) -> dict[str, float]:
     comparison, control = report["comparison"], report["control"]
     modes = {**comparison["modes"], **({} if control is None else {RANDOM: control["modes"][RANDOM]})}
     highest = str(max(comparison["budgets"]))

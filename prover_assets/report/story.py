@@ -3,8 +3,8 @@
 import importlib.metadata
 import platform
 
-from prover.json_types import JsonObject
 from prover_assets.report.facts import expansions_to_proof, read
+from prover_assets.report.record import PromotionRecord, Report, read_report
 from prover_assets.report.tables import Table
 from prover_assets.store.files import read_json
 from prover_assets.store.layout import DataFolder, IterationFolder
@@ -23,7 +23,7 @@ _PACKAGES = ("lean-expert-iteration", "torch", "transformers", "dagster", "mlflo
 _MOST_NAMES = 12
 
 
-def summary_sentences(report: JsonObject) -> str:
+def summary_sentences(report: Report) -> str:
     """The report in three sentences: what was proved, whether the energy is why, what follows from it."""
     comparison = report["comparison"]
     modes, highest, total = comparison["modes"], str(max(comparison["budgets"])), comparison["theorems"]
@@ -42,7 +42,7 @@ def summary_sentences(report: JsonObject) -> str:
     )
 
 
-def _chance_sentence(promotion: JsonObject) -> str:
+def _chance_sentence(promotion: PromotionRecord) -> str:
     """How likely a promotion was a mistake, where validation says so."""
     chance = promotion.get("chance_wrong")
     if chance is None or not promotion["promoted"]:
@@ -50,11 +50,11 @@ def _chance_sentence(promotion: JsonObject) -> str:
     return f" The chance that this promotion is wrong is {chance:.1%}, by the validation theorems."
 
 
-def reports_so_far(iteration: IterationFolder, report: JsonObject) -> list[JsonObject]:
+def reports_so_far(iteration: IterationFolder, report: Report) -> list[Report]:
     """The reports of the iterations before this one that have one, and this one's."""
     data = DataFolder(iteration.root.parent.parent)
     earlier = [other for other in data.iterations() if other.number < iteration.number]
-    found = [content for other in earlier if (content := read_json(other.report_file)) is not None]
+    found = [content for other in earlier if (content := read_report(other)) is not None]
     return [*found, report]
 
 
@@ -99,7 +99,7 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:_MOST_NAMES]) + more
 
 
-def warnings(iteration: IterationFolder, report: JsonObject, guided: Manifest) -> list[str]:
+def warnings(iteration: IterationFolder, report: Report, guided: Manifest) -> list[str]:
     """What a reader should know before trusting the figures, a sentence each."""
     verdict = read_json(iteration.verdict) or {}
     found = [f"Energy model: {reason}" for reason in (*verdict.get("failures", ()), *verdict.get("warnings", ()))]

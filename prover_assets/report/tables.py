@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import rich.table
 
     from prover.evaluation.records import ComparisonRecord, GroupRecord
+    from prover_assets.report.record import Report
     from prover_assets.steps.compare import HeadRecord, MemoRecord
 
 Table = tuple[list[str], list[list[str]]]
@@ -35,7 +36,7 @@ def solved_table(comparison: "ComparisonRecord", control: "ComparisonRecord | No
     return header, rows
 
 
-def terminal_table(key: str, report: JsonObject) -> "rich.table.Table":
+def terminal_table(key: str, report: "Report") -> "rich.table.Table":
     """`solved_table` of an iteration's report, for a terminal."""
     from rich.table import Table as TerminalTable
 
@@ -68,7 +69,7 @@ def paired_lines(comparison: "ComparisonRecord") -> list[str]:
     return lines
 
 
-def memo_line(report: JsonObject) -> str:
+def memo_line(report: "Report") -> str:
     """Why the wall times of the searches are not of the same work."""
     shares = []
     for name, counts in report["candidates_from_memo"].items():

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from prover.json_types import JsonObject
 from prover_assets.report import plots
 from prover_assets.report.facts import tree_of
 from prover_assets.report.interactive import (
@@ -17,6 +16,7 @@ from prover_assets.report.interactive import (
     widgets,
 )
 from prover_assets.report.page import Section, render
+from prover_assets.report.record import Report
 from prover_assets.report.story import changes, reports_so_far, reproduce, summary_sentences, warnings
 from prover_assets.report.tables import (
     REUSED,
@@ -73,7 +73,7 @@ def pictures_of(iteration: IterationFolder, compared: Compared, beta: float) -> 
 
 
 def _charts(
-    iteration: IterationFolder, report: JsonObject, compared: Compared, theorems: list[TheoremRow]
+    iteration: IterationFolder, report: Report, compared: Compared, theorems: list[TheoremRow]
 ) -> dict[str, dict[str, object]]:
     """The charts that the page draws, by the `id` of their place."""
     curves = {mode.name: list(mode.expansions.values()) for mode in (compared.main.first, compared.main.second)}
@@ -118,7 +118,7 @@ def _who_proved(compared: Compared, name: str) -> str:
 
 
 def write_page(
-    iteration: IterationFolder, report: JsonObject, pictures: dict[str, plots.Picture], compared: Compared
+    iteration: IterationFolder, report: Report, pictures: dict[str, plots.Picture], compared: Compared
 ) -> Path:
     """Write `report/index.html`, whole, and its pictures as PNG files beside it."""
     theorems = theorem_rows(compared.baseline_files, iteration.guided)
@@ -147,7 +147,7 @@ def write_page(
     return page
 
 
-def _search_sections(report: JsonObject, compared: Compared) -> Iterator[Section]:
+def _search_sections(report: Report, compared: Compared) -> Iterator[Section]:
     """How the searches of the held-out theorems went."""
     searches = (report["comparison"], report["control"])
     yield Section(
@@ -178,7 +178,7 @@ def _search_sections(report: JsonObject, compared: Compared) -> Iterator[Section
     yield Section("The same theorems, pair by pair", " ".join(f"{line[0].upper()}{line[1:]}." for line in lines))
 
 
-def _model_sections(report: JsonObject, shown: Mapping[str, tuple[str, plots.Picture]]) -> Iterator[Section]:
+def _model_sections(report: Report, shown: Mapping[str, tuple[str, plots.Picture]]) -> Iterator[Section]:
     """What the energy model, its weight and its labels are worth. shown: pictures with their titles, by name."""
     if len(report["heads"]) > 1:
         yield Section(
@@ -210,7 +210,7 @@ def _model_sections(report: JsonObject, shown: Mapping[str, tuple[str, plots.Pic
         )
 
 
-def _run_sections(iteration: IterationFolder, report: JsonObject, compared: Compared) -> Iterator[Section]:
+def _run_sections(iteration: IterationFolder, report: Report, compared: Compared) -> Iterator[Section]:
     """What the run cost, what is new in it, and how to make it again."""
     yield Section("Where the time went", "Seconds of the held-out searches, as each was run.", chart="time")
     changed = changes(iteration)
@@ -221,7 +221,7 @@ def _run_sections(iteration: IterationFolder, report: JsonObject, compared: Comp
     yield Section("How to reproduce", code=reproduce(iteration, compared.guided))
 
 
-def _facts(report: JsonObject, compared: Compared) -> dict[str, object]:
+def _facts(report: Report, compared: Compared) -> dict[str, object]:
     """The lines at the top of the page: name -> value."""
     return {
         "energy model": report["ebm_id"],

@@ -1,6 +1,6 @@
 """The comparison of guided search with the baseline."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
@@ -68,7 +68,7 @@ class ComparedRecord(TypedDict):
 
     comparison: ComparisonRecord
     control: ComparisonRecord | None
-    ranking: Mapping[str, object] | None
+    ranking: JsonObject | None
     """As `ebm.evaluation.Ranking.to_dict` gives it."""
     heads: list[HeadRecord]
     worlds: dict[str, GroupRecord]

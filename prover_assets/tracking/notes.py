@@ -1,11 +1,15 @@
 """Descriptions in Markdown: of an iteration's run, and of a version of the energy model."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from prover.json_types import JsonObject
 
+if TYPE_CHECKING:
+    from prover_assets.report.record import Report
 
-def iteration_note(report: JsonObject, links: Mapping[str, str]) -> str:
+
+def iteration_note(report: "Report", links: Mapping[str, str]) -> str:
     """What an iteration was, how it ended, its solve curve as a table, and where to read more.
 
     links: address of each, by what it is called.
@@ -13,8 +17,9 @@ def iteration_note(report: JsonObject, links: Mapping[str, str]) -> str:
     comparison, promotion = report["comparison"], report["promotion"]
     budgets = [str(budget) for budget in comparison["budgets"]]
     modes = dict(comparison["modes"])
-    if report.get("control") is not None:
-        modes |= {name: mode for name, mode in report["control"]["modes"].items() if name not in modes}
+    control = report.get("control")
+    if control is not None:
+        modes |= {name: mode for name, mode in control["modes"].items() if name not in modes}
     paired = comparison["paired"]
     verdict = "promoted" if promotion["promoted"] else "not promoted"
     lines = [

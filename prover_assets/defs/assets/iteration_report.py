@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from prover.json_types import JsonObject
 from prover_assets.defs.automation import next_when_open
 from prover_assets.defs.checks import ABOVE_NOISE, HOLDS, NOT_WORSE, champion_check, comparison_checks, iteration_check
 from prover_assets.defs.configs import ReportConfig
@@ -24,6 +23,7 @@ from prover_assets.operate.versions import step_version
 from prover_assets.report import plots
 from prover_assets.report.facts import markdown_table
 from prover_assets.report.over_iterations import progress_points
+from prover_assets.report.record import PromotionRecord, Report
 from prover_assets.report.sketch import solve_sketch
 from prover_assets.report.tables import (
     REUSED,
@@ -134,7 +134,7 @@ def iteration_report(
         )
 
 
-def _promotion(decision: Decision, champion: str | None) -> dict[str, object]:
+def _promotion(decision: Decision, champion: str | None) -> PromotionRecord:
     """The part of report.json that says what was decided. champion: `ebm_id` of the one that the next iteration has."""
     return {
         "promoted": decision.promoted,
@@ -163,7 +163,7 @@ def _links(work: Step) -> dict[str, str]:
     }
 
 
-def _content(work: Step, compared: Compared, evidence: Evidence, promotion: Mapping[str, object]) -> JsonObject:
+def _content(work: Step, compared: Compared, evidence: Evidence, promotion: PromotionRecord) -> Report:
     """The content of report.json."""
     search = read_manifest(work.iteration.trajectories)
     return {
@@ -226,7 +226,7 @@ def _curve(compared: Compared) -> str:
 
 
 def _metadata(
-    report: JsonObject,
+    report: Report,
     curve: str,
     pictures: dict[str, plots.Picture],
     numbers: dict[str, float | None],
