@@ -42,6 +42,6 @@ class Report(ComparedRecord):
 def read_report(iteration: IterationFolder) -> Report | None:
     """The report of an iteration, None where there is none yet. Raises DamagedFile.
 
-    `iteration_report` wrote the file; `read_json` sees a change of it by its digest, and the values are not checked again.
+    The values are not checked again: `iteration_report` wrote the file, and its digest shows whether it was changed.
     """
     return cast("Report | None", read_json(iteration.report_file))
