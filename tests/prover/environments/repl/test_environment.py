@@ -372,10 +372,7 @@ def test_a_failing_server_costs_its_own_tactic_only(shared, standin, tactic, kin
 
 def fail_amid_siblings(environment, tactic):
     (deep,) = step(environment, root(environment), "more")
-    began = time.monotonic()
-    outcomes = step(environment, deep.state, "more", tactic, "more")
-    assert time.monotonic() - began < 20
-    return outcomes
+    return step(environment, deep.state, "more", tactic, "more")
 
 
 def test_a_second_answer_is_never_taken_for_the_next_tactics(environment):

@@ -3,7 +3,6 @@
 import random
 import re
 import threading
-import time
 from dataclasses import replace
 
 import pytest
@@ -325,7 +324,6 @@ def test_a_slow_tactic_times_out_alone(state) -> None:
     with open_environment(workers=2, limits=LeanLimits(tactic_s=1.0, start_s=2.0, average_s=0.02)) as environment:
         root = state("(p q : Prop) (h : p ∧ q) : q ∧ p")
         other = state("(a b : Nat) (h : a = b) : b = a", "other")
-        started = time.monotonic()
         # `repeat'` never gets to its end, and burns time rather than heartbeats; `repeat skip` burns heartbeats.
         slow, quick = environment.step(
             [
@@ -333,7 +331,6 @@ def test_a_slow_tactic_times_out_alone(state) -> None:
                 StepRequest(other, ("symm", "exact h.symm")),
             ]
         )
-        assert time.monotonic() - started < 30
     assert [type(outcome) for outcome in slow] == [Progress, TimedOut, Complete, TimedOut]
     assert [type(outcome) for outcome in quick] == [Progress, Complete]
 
