@@ -23,7 +23,6 @@ from pathlib import Path, PurePosixPath
 from prover.files import file_digest, write_json_atomic
 from prover.json_digest import json_text, parse_json
 from prover.storage.commit import COMMIT, HIDDEN, Commit, Entry, read_commit
-from prover.storage.row_segments import DATABASES_OF_ROWS, join, split
 from prover.storage.store import StorageError, Store
 
 logger = logging.getLogger(__name__)
@@ -31,6 +30,8 @@ logger = logging.getLogger(__name__)
 RECORD = f"{HIDDEN}/mirror.json"
 """In the local folder: which commit it was fetched from, and what its files were then."""
 DATABASES = frozenset({".sqlite", ".db"})
+DATABASES_OF_ROWS = frozenset({"memo.sqlite"})
+"""Names, at the top of a data folder, of the databases that are published as rows: see `row_segments`."""
 _BESIDE_DATABASES = ("-wal", "-shm", "-journal")
 _AT_ONCE = 8  # requests
 _LOOKS = 3  # at a store whose commit changes while it is read
@@ -101,6 +102,8 @@ class Mirror:
                     record = _Record(commit.id, {name: self._stat(name, e.digest) for name, e in commit.files.items()})
                 record.files |= {name: self._stat(name, commit.files[name].digest) for name in stale}
                 self._write_record(record)
+                from prover.storage.row_segments import join  # loads pyarrow
+
                 for name in DATABASES_OF_ROWS:
                     join(self.local / name)
                 return len(stale)
@@ -128,6 +131,8 @@ class Mirror:
             return self._publish(before_commit, remove=remove)
 
     def _publish(self, before_commit: Callable[[], None], *, remove: bool) -> int:
+        from prover.storage.row_segments import split  # loads pyarrow
+
         for name in DATABASES_OF_ROWS:
             split(self.local / name)
         record, base = self._read_record(), read_commit(self.store, self._commit_name)

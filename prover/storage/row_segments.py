@@ -29,8 +29,6 @@ from prover.parquet import ParquetDamaged, RowGroups, read_table, write_sealed
 
 logger = logging.getLogger(__name__)
 
-DATABASES_OF_ROWS = frozenset({"memo.sqlite"})
-"""Names, at the top of a data folder, of the databases that are published as rows."""
 _SCHEMA = pa.schema([("table", pa.string()), ("key", pa.binary()), ("value", pa.string())])
 _TABLE = re.compile(r"[a-z_]+[0-9]+")
 _JOINED = "joined_segments"

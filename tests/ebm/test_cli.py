@@ -114,6 +114,7 @@ def interrupt_at(monkeypatch):
     return arrange
 
 
+@pytest.mark.long
 def test_an_interrupted_run_is_resumed(tmp_path, files, prover_command, interrupt_at):
     arguments = ["train-ebm", "--trajectories", files, "--lr", "0.001", "--batch-size", "8", "--steps", "120"]
     output = tmp_path / "ebm"
@@ -182,6 +183,7 @@ def test_warm_start(tmp_path, files, prover_command, interrupt_at):
     assert "nowhere" in err
 
 
+@pytest.mark.long
 def test_an_interrupted_warm_start_says_how_to_resume(tmp_path, files, prover_command, interrupt_at):
     """The weights it began with are in its own checkpoint by then: the command names that alone."""
     first, second = tmp_path / "one", tmp_path / "two"

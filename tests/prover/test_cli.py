@@ -307,6 +307,7 @@ SLOW_SEARCH = textwrap.dedent(
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
 )

@@ -62,6 +62,7 @@ def test_what_is_wrong_is_named_with_what_to_do(tmp_path: Path, monkeypatch: pyt
     assert project["Lake project"].status == "fail"
 
 
+@pytest.mark.long
 def test_a_lake_project_and_its_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{standin_lean.install(tmp_path)}{os.pathsep}{os.environ['PATH']}")
     project = tmp_path / "project"

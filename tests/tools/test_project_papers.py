@@ -64,6 +64,7 @@ def test_a_name_without_a_docstring_is_named(build_docs: ModuleType, monkeypatch
     ]
 
 
+@pytest.mark.long
 def test_the_picture_has_a_box_for_each_room_and_no_arrow_upwards() -> None:
     picture = tool("architecture_picture")
     graph = picture.import_graph()

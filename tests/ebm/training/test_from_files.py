@@ -92,6 +92,7 @@ def test_too_few_theorems_to_hold_out(tmp_path, files, policy, fraction, caplog)
     assert ("too few or too many" in caplog.text) == (fraction > 0)
 
 
+@pytest.mark.long
 def test_resume_goes_on_with_the_held_out_theorems(tmp_path, files, policy):
     whole = train_from_files(files, policy, tmp_path / "whole", settings(), valid_fraction=0.25)
     steps = iter(range(1, 1000))
@@ -205,6 +206,7 @@ def test_warm_start_trains_and_is_repeatable(tmp_path, files, policy):
     assert not torch.equal(heads[0].sn_linear1.weight, load_head(tmp_path / "one").sn_linear1.weight)
 
 
+@pytest.mark.long
 def test_warm_start_holds_out_what_its_head_was_not_trained_on(tmp_path, files, policy):
     first = train_from_files(files, policy, tmp_path / "one", settings(), valid_fraction=0.25)
     second = train_from_files(

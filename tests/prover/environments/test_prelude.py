@@ -63,6 +63,7 @@ def sources(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     return folder
 
 
+@pytest.mark.long
 def test_several_processes_build_it_once(tmp_path: Path, sources: Path) -> None:
     left_over = tmp_path / "lean-expert-iteration" / f"minilib-{embedded_lean().prelude_key}"
     left_over.mkdir(parents=True)  # as if a build had been cut off
@@ -98,6 +99,7 @@ def test_the_prelude_rests_on_three_axioms(lean: LeanScript) -> None:
     assert "sorry" not in text.replace("sorryAx", "").replace("`sorry`", "").replace("tacticSorry", "").lower()
 
 
+@pytest.mark.long
 def test_an_exported_proof_is_accepted_as_it_stands(lean: LeanScript, tmp_path: Path) -> None:
     theorem = Theorem("my_theorem", "(p q : Prop) (h : p ∨ q) : q ∨ p")
     text = lean.proof_file(ProofClaim(theorem, ("rcases h with hp | hq", "exact Or.inr hp", "exact Or.inl hq")))

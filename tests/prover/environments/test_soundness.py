@@ -55,6 +55,7 @@ def test_no_canary_is_proved(lean: LeanScript) -> None:
     assert [(claim.theorem.statement, claim.tactics) for claim in claims] == []
 
 
+@pytest.mark.long
 def test_what_stepping_calls_complete_certifies(lean: LeanScript) -> None:
     rng = random.Random(21)
     n_claims, failed = uncertified(lean, true_statements(rng, 30), rng, rounds=2, width=30)

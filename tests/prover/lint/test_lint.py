@@ -83,6 +83,7 @@ LEAN = [
 ]
 
 
+@pytest.mark.long
 def test_checks_by_lean_and_the_whitelist(tmp_path: Path, lean: ProofEnvironment) -> None:
     path = tmp_path / "t.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in LEAN), encoding="utf-8")

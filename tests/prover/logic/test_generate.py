@@ -57,6 +57,7 @@ def test_every_stretch_of_a_split_has_all_difficulties(shipped: TheoremSet) -> N
         assert {theorem.difficulty for theorem in shipped.split(split).limit(33)} == set(range(6, 17))
 
 
+@pytest.mark.long
 def test_the_shipped_file_begins_as_the_generator_does(shipped: TheoremSet) -> None:
     """The first theorems that the generator draws all have a place; `--check` compares the whole file."""
     forms = {canonical_statement(theorem.statement) for theorem in TheoremSet.load("textbook")}

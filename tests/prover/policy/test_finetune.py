@@ -90,6 +90,7 @@ def test_lora_without_peft_says_what_to_install(random_checkpoint: Path, tmp_pat
     assert not (tmp_path / "tuned").exists()
 
 
+@pytest.mark.long
 def test_lora_is_merged_into_an_ordinary_folder(random_checkpoint: Path, tmp_path: Path) -> None:
     pytest.importorskip("peft", reason="LoRA needs the package peft")
     config = dataclasses.replace(CONFIG, method="lora", learning_rate=2e-2, steps=60)

@@ -88,6 +88,7 @@ def test_without_waiting_a_dead_server_ends_the_search_at_once() -> None:
         policy.generate(STATES[:1], 1)
 
 
+@pytest.mark.long
 def test_a_server_that_hangs_is_given_up_after_its_timeout(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("prover.policy.server.connection._PING_TIMEOUT_S", 0.2)
     policy = ServerPolicy(ServerConfig(model="m", url=silent, timeout_s=0.3), sleep=lambda seconds: None)

@@ -71,6 +71,7 @@ def test_it_says_elementary_tactics_only(tiny: HuggingFacePolicy) -> None:
             assert not {"simp", "simp_all", "decide", "by_cases", "omega", "sorry"} & set(candidate.tactic.split())
 
 
+@pytest.mark.long
 def test_lean_accepts_a_quarter_of_its_candidates(tiny: HuggingFacePolicy) -> None:
     theorems = list(TheoremSet.load("propositional", split="test", limit=40))
     try:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 from stand_in_server import Reply, StandIn, answer
 
 from tests.helpers.search_fakes import chance
@@ -34,6 +35,7 @@ def tactics(body: dict[str, Any]) -> Reply:
     return 200, answer(*((f"  {name}", -1.0 - i) for i, name in enumerate(names)))
 
 
+@pytest.mark.long
 def test_one_interrupt_ends_a_search_whose_server_hangs(tmp_path: Path) -> None:
     lines = [json.dumps({"name": f"t{i}", "statement": f"statement {i}"}) for i in range(30)]
     (tmp_path / "set.jsonl").write_text("\n".join(lines))

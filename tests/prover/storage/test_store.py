@@ -78,6 +78,7 @@ def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     s3fs.S3FileSystem.clear_instance_cache()
 
 
+@pytest.mark.long
 def test_a_store_that_fails_for_good_is_said_so(s3: Faults, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("prover.storage.store.TRIES", 2)
     s3.fail_every = 1

@@ -221,6 +221,7 @@ def test_resuming_another_search_is_refused(tmp_path):
     assert write(tmp_path / "x.parquet", n=3, iteration=1)["resumed"] == 0
 
 
+@pytest.mark.long
 def test_a_kill_loses_only_the_batch_in_flight(tmp_path):
     """SIGKILL in the middle of a search: what was flushed is whole, and a resumed run ends as an undisturbed one."""
     script = textwrap.dedent(

@@ -136,6 +136,7 @@ def test_what_cannot_be_supposed_is_told() -> None:
     assert isinstance(contradiction.goal, Expr)
 
 
+@pytest.mark.long
 def test_no_two_shipped_theorems_are_the_same_up_to_names() -> None:
     forms: dict[str, str] = {}
     for name in ("first_order", "arithmetic"):

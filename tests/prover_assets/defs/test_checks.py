@@ -57,6 +57,7 @@ def test_health_warnings_warn():
     assert numbers(found) == {"warnings": 1}
 
 
+@pytest.mark.long
 def test_noisy_labels_and_drifting_states_warn_and_the_run_goes_on(project, monkeypatch):
     monkeypatch.setattr(trajectories, "negative_noise", lambda nodes: Noise(decided=20, provable=19))
     monkeypatch.setattr(trajectories, "length_drift", lambda data, iteration: (100.0, 160.0))
@@ -120,6 +121,7 @@ def test_a_model_that_loses_theorems_or_gains_no_more_than_chance_is_warned_of()
     assert by_name(comparison_checks(by_chance))["not_below_policy"].passed
 
 
+@pytest.mark.long
 def test_a_solve_rate_below_the_champions_interval_is_warned_of(finished_copy):
     path = DataFolder(finished_copy.data).iteration("iter_000").report_file
     raised = read_json(path)

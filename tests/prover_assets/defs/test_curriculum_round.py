@@ -1,11 +1,13 @@
 """A round whose theorems and budgets the curriculum chooses, over the maze."""
 
 import polars as pl
+import pytest
 
 from prover_assets.store.layout import DataFolder
 from prover_assets.store.manifest import read_manifest
 
 
+@pytest.mark.long
 def test_the_second_round_gives_unproved_theorems_more_budget_and_says_so(made):
     data = DataFolder(made.data)
     first = pl.read_parquet(data.iteration(0).trajectories.summary)

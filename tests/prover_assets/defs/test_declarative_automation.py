@@ -79,6 +79,7 @@ def test_an_iteration_that_opens_is_asked_for_whole_and_once(instance: dg.Dagste
     assert daemon.tick() == []
 
 
+@pytest.mark.long
 def test_iterations_follow_one_another_up_to_the_limit(
     instance: dg.DagsterInstance, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ):

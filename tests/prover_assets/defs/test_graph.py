@@ -110,6 +110,7 @@ def test_the_report_says_which_heads_have_a_weight_that_was_not_chosen_for_them(
         assert "validation chose the weight beta for the first one only" in text
 
 
+@pytest.mark.long
 def test_embeddings_that_are_there_are_not_made_again(project, policy):
     project.run("theorems", "trajectories", "state_embeddings", partition="iter_000")
     first = project.latest("state_embeddings", "iter_000")
@@ -138,6 +139,7 @@ def test_the_same_search_again_asks_the_model_nothing_and_has_the_same_version(p
     assert other.tags["dagster/data_version"] != first.tags["dagster/data_version"]
 
 
+@pytest.mark.long
 def test_a_search_that_was_cut_off_goes_on_where_it_stopped(project, monkeypatch):
     import prover.search.run as run
 
@@ -192,6 +194,7 @@ def test_a_statement_that_does_not_parse_is_named_and_the_rest_goes_on(project):
     assert metadata["proved"].value > 0
 
 
+@pytest.mark.long
 def test_claims_that_do_not_certify_are_counted_and_are_no_proofs(new_project):
     project = new_project(shares={"uncertified": 1.0})
     result = project.run("theorems", "trajectories", partition="iter_000", raises=False)
@@ -225,6 +228,7 @@ def test_two_runs_of_one_iteration_do_not_write_the_same_files(project):
     assert not data_of(project).iteration("iter_000").trajectories.nodes.exists()
 
 
+@pytest.mark.long
 def test_running_an_old_iteration_again_leaves_the_newest_decision_alone(finished_copy):
     champion = data_of(finished_copy).root / "champion.json"
     before = champion.read_text(encoding="utf-8")

@@ -40,6 +40,7 @@ def outdated_baseline(project) -> str:
     )
 
 
+@pytest.mark.long
 def test_a_baseline_lost_to_crashes_is_incomplete_and_the_next_run_makes_it_again(project, monkeypatch):
     with monkeypatch.context() as umask:
         crashing(project, umask, "test1", "test4", "test7")
@@ -61,6 +62,7 @@ def test_a_baseline_lost_to_crashes_is_incomplete_and_the_next_run_makes_it_agai
     assert outdated_baseline(project) == ""
 
 
+@pytest.mark.long
 def test_one_crash_in_many_is_counted_and_the_search_is_complete(project, monkeypatch):
     project.config = {"trajectories": {"n_theorems": 40}}
     crashing(project, monkeypatch, "train3")

@@ -284,6 +284,7 @@ def test_an_adoption_that_later_rounds_find_wrong_is_taken_back(iterated, config
     assert policy_of(data, data.iteration(2), configured).resource.load().fingerprint != "00000001-bad"
 
 
+@pytest.mark.long
 def test_vectors_that_became_alike_are_warned_of_and_turn_a_better_policy_down(made, tuning):
     tuning["after"] = ALIKE
     result = made.run(TUNING_ASSET, partition="iter_000")
@@ -351,6 +352,7 @@ def test_the_tuning_is_the_last_of_an_iteration(project):
     assert upcoming.remaining == (*ITERATION_ASSETS, TUNING_ASSET)
 
 
+@pytest.mark.long
 def test_the_next_to_do_is_the_tuning_until_it_is_done_or_comes_too_late(made, tuning):
     project, data = made, data_of(made)
     upcoming = next_iteration(project.instance, data, tune_policy=True)
@@ -391,6 +393,7 @@ def test_the_policy_of_an_energy_model_is_found_by_what_was_trained(twice_iterat
     assert policy_of_checkpoint(data.iteration(1).checkpoint, data.root) is None
 
 
+@pytest.mark.long
 def test_cleaning_keeps_the_policies_that_are_searched_with_and_those_that_champions_read(
     twice_iterated, tuning, configured
 ):

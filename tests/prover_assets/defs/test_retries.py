@@ -38,6 +38,7 @@ def retries(result: dg.ExecuteInProcessResult) -> list[str]:
     return [event.step_key for event in result.all_events if event.event_type_value == "STEP_UP_FOR_RETRY"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "error",
     [

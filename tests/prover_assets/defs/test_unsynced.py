@@ -27,6 +27,7 @@ def test_what_was_just_made_is_in_sync(made):
     assert unsynced(made) == set()
 
 
+@pytest.mark.long
 def test_an_asset_made_again_without_a_change_marks_nothing(made):
     made.run("trajectories", "state_embeddings", partition="iter_000")
     assert unsynced(made) == set()
@@ -54,6 +55,7 @@ def test_another_baseline_marks_what_is_measured_against_it(made):
     assert unsynced(made) == {"guided_trajectories", "iteration_report"}
 
 
+@pytest.mark.long
 def test_another_training_marks_what_uses_the_model(made):
     made.config = {"ebm_checkpoint": {"seed": 1}}
     made.run("ebm_checkpoint", partition="iter_000")

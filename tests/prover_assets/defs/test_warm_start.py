@@ -9,6 +9,7 @@ from prover_assets.store.layout import DataFolder
 ASSETS = ("trajectories", "state_embeddings", "ebm_checkpoint")
 
 
+@pytest.mark.long
 def test_a_warm_start_begins_with_the_champion(made):
     made.config["ebm_checkpoint"] = {"start": "champion"}
     assert made.run(*ASSETS, partition="iter_001").success

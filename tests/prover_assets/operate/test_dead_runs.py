@@ -110,6 +110,7 @@ def test_a_kill_between_the_two_reports_leaves_nothing_open(project, monkeypatch
     assert project.instance.get_run_by_id(dead).status == dg.DagsterRunStatus.FAILURE
 
 
+@pytest.mark.long
 def test_each_start_closes_mlflow_runs_whose_dagster_run_has_ended(project) -> None:
     """As a version before this one left them, or a kill just after the failure was reported."""
     data = DataFolder(project.data)
@@ -123,6 +124,7 @@ def test_each_start_closes_mlflow_runs_whose_dagster_run_has_ended(project) -> N
     assert closing.close_left_open(project.instance, data) == []
 
 
+@pytest.mark.long
 def test_make_run_closes_and_goes_on(make_next_run) -> None:
     make_run = make_next_run
     make_run.project.track = True

@@ -202,6 +202,7 @@ def test_looking_changes_no_file(server: ReportServer, data: Path):
     assert files() == before
 
 
+@pytest.mark.long
 def test_who_has_not_asked_for_a_while_is_forgotten(data: Path, monkeypatch: pytest.MonkeyPatch, at_once: None):
     pages = live_pages.LivePages(data)
     search(data / "other.parquet")

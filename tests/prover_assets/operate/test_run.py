@@ -103,6 +103,7 @@ def failure_of(result: dg.ExecuteInProcessResult) -> tuple[str, str]:
     return step, failure_words(error)
 
 
+@pytest.mark.long
 def test_a_baseline_of_another_lean_is_said_before_the_work_that_is_measured_against_it(made, policy):
     restarted(made)
     policy.asked.clear()
@@ -115,6 +116,7 @@ def test_a_baseline_of_another_lean_is_said_before_the_work_that_is_measured_aga
     assert made.run("trajectories", partition="iter_000").success, "alone, it is measured against nothing"
 
 
+@pytest.mark.long
 def test_the_report_names_the_search_that_is_out_of_date(made):
     restarted(made)
     manifest = DataFolder(made.data).iteration("iter_000").guided.manifest
@@ -155,6 +157,7 @@ def test_a_guided_search_of_another_policy_theorems_or_budget_is_made_again(made
     assert found() == {"guided_trajectories": "cannot be read"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -213,6 +216,7 @@ def test_ctrl_c_closes_what_is_open_in_mlflow_as_killed(make_run, policy, monkey
     assert run.status is dg.DagsterRunStatus.CANCELED
 
 
+@pytest.mark.long
 def test_runs_of_make_run_are_those_of_a_job_that_the_ui_shows(make_run, policy, monkeypatch):
     monkeypatch.setattr(policy, "generate", lambda *_: 1 / 0)  # the first step is enough
     assert make_run() == 1
@@ -227,6 +231,7 @@ def test_runs_of_make_run_are_those_of_a_job_that_the_ui_shows(make_run, policy,
     assert run.tags[".dagster/repository"] == f"__repository__@{target['location_name']}"
 
 
+@pytest.mark.long
 def test_steps_write_to_the_terminal_itself(make_run, policy, monkeypatch):
     written_to = []
 

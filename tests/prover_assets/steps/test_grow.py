@@ -32,6 +32,7 @@ def folder_of(path: Path, train: list[Theorem]) -> DataFolder:
     return data
 
 
+@pytest.mark.long
 def test_an_exhausted_set_gets_harder_true_theorems_that_stay_in_the_pool(tmp_path):
     data = folder_of(tmp_path, TRAIN)
     assert training_pool(0, 4, PROVED, data, data.iteration(1)).theorems == tuple(TRAIN), "not wanted"
@@ -49,6 +50,7 @@ def test_an_exhausted_set_gets_harder_true_theorems_that_stay_in_the_pool(tmp_pa
     assert training_pool(3, 4, PROVED, data, data.iteration(1)) == pool, "taken up again, it has the same"
 
 
+@pytest.mark.long
 def test_theorems_that_were_made_are_tried_in_later_rounds_too(tmp_path):
     data = folder_of(tmp_path, TRAIN)
     made = training_pool(2, 4, PROVED, data, data.iteration(1)).theorems[6:]

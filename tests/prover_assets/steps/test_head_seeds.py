@@ -63,6 +63,7 @@ def test_what_a_stopped_run_finished_is_kept(
     assert trainings == [first, *2 * [first + 1, first + 2]]
 
 
+@pytest.mark.long
 def test_a_head_of_other_inputs_or_a_damaged_one_is_trained_again(project: Any, trainings: list[int]) -> None:
     project.config = {"ebm_checkpoint": SMALL, "guided_trajectories": {"head_seeds": 2, "random_control": False}}
     made = ITERATION_ASSETS[: ITERATION_ASSETS.index("guided_trajectories")]

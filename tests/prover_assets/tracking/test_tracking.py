@@ -265,6 +265,7 @@ def test_progress_that_changed_is_logged_anew_and_the_old_run_is_superseded(new_
     assert progress_run(store.client, store.experiment_id) == second
 
 
+@pytest.mark.long
 def test_a_step_made_again_attaches_to_the_iteration_and_supersedes_what_it_replaced(tracked):
     project = tracked
     store = store_of(project)
@@ -302,6 +303,7 @@ def test_a_step_made_again_attaches_to_the_iteration_and_supersedes_what_it_repl
     assert {run.info.status for run in (new, old, *children)} == {"FINISHED"}
 
 
+@pytest.mark.long
 def test_runs_without_a_partition_are_no_row_of_the_iterations(new_project):
     project = new_project(track=True)
     project.run("theorems")
@@ -327,6 +329,7 @@ def test_models_can_be_ordered_by_validation_area_and_versions_say_why(finished,
         assert version.tags["prover.verdict"] == ("promoted" if report["promotion"]["promoted"] else "not promoted")
 
 
+@pytest.mark.long
 def test_a_failed_asset_closes_its_runs_as_failed(new_project):
     project = new_project(track=True)
     assert not project.run("trajectories", partition="iter_000", raises=False).success
@@ -342,6 +345,7 @@ def test_a_blocking_check_closes_the_parent_as_failed_and_says_which(new_project
     assert parent.data.tags["prover.failure"].startswith("both_labels: 0 positive")
 
 
+@pytest.mark.long
 def test_the_sensors_close_what_a_killed_or_cancelled_run_left_open(new_project):
     project = new_project(track=True)
     project.run("theorems", partition="iter_000")

@@ -88,6 +88,7 @@ def test_words_that_hold_a_command_wait_for_each_other(lean: LeanScript) -> None
     assert [type(outcome) for outcome in outcomes] == [Rejected, Rejected, Complete, Rejected, Complete, Rejected]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("attack", ["repeat skip", "repeat' have h := h"])
 def test_certification_outlives_an_endless_script(lean: LeanScript, attack: str) -> None:
     limits = LeanLimits(max_heartbeats=300, tactic_s=0.1, start_s=1.0)

@@ -73,6 +73,7 @@ def test_what_comes_before_is_there_for_both(lean: LeanScript) -> None:
     assert certificate.axioms == ()
 
 
+@pytest.mark.long
 def test_theorems_of_several_modules_share_a_wave(lean: LeanScript) -> None:
     theorems = [
         Theorem(f"t{i}", "(a b : Nat) : a + b = b + a", f"import {m}")
