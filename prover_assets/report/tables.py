@@ -188,7 +188,7 @@ def heads_table(heads: "Sequence[HeadRecord]") -> Table:
         blank = [""] * len(budgets)
         area = statistics.mean(head["area"] for head in heads)
         gain = f"{statistics.mean(gains):+.3f} ± {statistics.stdev(gains):.3f}"
-        rows.append(["mean ± deviation", "", *blank, f"{area:.3f}", gain, "", ""])
+        rows.append(["mean ± SD", "", *blank, f"{area:.3f}", gain, "", ""])
     return [
         "head",
         "weight beta",
