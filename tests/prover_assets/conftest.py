@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from dagster._core.storage.defs_state.base import set_defs_state_storage
 from filelock import FileLock
 from matplotlib.figure import Figure
 from pydantic import Field
@@ -374,8 +375,12 @@ class Templates:
     @staticmethod
     @contextmanager
     def opened(folder: Path, **settings: Any) -> Iterator[Project]:
-        """The project in `folder`, with its Dagster instance open."""
-        with dg.instance_for_test(temp_dir=str(folder / "dagster")) as instance:
+        """The project in `folder`, with its Dagster instance open.
+
+        Dagster asks the instance that was opened last for the state of definitions, also where a test has let it go. We
+        have no such state, so none is asked.
+        """
+        with dg.instance_for_test(temp_dir=str(folder / "dagster")) as instance, set_defs_state_storage(None):
             yield Project(folder, instance, **settings)
 
     @contextmanager
