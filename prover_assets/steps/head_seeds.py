@@ -19,6 +19,8 @@ from prover_assets.store.manifest import Manifest, read_manifest
 from prover_assets.store.policy import PolicyInUse
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from prover.policy.base import FingerprintedPolicy
     from prover.search.guidance import MixingCalibration
 
@@ -93,6 +95,8 @@ def search_with_further_heads(
     from ebm.checkpoint import checkpoint_id, read_calibration
     from prover.search import SearchConfig
     from prover.search.modes import CALIBRATED
+    from prover.trajectory import read_trajectories
+    from prover.trajectory.labels import merge_labels
 
     mixing = read_calibration(iteration.checkpoint)
     if count == 0 or mixing is None or not mixing.reads_energy:  # no energy is read: all heads search alike
@@ -104,11 +108,12 @@ def search_with_further_heads(
     kept = {head for head in heads if _is_kept(head, recipe)}
     _remove_all_but(kept, iteration)
     baseline = require_baseline(data, lean, policy)
+    rows = merge_labels(read_trajectories(recipe.same_policy)) if len(kept) < len(heads) else None
     found = []
     for head in heads:
-        if head not in kept:
+        if head not in kept and rows is not None:
             name = f"head {head.offset + 1} of {count + 1}, training"
-            _train(head, recipe, data, model, lambda step, total, name=name: update(step, total, name))  # type: ignore[misc]
+            _train(head, recipe, rows, data, model, lambda step, total, name=name: update(step, total, name))  # type: ignore[misc]
             _say_finished(head, recipe)
         found.append(
             run_search(
@@ -225,17 +230,23 @@ def _remove_all_but(kept: Collection[HeadFiles], iteration: IterationFolder) -> 
 
 
 def _train(
-    head: HeadFiles, recipe: Recipe, data: DataFolder, model: "FingerprintedPolicy", update: Callable[[int, int], None]
+    head: HeadFiles,
+    recipe: Recipe,
+    rows: "pl.DataFrame",
+    data: DataFolder,
+    model: "FingerprintedPolicy",
+    update: Callable[[int, int], None],
 ) -> None:
-    """Train a further head, and store its scales with the order and weight of the first."""
+    """Train a further head, and store its scales with the order and weight of the first.
+
+    rows: the searches of `recipe.same_policy` with labels merged; the scales are measured on them.
+    """
     from ebm.calibration import fit_scales
     from ebm.checkpoint import write_calibration
     from ebm.head_config import EnergyHeadConfig
     from ebm.inference import load_scorer
     from ebm.training.config import EBMTrainingConfig
     from ebm.training.from_files import train_from_files
-    from prover.trajectory import read_trajectories
-    from prover.trajectory.labels import merge_labels
 
     config = EBMTrainingConfig.from_dict(recipe.settings(head.offset))
     with open_cache(data, model) as cache, torch_threads(1):
@@ -249,7 +260,6 @@ def _train(
             valid_fraction=recipe.valid_fraction(),
             on_metrics=lambda step, metrics: update(step, config.total_steps),
         )
-    rows = merge_labels(read_trajectories(recipe.same_policy))
     scales = fit_scales(rows, load_scorer(head.checkpoint, model, data.root))
     mixing = recipe.mixing
     evidence = {
