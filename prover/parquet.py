@@ -8,13 +8,16 @@ read too; of these, what Arrow can check is checked.
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from itertools import accumulate
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+T = TypeVar("T")
 
 DIGEST_KEY = "prover.digest"
 _DIGITS = 64  # of a SHA-256 digest in hex
@@ -24,6 +27,7 @@ _MARK = DIGEST_KEY.encode() + bytes([0x18, _DIGITS])
 _TAIL_BYTES = 8  # length of the footer (4 bytes, little-endian) and the magic number
 _MAGIC = b"PAR1"
 _BLOCK = 1 << 20
+_ROWS_AT_ONCE = 250_000  # a file with more rows is read column by column
 
 UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, OverflowError, MemoryError)
 """What Arrow raises on a damaged file: besides its own errors, those of sizes and texts that make no sense."""
@@ -62,26 +66,44 @@ def read_table(path: Path, columns: Sequence[str] | None = None, *, sealed: bool
     missing file.
     """
     sealed = check(path) if sealed is None else sealed
-    try:
+    with _readable():
         table = pq.read_table(path, columns=columns, page_checksum_verification=True, partitioning=None)
         if not sealed:
             table.validate(full=True)  # texts that are not UTF-8 and offsets out of bounds end other libraries
-    except FileNotFoundError:
-        raise
-    except UNREADABLE as error:
-        raise ParquetDamaged(f"it cannot be read as Parquet ({_one_line(error)})") from error
+    return table
+
+
+def read_columns(path: Path, names: Sequence[str], use: Callable[[pa.Table], T], *, sealed: bool) -> list[T]:
+    """What `use` makes of the columns `names` of a file: called for all of them, or for one after the other in a large
+    file, where what Arrow holds of a column is given back before the next one is read.
+
+    use: takes a table that has some of the columns and all of the rows. sealed: what `checked_columns` said of the
+    file. Raises as `read_table`, and what `use` raises.
+    """
+    with _opened(path, None) as file:
+        footer = file.metadata
+    if footer.num_rows <= _ROWS_AT_ONCE:
+        return [use(read_table(path, names, sealed=sealed))]
+    made = []
+    for name in names:
+        made.append(use(_column(path, name, footer, sealed=sealed)))
+        pa.default_memory_pool().release_unused()
+    return made
+
+
+def _column(path: Path, name: str, footer: pq.FileMetaData, *, sealed: bool) -> pa.Table:
+    with _opened(path, footer) as file:
+        table = file.read([name], use_threads=False)  # memory that other threads took is not given back
+        if not sealed:
+            table.validate(full=True)
     return table
 
 
 def checked_columns(path: Path) -> tuple[list[str], bool]:
     """The columns of a file, and whether it has a digest, which is verified. Raises as `read_table`."""
     sealed = check(path)
-    try:
+    with _readable():
         return list(pq.read_schema(path).names), sealed
-    except FileNotFoundError:
-        raise
-    except UNREADABLE as error:
-        raise ParquetDamaged(f"it cannot be read as Parquet ({_one_line(error)})") from error
 
 
 class RowGroups:
@@ -107,16 +129,26 @@ class RowGroups:
         with self._open() as file:
             return file.read_row_group(number, use_threads=False)
 
-    @contextmanager
-    def _open(self) -> Iterator[pq.ParquetFile]:
-        try:
-            options = {"page_checksum_verification": True, "pre_buffer": False}
-            with pq.ParquetFile(self.path, metadata=self._footer, **options) as file:
-                yield file
-        except FileNotFoundError:
-            raise
-        except UNREADABLE as error:
-            raise ParquetDamaged(f"it cannot be read as Parquet ({_one_line(error)})") from error
+    def _open(self) -> AbstractContextManager[pq.ParquetFile]:
+        return _opened(self.path, self._footer)
+
+
+@contextmanager
+def _opened(path: Path, footer: pq.FileMetaData | None) -> Iterator[pq.ParquetFile]:
+    options = {"page_checksum_verification": True, "pre_buffer": False}
+    with _readable(), pq.ParquetFile(path, metadata=footer, **options) as file:
+        yield file
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """What Arrow raises while it reads, as ParquetDamaged. A missing file stays FileNotFoundError."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except UNREADABLE as error:
+        raise ParquetDamaged(f"it cannot be read as Parquet ({_one_line(error)})") from error
 
 
 def check(path: Path) -> bool:

@@ -194,7 +194,7 @@ class ContrastiveSampler:
             negatives[rows] = index.candidates[start[rows] + place + skip[rows] * (place >= skip_from[rows])]
             repeated = _repeats_earlier(index.key_code[negatives[rows]])
         rows = index.anchors[anchor]
-        return Draw(rows, negatives, index.remaining_depth[rows], kind)
+        return Draw(rows, negatives.astype(np.int64), index.remaining_depth[rows], kind)
 
     def _draw_anchors(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """(n,) int64 positions in `index.anchors`, with the probabilities of `balance`."""

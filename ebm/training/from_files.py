@@ -95,7 +95,7 @@ class TrainingData:
         return DatasetSummary(
             files=len(self.files),
             rows=len(index),
-            rows_unknown=int((index.label == UNKNOWN).sum()),
+            rows_unknown=int((index.states["label"] == UNKNOWN).sum()),
             positives=len(index.positives),
             negatives=len(index.negatives),
             theorems=len(index.theorem_names),

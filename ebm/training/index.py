@@ -19,6 +19,7 @@ from ebm.training.records import (
     records_of,
     states_of,
 )
+from prover.trajectory.edges import NONE, parent_rows
 
 NEVER = np.int64(2**31 - 1)
 """Distance to QED of a state that no search completed."""
@@ -40,19 +41,19 @@ class ContrastiveIndex:
         self.states = states
         names = self.states["theorem_name"].unique().sort().to_list()
         self.theorem_names: list[str] = names
-        self.theorem = self.states["theorem_name"].rank("dense").to_numpy().astype(np.int64) - 1  # (N,) place in names
-        self.distance, known = _distances(self.states)  # (N,) int64, (N,) bool
+        # Of ten million rows an int64 array takes 80 MB, so what stays is int32 where the numbers fit.
+        self.theorem = self.states["theorem_name"].rank("dense").to_numpy().astype(np.int32) - 1  # (N,) place in names
+        self.key_code = self.states["state_key"].rank("dense").to_numpy().astype(np.int32)
+        self.distance, known = _distances(self.states, self.key_code)  # (N,) int64, (N,) bool
         self.remaining_depth = np.where(known, self.distance, -1).astype(np.int32)
-        self.label = self.states["label"].to_numpy()
-        first = self.states.select(pl.struct("theorem_name", "state_key").is_first_distinct()).to_series().to_numpy()
-        self.key_code = self.states["state_key"].rank("dense").to_numpy().astype(np.int64)
 
-        used = first & (self.label != UNKNOWN) & ~self.states["is_proof_complete"].to_numpy()
+        used = _first_of_theorem(self.theorem, self.key_code) & ~self.states["is_proof_complete"].to_numpy()
         if theorems is not None:
             wanted = set(theorems)
             used &= np.array([name in wanted for name in names], dtype=bool)[self.theorem]
-        self.positives = np.flatnonzero(used & (self.label == POSITIVE))
-        self.negatives = np.flatnonzero(used & (self.label == NEGATIVE))
+        self.positives = np.flatnonzero(used & self._labelled(POSITIVE))
+        self.negatives = np.flatnonzero(used & self._labelled(NEGATIVE))
+        used &= ~self._labelled(UNKNOWN)
         dead = np.flatnonzero(used & (self.distance == NEVER))
         dead = dead[np.argsort(self.theorem[dead], kind="stable")]
 
@@ -64,6 +65,15 @@ class ContrastiveIndex:
         """Rows that are drawn as positives."""
         self._build_pools(np.flatnonzero(used), dead, n_dead)
 
+    @property
+    def label(self) -> np.ndarray:
+        """(N,) texts: the merged label of each row. Made anew each time, for it is large."""
+        return self.states["label"].to_numpy()
+
+    def _labelled(self, label: str) -> np.ndarray:
+        """(N,) bool: whether a row has this label."""
+        return self.states["label"].eq(label).to_numpy()
+
     def _build_pools(self, used: np.ndarray, dead: np.ndarray, n_dead: np.ndarray) -> None:
         """Lay the candidates of every anchor out as ranges of one array: `candidates[start : start + count]`.
 
@@ -71,59 +81,63 @@ class ContrastiveIndex:
         states by (parent, distance); dead ends by theorem.
         """
         span = NEVER + 1
+        group = self._parent_groups()
         place = self.theorem[used] * span + np.where(self.distance[used] < 0, 0, self.distance[used])
         order = np.argsort(place, kind="stable")
         by_distance, place = used[order], place[order]
+        del order
         anchors, theorem = self.anchors, self.theorem[self.anchors]
         # A positive of unknown distance is below nothing but dead ends.
         threshold = np.where(self.distance[anchors] < 0, NEVER - 1, self.distance[anchors])
         end = np.searchsorted(place, (theorem + 1) * span)
-        self.hard_start = end - n_dead[theorem]
-        self.hard_count = n_dead[theorem]
-        self.farther_start = np.searchsorted(place, theorem * span + threshold, side="right")
+        self.hard_start = _smaller(end - n_dead[theorem])
+        self.hard_count = _smaller(n_dead[theorem])
+        self.farther_start = _smaller(np.searchsorted(place, theorem * span + threshold, side="right"))
         self.farther_count = self.hard_start - self.farther_start  # proved ones alone
+        del place, end
 
-        group = self._parent_groups()
+        of_anchor = group[anchors]
         with_parent = dead[group[dead] >= 0]
         by_parent = with_parent[np.argsort(group[with_parent], kind="stable")]
-        start = np.searchsorted(group[by_parent], group[anchors], side="left")
-        stop = np.searchsorted(group[by_parent], group[anchors], side="right")
-        self.sibling_start = len(by_distance) + start
-        self.sibling_count = np.where(group[anchors] >= 0, stop - start, 0)
+        place = group[by_parent]
+        start = np.searchsorted(place, of_anchor, side="left")
+        stop = np.searchsorted(place, of_anchor, side="right")
+        self.sibling_start = _smaller(len(by_distance) + start)
+        self.sibling_count = _smaller(np.where(of_anchor >= 0, stop - start, 0))
+        del with_parent, place, start, stop
 
         proved = used[(self.distance[used] >= 0) & (self.distance[used] < NEVER) & (group[used] >= 0)]
         place = group[proved] * span + self.distance[proved]
         order = np.argsort(place, kind="stable")
         proved, place = proved[order], place[order]
-        start = np.searchsorted(place, group[anchors] * span + threshold, side="right")
-        stop = np.searchsorted(place, (group[anchors] + 1) * span)
-        self.farther_sibling_start = len(by_distance) + len(by_parent) + start
-        self.farther_sibling_count = np.where(group[anchors] >= 0, stop - start, 0)
+        del order
+        start = np.searchsorted(place, of_anchor * span + threshold, side="right")
+        stop = np.searchsorted(place, (of_anchor + 1) * span)
+        self.farther_sibling_start = _smaller(len(by_distance) + len(by_parent) + start)
+        self.farther_sibling_count = _smaller(np.where(of_anchor >= 0, stop - start, 0))
+        del place, start, stop, threshold, of_anchor, group
 
         self.easy_start = len(by_distance) + len(by_parent) + len(proved)
         first_of_theorem = np.cumsum(n_dead) - n_dead
-        self.own_start = first_of_theorem[theorem]
-        self.own_count = n_dead[theorem]
+        self.own_start = _smaller(first_of_theorem[theorem])
+        self.own_count = self.hard_count
         self.easy_count = len(dead) - self.own_count
-        self.candidates = np.concatenate([by_distance, by_parent, proved, dead])
+        self.candidates = _smaller(np.concatenate([by_distance, by_parent, proved, dead]))
 
     def _parent_groups(self) -> np.ndarray:
         """(N,) int64: equal for states of one theorem below the same parent state; -1 without a parent."""
-        node = ["search_id", "theorem_name", "state_id"]
-        parents = self.states.select(*node, parent_key="state_key").unique(node, keep="first")
-        joined = self.states.join(
-            parents,
-            left_on=["search_id", "theorem_name", "parent_state_id"],
-            right_on=node,
-            how="left",
-            maintain_order="left",
-        )
-        # A parent without a row of its own is known by its number in its search.
-        orphan = pl.concat_str(pl.lit("#"), "search_id", pl.lit("#"), pl.col("parent_state_id").cast(pl.String))
-        parent = pl.when(pl.col("parent_state_id").is_not_null()).then(pl.coalesce("parent_key", orphan))
-        groups = joined.select(pl.struct("theorem_name", parent.alias("parent")).rank("dense"), none=parent.is_null())
-        code = groups.to_series(0).to_numpy().astype(np.int64)
-        return np.where(groups["none"].to_numpy(), -1, code)
+        above = parent_rows(self.states, ["search_id", "theorem_name"])
+        parent = np.where(above == NONE, -1, self.key_code[above])
+        orphan = np.flatnonzero((above == NONE) & self.states["parent_state_id"].is_not_null().to_numpy())
+        del above
+        n_parents = int(self.key_code.max(initial=0)) + 1
+        if len(orphan):  # a parent without a row of its own is known by its number in its search
+            own = self.states.select("search_id", "parent_state_id")[orphan]
+            parent[orphan] = n_parents - 1 + own.select(pl.struct(pl.all()).rank("dense")).to_series().to_numpy()
+            n_parents += len(orphan)
+        both = self.theorem * np.int64(n_parents) + parent
+        both[parent < 0] = -1
+        return np.where(parent < 0, -1, pl.Series(both).rank("dense").to_numpy().astype(np.int64))
 
     @classmethod
     def build(cls, records: Sequence[ProofStateRecord]) -> Self:
@@ -135,7 +149,8 @@ class ContrastiveIndex:
     @classmethod
     def from_states(cls, states: pl.DataFrame) -> Self:
         """Index of a table of `STATE_SCHEMA`; its rows are those of the table. Labels are merged."""
-        return cls(merge_labels(states))
+        states = merge_labels(states)  # by the same name: the columns that it replaces are not held any longer
+        return cls(states)
 
     def restricted_to(self, theorems: Iterable[str]) -> "ContrastiveIndex":
         """The same rows, with positives and negatives from these theorems alone."""
@@ -182,14 +197,30 @@ class ContrastiveIndex:
         return grouped
 
 
-def _distances(states: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Steps to QED of each row's state over all theorems: NEVER if no record is positive, -1 if none says how many."""
-    positive = pl.col("label") == POSITIVE
-    depth = pl.col("remaining_depth").filter(positive & (pl.col("remaining_depth") >= 0))
-    table = states.select(
-        nearest=depth.min().over("state_key").cast(pl.Int64),
-        solved=positive.any().over("state_key"),
-    )
-    known = table["nearest"].is_not_null().to_numpy()
-    nearest = table["nearest"].fill_null(-1).to_numpy()
-    return np.where(table["solved"].to_numpy(), nearest, NEVER), known
+def _distances(states: pl.DataFrame, key_code: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Steps to QED of each row's state over all theorems: NEVER if no record is positive, -1 if none says how many.
+
+    key_code: (N,) equal for rows of one state. Returns (N,) int64, and (N,) bool: whether a record says how many.
+    """
+    positive = states["label"].eq(POSITIVE).to_numpy()
+    depth = states["remaining_depth"].to_numpy()
+    measured = positive & (depth >= 0)
+    nearest = np.full(int(key_code.max(initial=0)) + 1, NEVER, dtype=np.int64)
+    np.minimum.at(nearest, key_code[measured], depth[measured])
+    known = nearest != NEVER
+    unmeasured = key_code[positive]
+    unmeasured = unmeasured[~known[unmeasured]]
+    nearest[unmeasured] = -1
+    return nearest[key_code], known[key_code]
+
+
+def _first_of_theorem(theorem: np.ndarray, key_code: np.ndarray) -> np.ndarray:
+    """(N,) bool: whether a row is the first of its theorem that shows its state."""
+    both = theorem * np.int64(int(key_code.max(initial=0)) + 1) + key_code
+    return pl.Series(both).is_first_distinct().to_numpy()
+
+
+def _smaller(numbers: np.ndarray) -> np.ndarray:
+    """Row numbers or counts as int32, where all of them fit."""
+    fits = not len(numbers) or int(numbers.max()) <= np.iinfo(np.int32).max
+    return numbers.astype(np.int32) if fits else numbers

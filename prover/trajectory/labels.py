@@ -101,15 +101,10 @@ def merge_labels(frame: pl.DataFrame) -> pl.DataFrame:
     best = _relax(state[positive], depth[positive], children, parents, n_states)
     ever_negative = np.zeros(n_states, dtype=bool)
     ever_negative[state[frame["label"].eq("negative").fill_null(False).to_numpy()]] = True
-    is_positive, is_negative = pl.Series((best != _NEVER)[state]), pl.Series(ever_negative[state])
+    label = np.where(best != _NEVER, 0, np.where(ever_negative, 1, 2)).astype(np.uint8)  # of each state, in LABELS
+    steps = np.where(best == _NEVER, UNKNOWN_DEPTH, best).astype(np.int32)
     return frame.with_columns(
-        pl.when(is_positive)
-        .then(pl.lit("positive"))
-        .when(is_negative)
-        .then(pl.lit("negative"))
-        .otherwise(pl.lit("unknown"))
-        .alias("label"),
-        pl.Series("remaining_depth", np.where(best == _NEVER, UNKNOWN_DEPTH, best)[state], dtype=pl.Int32),
+        pl.Series("label", LABELS).gather(label[state]), pl.Series("remaining_depth", steps[state])
     )
 
 

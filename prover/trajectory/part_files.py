@@ -85,6 +85,7 @@ class PartRows:
     def __init__(self) -> None:
         self._groups: dict[Path, RowGroups] = {}
         self._held: dict[tuple[Path, int], pa.Table] = {}
+        self._rows_held = 0
 
     def rows(self, path: Path, first: int, count: int) -> pa.Table:
         """`count` rows of a part from row `first` (from 0). Raises OutputError for a part that is damaged."""
@@ -110,9 +111,10 @@ class PartRows:
     def _group(self, groups: RowGroups, number: int) -> pa.Table:
         key = (groups.path, number)
         if key not in self._held:
-            while self._held and sum(len(table) for table in self._held.values()) > _ROWS_HELD:
-                del self._held[next(iter(self._held))]
+            while self._held and self._rows_held > _ROWS_HELD:
+                self._rows_held -= len(self._held.pop(next(iter(self._held))))
             self._held[key] = groups.read(number)
+            self._rows_held += len(self._held[key])
         return self._held[key]
 
 

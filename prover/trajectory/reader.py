@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from prover.parquet import UNREADABLE, ParquetDamaged, checked_columns, read_table
+from prover.parquet import UNREADABLE, ParquetDamaged, checked_columns, read_columns, read_table
 from prover.states import count_goals, state_key
 from prover.storage import StorageError, on_disk
 from prover.trajectory.rows_check import CHECKED, Problem, check_rows, exact_ids
@@ -120,10 +120,7 @@ def _read_nodes(file: Path, wanted: Sequence[str]) -> pl.DataFrame:
         for field in NODE_SCHEMA
         if field.name in there and (not ours or field.name in wanted or field.name in (*CHECKED, "label"))
     ]
-    names = [field.name for field in present]
-    table = _asked(file, lambda: read_table(file, names, sealed=sealed))
-    frame = _to_polars(_cast(table, pa.schema(present), file))
-    del table
+    frame = _asked(file, lambda: _columns(file, present, sealed=sealed))
     wrong = frame["label"].is_in(LABELS).not_().arg_true()
     if len(wrong):
         raise TrajectoryError(
@@ -131,6 +128,16 @@ def _read_nodes(file: Path, wanted: Sequence[str]) -> pl.DataFrame:
         )
     check_rows(frame, _problem_in(file))
     return (frame if ours else frame.with_columns(_filled(frame, file))).select(wanted)
+
+
+def _columns(file: Path, fields: Sequence[pa.Field], *, sealed: bool) -> pl.DataFrame:
+    """Columns of a file with the types of the schema. What Arrow holds of a column goes before the next one is read."""
+    schema = pa.schema(fields)
+
+    def typed(table: pa.Table) -> pl.DataFrame:
+        return _to_polars(_cast(table, pa.schema([schema.field(name) for name in table.column_names]), file))
+
+    return pl.concat(read_columns(file, schema.names, typed, sealed=sealed), how="horizontal")
 
 
 def _problem_in(file: Path) -> Problem:
