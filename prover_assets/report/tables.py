@@ -249,7 +249,10 @@ def trials_table(trials: Sequence[JsonObject], chosen: float, order: str = "mix"
 
 
 def rank1_table(ranking: JsonObject) -> Table:
-    """Sibling rank-1 by depth of the parent with 95% intervals, a row a bucket."""
+    """Sibling rank-1 by depth of the parent with 95% intervals, one row per bucket.
+
+    In whole percents: five buckets side by side have to fit the narrow tables of an asset page.
+    """
     buckets = ranking["rank1"]
     names = list(dict.fromkeys(name for bucket in buckets.values() for name in bucket))
     rows = []
@@ -257,7 +260,7 @@ def rank1_table(ranking: JsonObject) -> Table:
         row = [bucket, str(next(iter(signals.values()))["n"])]
         for name in names:
             found = signals.get(name)
-            row.append(f"{found['mean']:.3f} ({found['low']:.2f} to {found['high']:.2f})" if found else "")
+            row.append(f"{found['mean']:.0%} ({100 * found['low']:.0f} to {100 * found['high']:.0f})" if found else "")
         rows.append(row)
     return ["depth", "sibling sets", *names], rows
 

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from faults import FLIPS, cuts, flips, try_damage
 
-from prover.parquet import DIGEST_KEY, ParquetDamaged, check, read_table, write_sealed
+from prover.parquet import DIGEST_KEY, ParquetDamaged, check, read_columns, read_table, write_sealed
 from prover.trajectory import TrajectoryError, read_trajectories
 from prover.trajectory.schema import NODE_SCHEMA
 
@@ -46,6 +46,33 @@ def test_a_sealed_file_is_read_whole_and_by_others_too(sealed: Path) -> None:
     assert len(pq.read_metadata(sealed).metadata[DIGEST_KEY.encode()]) == 64
 
 
+@pytest.fixture(params=["a small file", "a large file"])
+def either_size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are read at once, or column by column as large ones are."""
+    if request.param == "a large file":
+        monkeypatch.setattr("prover.parquet._ROWS_AT_ONCE", 2)
+
+
+def test_a_large_file_is_read_as_a_small_one(sealed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small, some = read_trajectories(sealed), read_trajectories(sealed, ["label", "state_id"])
+    monkeypatch.setattr("prover.parquet._ROWS_AT_ONCE", 2)
+    asked: list[list[str]] = []
+    read_columns(sealed, ["label", "seed"], lambda table: asked.append(table.column_names), sealed=True)
+    assert asked == [["label"], ["seed"]]
+    assert read_trajectories(sealed).equals(small)
+    assert read_trajectories(sealed, ["label", "state_id"]).equals(some)
+
+
+@pytest.mark.usefixtures("either_size")
+def test_a_wrong_value_is_named_in_files_of_either_size(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    ids = pa.array([None, -1, *range(298)], type=pa.int64())
+    pq.write_table(nodes().set_column(4, pa.field("parent_state_id", pa.int64()), ids), path)
+    with pytest.raises(TrajectoryError, match=r"column 'parent_state_id' is int64, expected uint64"):
+        read_trajectories(path)
+
+
+@pytest.mark.usefixtures("either_size")
 def test_no_flipped_bit_is_read(sealed: Path, tmp_path: Path) -> None:
     """Any bit, of the data, the page headers, the footer or the digest itself."""
     damaged, before, data = tmp_path / "damaged.parquet", read_trajectories(sealed), sealed.read_bytes()
@@ -65,6 +92,7 @@ def test_no_cut_file_is_read(sealed: Path, tmp_path: Path) -> None:
     assert all("cut off" in words or "too few" in words for words in tried.refusals)
 
 
+@pytest.mark.usefixtures("either_size")
 def test_files_without_a_digest_load_and_their_damage_ends_in_no_panic(tmp_path: Path) -> None:
     """Files made elsewhere have no checksums: some damage cannot be seen. What is raised is our own error, always."""
     path = tmp_path / "old.parquet"
@@ -76,6 +104,7 @@ def test_files_without_a_digest_load_and_their_damage_ends_in_no_panic(tmp_path:
     assert all(str(path) in words for words in tried.refusals)
 
 
+@pytest.mark.usefixtures("either_size")
 def test_texts_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
     """Polars takes Arrow's word that texts are UTF-8, and panics later, past any `except Exception`."""
     path = tmp_path / "t.parquet"

@@ -183,10 +183,9 @@ def show(page: Page, name: str) -> None:
 NOTHING_CUT_OFF = """
 const cell = [...document.querySelectorAll('td')].find(e => e.innerText.includes(arguments[0]));
 const box = cell.closest('table').parentElement;
-return box.scrollWidth <= box.clientWidth + 12;
+return box.scrollWidth <= box.clientWidth + 1;
 """
-"""Whether the table with this text is no wider than its place, but for the 12 pixels of empty space at the right of a
-cell: the page would cut off every cell."""
+"""Whether the table with this text is no wider than its place: else the page cuts off every cell."""
 
 
 def test_the_checks_of_an_asset(server, second, page: Page):

@@ -4,7 +4,7 @@ import polars as pl
 
 from prover_assets.defs.metadata import INLINE, inline_table, preview
 from prover_assets.report.facts import markdown_table
-from prover_assets.report.tables import cost_line, worlds_table
+from prover_assets.report.tables import cost_line, rank1_table, transposed, worlds_table
 
 
 def test_table_cells_cannot_break_a_table():
@@ -52,3 +52,22 @@ def test_worlds_are_shown_apart_at_the_largest_budget():
         "theorem set", "policy @64", "guided @64", "policy area", "guided area", "faster / slower", "sign test p",
     ]  # fmt: skip
     assert rows == [["arithmetic", "5/20", "9/20", "0.120", "0.200", "3 / 1", "0.625"]]
+
+
+PIXELS = 315
+"""The least that a value gets on an asset page in a window of 1360 pixels."""
+
+
+def narrowest(table: tuple[list[str], list[list[str]]]) -> float:
+    """Pixels of a table on an asset page: a word is not broken, a letter is 8.4 wide, and a cell has 16 of padding."""
+    header, rows = table
+    columns = zip(header, *rows, strict=True)
+    return sum(8.4 * max(len(word) for cell in column for word in cell.split()) + 16 for column in columns)
+
+
+def test_the_ranking_at_five_depths_fits_the_page_of_an_asset():
+    names = ("random", "policy", "energy", "combined")
+    signals = {name: {"n": 40, "mean": 0.714, "low": 0.625, "high": 0.796} for name in names}
+    table = rank1_table({"rank1": dict.fromkeys(("0-1", "2-3", "4-7", "8+", "all"), signals)})
+    assert table[1][0] == ["0-1", "40", *["71% (62 to 80)"] * 4]
+    assert narrowest(transposed(table)) <= PIXELS
