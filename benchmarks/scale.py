@@ -7,7 +7,8 @@ is linear. A step whose slope is above 1.05 is marked, and the exit code is 1. `
 much of it that is, is printed as `make_rows`.
 
 `--vectors 1000000x512 ...` measures the embedding cache at full size instead (scale_vectors.py). `--iterations N` adds
-finding the next of N iterations in one Dagster instance. `--steps write,summary` chooses steps: those that read need
+finding the next of N iterations in one Dagster instance. `--width` is that of the vectors: ten million of them take
+20 GB of disk at the default width, and 2.5 GB at 64. `--steps write,summary` chooses steps: those that read need
 `write`, or `write_columns`, which makes the same files in less time and is left out otherwise.
 """
 
@@ -19,14 +20,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 LARGEST_SLOPE = 1.05
 NODES_PER_THEOREM = 50
-WIDTH = 512
 FINGERPRINT = "ef" * 32
 
 
@@ -137,8 +137,10 @@ def write_columns(folder: Path, n: int) -> None:
 def resume(folder: Path, n: int) -> None:
     from prover.trajectory import TrajectoryWriter
 
-    writer = TrajectoryWriter(folder / "t.parquet", search_id="scale", resume=True)
-    assert len(writer.finished) == max(1, n // NODES_PER_THEOREM)
+    count = max(1, n // NODES_PER_THEOREM)
+    order = [f"t{i}" for i in range(count)]  # as a search gives it
+    writer = TrajectoryWriter(folder / "t.parquet", search_id="scale", order=order, resume=True)
+    assert len(writer.finished) == count
     writer.finish()
 
 
@@ -175,29 +177,34 @@ def _keys(first: int, last: int) -> list[str]:
     return [f"{i:032x}" for i in range(first, last)]
 
 
-def append(folder: Path, n: int) -> None:
+def _batches(n: int) -> Iterator[tuple[int, int]]:
+    for first in range(0, n, 4096):
+        yield first, min(first + 4096, n)
+
+
+def append(folder: Path, n: int, width: int) -> None:
     from ebm.embeddings import EmbeddingCache
 
     draw = np.random.default_rng(0)
-    with EmbeddingCache(folder, FINGERPRINT, WIDTH, flush_rows=16_384) as cache:
-        for first in range(0, n, 4096):
-            last = min(first + 4096, n)
-            cache.add(_keys(first, last), draw.random((last - first, WIDTH), dtype=np.float32) + 0.1)
+    with EmbeddingCache(folder, FINGERPRINT, width, flush_rows=16_384) as cache:
+        for first, last in _batches(n):
+            cache.add(_keys(first, last), draw.random((last - first, width), dtype=np.float32) + 0.1)
 
 
-def look_up(folder: Path, n: int) -> None:
+def look_up(folder: Path, n: int, width: int) -> None:
     from ebm.embeddings import EmbeddingCache
 
-    cache = EmbeddingCache(folder, FINGERPRINT, WIDTH)
-    assert cache.missing(_keys(0, n)) == []
+    cache = EmbeddingCache(folder, FINGERPRINT, width)
+    for first, last in _batches(n):
+        assert cache.rows_of(_keys(first, last))[-1] == last - 1
 
 
-def gather(folder: Path, n: int) -> None:
+def gather(folder: Path, n: int, width: int) -> None:
     from ebm.embeddings import EmbeddingCache
 
-    cache = EmbeddingCache(folder, FINGERPRINT, WIDTH)
-    draw, out = np.random.default_rng(1), np.empty((4096, WIDTH), dtype=np.float32)
-    for _ in range(0, n, 4096):
+    cache = EmbeddingCache(folder, FINGERPRINT, width)
+    draw, out = np.random.default_rng(1), np.empty((4096, width), dtype=np.float32)
+    for _ in _batches(n):
         cache.gather(draw.integers(0, n, 4096), out)
 
 
@@ -234,22 +241,25 @@ STEPS: dict[str, Callable[[Path, int], None]] = {
     "merge_labels": merge_labels,
     "sampler": sampler,
     "summary": summary,
-    "append": append,
-    "look_up": look_up,
-    "gather": gather,
 }
+VECTOR_STEPS: dict[str, Callable[[Path, int, int], None]] = {"append": append, "look_up": look_up, "gather": gather}
+ALL_STEPS = [*STEPS, *VECTOR_STEPS]
 
 
-def measured(step: str, folder: Path, n: int) -> dict[str, float]:
+def measured(step: str, folder: Path, n: int, width: int) -> dict[str, float]:
     """Run one step in a process of its own: wall and processor seconds beyond an empty run, peak memory in MiB."""
-    command = [sys.executable, __file__, "--step", step, "--folder", str(folder), "--rows", str(n)]
+    span = ["--folder", str(folder), "--rows", str(n), "--width", str(width)]
+    command = [sys.executable, __file__, "--step", step, *span]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def run_step(step: str, folder: Path, n: int) -> None:
+def run_step(step: str, folder: Path, n: int, width: int) -> None:
     began, cpu = time.perf_counter(), time.process_time()
-    STEPS[step](folder, n)
+    if step in VECTOR_STEPS:
+        VECTOR_STEPS[step](folder, n, width)
+    else:
+        STEPS[step](folder, n)
     figures = {
         "wall_s": time.perf_counter() - began,
         "cpu_s": time.process_time() - cpu,
@@ -258,13 +268,13 @@ def run_step(step: str, folder: Path, n: int) -> None:
     print(json.dumps(figures))
 
 
-def table_of(rows: list[int], steps: list[str]) -> bool:
+def table_of(rows: list[int], steps: list[str], width: int) -> bool:
     """Print the table of steps against rows; returns whether one of them is steeper than linear."""
     table: dict[str, list[dict[str, float]]] = {step: [] for step in steps}
     for n in rows:
         with tempfile.TemporaryDirectory(prefix="scale-") as name:
             for step in steps:
-                table[step].append(measured(step, Path(name), n))
+                table[step].append(measured(step, Path(name), n, width))
                 figures = table[step][-1]
                 print(f"{n:,} {step}: {figures['cpu_s']:.2f} s, {figures['peak_mib']:.0f} MiB", file=sys.stderr)
     print(f"{'step':14}" + "".join(f"{n:>24,}" for n in rows) + "   slope")
@@ -284,24 +294,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument(
-        "--steps", type=lambda text: text.split(","), default=[step for step in STEPS if step != "write_columns"]
+        "--steps", type=lambda text: text.split(","), default=[step for step in ALL_STEPS if step != "write_columns"]
     )
+    parser.add_argument("--width", type=int, default=512, help="of the embedding cache's vectors")
     parser.add_argument("--vectors", nargs="+", metavar="ROWSxWIDTH")
     parser.add_argument("--iterations", type=int, default=0)
-    parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
+    parser.add_argument("--step", choices=ALL_STEPS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.step:
-        run_step(options.step, options.folder, options.rows[0])
+        run_step(options.step, options.folder, options.rows[0], options.width)
         return 0
     if options.vectors:
         import scale_vectors
 
         return scale_vectors.run(options.vectors)
-    unknown = set(options.steps) - set(STEPS)
+    unknown = set(options.steps) - set(ALL_STEPS)
     if unknown:
-        parser.error(f"unknown steps {', '.join(sorted(unknown))}; expected some of {', '.join(STEPS)}")
-    steep = table_of(options.rows, options.steps)
+        parser.error(f"unknown steps {', '.join(sorted(unknown))}; expected some of {', '.join(ALL_STEPS)}")
+    steep = table_of(options.rows, options.steps, options.width)
     if options.iterations:
         with tempfile.TemporaryDirectory(prefix="scale-") as name:
             next_of_many(Path(name), options.iterations)

@@ -28,10 +28,10 @@ from prover.policy.base import TacticGenerator
 logger = logging.getLogger(__name__)
 
 FORMAT = "embedding-cache/1"
-_RESIDENT_BYTES = 256 * 2**20
+_RESIDENT_BYTES = 2**30
 """Mapped pages that gathering may leave in this process before they are given back to the page cache."""
-_READ_AROUND_BYTES = 64 * 2**10
-"""What the kernel may map beside a page that is touched."""
+_MAPPED_AT_ONCE_BYTES = 2 * 2**20
+"""What the kernel may map where one page is touched: a file's pages are kept in blocks of up to this size."""
 
 
 _MOST_MAPPED = 256
@@ -103,7 +103,7 @@ class EmbeddingCache:
         self._known_names: set[str] = set()
         self._pending_keys: list[str] = []
         self._pending: list[np.ndarray] = []
-        self._resident = 0
+        self._resident: dict[int, int] = {}  # first row of a part -> bytes of it that may be in this process
         self._mapped: OrderedDict[int, Part] = OrderedDict()  # by first row, those used last at the end
         self.dtype = self._agreed_dtype(dtype)
         self.refresh()
@@ -308,26 +308,42 @@ class EmbeddingCache:
         if out is None:
             out = np.empty((len(rows), self.width), dtype=np.float32)
         with self._lock:
-            only = self._opened(self._parts[0]) if len(self._parts) == 1 else None
-            if only is not None and only.dtype == np.float32:
-                np.take(only, rows, axis=0, out=out, mode="clip")
+            if len(self._parts) == 1:
+                at_once = max(1, _RESIDENT_BYTES // _MAPPED_AT_ONCE_BYTES)
+                for start in range(0, len(rows), at_once):
+                    self._read(0, rows[start : start + at_once], out[start : start + at_once])
             elif len(rows):
                 starts = np.array([part.first_row for part in self._parts])
                 of_row = np.searchsorted(starts, rows, side="right") - 1
                 for number in np.unique(of_row):
                     here = np.flatnonzero(of_row == number)
                     out[here] = self._opened(self._parts[number])[rows[here] - starts[number]]
-            self._release_pages(len(rows))
+                    self._release_pages(self._parts[number], len(here))
         return out
 
-    def _release_pages(self, n_rows: int) -> None:
-        """Keep resident memory bounded: pages of a mapped file count as this process's until they are given back."""
-        self._resident += n_rows * (self.width * 4 + _READ_AROUND_BYTES)
-        if self._resident > _RESIDENT_BYTES and hasattr(mmap, "MADV_DONTNEED"):
-            for part in self._mapped.values():
-                if part.map is not None:
-                    part.map.madvise(mmap.MADV_DONTNEED)
-            self._resident = 0
+    def _read(self, number: int, rows: np.ndarray, out: np.ndarray) -> None:
+        """Rows of one part, from 0, into `out`."""
+        vectors = self._opened(self._parts[number])
+        if vectors.dtype == np.float32:
+            np.take(vectors, rows, axis=0, out=out, mode="clip")
+        else:
+            out[...] = vectors[rows]
+        self._release_pages(self._parts[number], len(rows))
+
+    def _release_pages(self, part: Part, n_rows: int) -> None:
+        """Keep resident memory bounded after `n_rows` of a part were read.
+
+        Pages of a mapped file count as this process's until they are given back.
+        """
+        if part.map is None:
+            return
+        touched = self._resident.get(part.first_row, 0) + n_rows * (_MAPPED_AT_ONCE_BYTES + self.width * 4)
+        self._resident[part.first_row] = min(touched, len(part.map))
+        if sum(self._resident.values()) > _RESIDENT_BYTES and hasattr(mmap, "MADV_DONTNEED"):
+            for mapped in self._mapped.values():
+                if mapped.map is not None and mapped.first_row in self._resident:
+                    mapped.map.madvise(mmap.MADV_DONTNEED)
+            self._resident.clear()
 
     def encode_missing(
         self,

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 ROWS_A_GROUP = 50_000
 """Rows of a row group of the merged files."""
-_ROWS_HELD = 200_000  # of part files, while merging
+_ROWS_HELD, _GROUPS_HELD = 200_000, 256  # of part files, while merging
 
 
 class OutputError(RuntimeError):
@@ -111,7 +111,7 @@ class PartRows:
     def _group(self, groups: RowGroups, number: int) -> pa.Table:
         key = (groups.path, number)
         if key not in self._held:
-            while self._held and self._rows_held > _ROWS_HELD:
+            while self._held and (self._rows_held > _ROWS_HELD or len(self._held) >= _GROUPS_HELD):
                 self._rows_held -= len(self._held.pop(next(iter(self._held))))
             self._held[key] = groups.read(number)
             self._rows_held += len(self._held[key])
