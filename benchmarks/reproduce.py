@@ -5,9 +5,10 @@
 Searches the same theorems with the embedded Lean and the shipped policy, each time from nothing: twice with one Lean
 process, once with two, and, where Ray is installed, once on two search actors of a Ray that is started here. Then
 trains an energy model on each result, and evaluates it on held-out theorems. Compared: every column of nodes and
-attempts but for times, labels among them, the outcome of each theorem, the bytes of the trained weights, and the
-evaluation's figures but for seconds. Each state goes through the model alone (`--batch-tokens 1`): which states are
-ready at the same time depends on how busy the machine is, and a larger matrix product rounds differently.
+attempts but for times, the outcome of each theorem, the labels after merging, the bytes of the trained weights, and the
+evaluation's figures but for seconds, which are those of a report. Each state goes through the model alone
+(`--batch-tokens 1`): which states are ready at the same time depends on how busy the machine is, and a larger matrix
+product rounds differently.
 """
 
 import argparse
@@ -63,6 +64,7 @@ def untimed(value: Any) -> Any:
 
 def facts(folder: Path, figures: dict[str, Any]) -> dict[str, str]:
     """Digests of what a run made, without its times."""
+    from ebm.training.records import load_states, merge_labels
     from prover.parquet import read_table
 
     found = {}
@@ -70,6 +72,8 @@ def facts(folder: Path, figures: dict[str, Any]) -> dict[str, str]:
         table = read_table(folder / f"t{kind}.parquet")
         kept = table.select([name for name in table.column_names if name not in TIMES])
         found[kind.lstrip(".") or "nodes"] = hashlib.sha256(repr(kept.to_pylist()).encode()).hexdigest()
+    merged = merge_labels(load_states(folder / "t.parquet")).select("state_id", "label", "remaining_depth")
+    found["labels"] = hashlib.sha256(repr(merged.rows()).encode()).hexdigest()
     found["weights"] = hashlib.sha256((folder / "ebm" / "model.safetensors").read_bytes()).hexdigest()
     found["evaluation"] = hashlib.sha256(json.dumps(untimed(figures), sort_keys=True).encode()).hexdigest()
     return found
@@ -77,7 +81,7 @@ def facts(folder: Path, figures: dict[str, Any]) -> dict[str, str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--theorems", type=int, default=20)
+    parser.add_argument("--theorems", type=int, default=12)
     parser.add_argument("--keep", type=Path, help="folder for what the runs make, to look at (default: none kept)")
     options = parser.parse_args()
     runs = {name: how for name, how in RUNS.items() if name != "ray" or find_spec("ray")}

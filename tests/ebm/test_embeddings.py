@@ -230,14 +230,17 @@ def test_meta_describes_the_cache(cache):
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="reads resident memory from /proc")
-def test_resident_memory_stays_bounded(tmp_path):
-    """Reading 2 GiB through the memory map leaves no more than the bound, and some slack, in this process."""
+@pytest.mark.parametrize("parts", [1, 8])
+def test_resident_memory_stays_bounded(parts, tmp_path):
+    """Reading 2 GiB through memory maps leaves no more than the bound, and some slack, in this process."""
     width, n = 4096, 131_072
     cache = EmbeddingCache(tmp_path, FINGERPRINT, width)
-    name = cache.folder / "part-sparse"
-    np.lib.format.open_memmap(name.with_suffix(".npy"), mode="w+", dtype=np.float32, shape=(n, width))  # sparse
-    name.with_suffix(".keys").write_text("".join(f"{i}\n" for i in range(n)))
-    cache.refresh()
+    for part in range(parts):
+        name = cache.folder / f"part-sparse-{part}"
+        shape = (n // parts, width)
+        np.lib.format.open_memmap(name.with_suffix(".npy"), mode="w+", dtype=np.float32, shape=shape)  # sparse
+        name.with_suffix(".keys").write_text("".join(f"{part}-{i}\n" for i in range(n // parts)))
+    assert cache.refresh() == n
 
     def resident() -> int:
         with open("/proc/self/statm") as handle:
