@@ -9,9 +9,24 @@ import re
 
 KEY_VERSION = "state-key/1"
 
-# What Lean does not print: where there is none of it, only the tags have to go.
-_ODD = re.compile(r"\r|[^\S\n]\n|\n\n\n|\A\n|\s\Z|(?:\A|\n\n)case [^\n]*(?:\ncase |\n\n|\Z)")
-_TAG = re.compile(r"(\A|\n\n)case [^\n]*\n")
+# What Lean does not print: where there is none of it, only the tags have to go. Several searches for little are faster
+# than one for all, and every state of a search comes through here.
+# Each begins with what is rare, so that the matcher skips to it, and looks back from there.
+_TRAILING_BLANK = re.compile(r"\n(?<=[^\S\n]\n)")
+_CASE = r"case (?:(?<=\n\ncase )|(?<=\Acase ))[^\n]*"
+_TAG = re.compile(rf"{_CASE}\n")
+_ODD_TAG = re.compile(rf"{_CASE}(?:\ncase |\n\n|\Z)")
+
+
+def _is_odd(text: str) -> bool:
+    """Whether `normalise` has to look at each line: the text has blanks or tags where Lean prints none."""
+    return (
+        "\r" in text
+        or "\n\n\n" in text
+        or text[:1] == "\n"
+        or text[-1:].isspace()
+        or _TRAILING_BLANK.search(text) is not None
+    )
 
 
 def normalise(text: str) -> str:
@@ -22,8 +37,11 @@ def normalise(text: str) -> str:
     Kept, because tactics depend on it: hypothesis names, inaccessible daggers (`h✝`), the order of hypotheses and the
     order of goals. So two states that differ in anything a tactic can see, other than a case tag, keep different keys.
     """
-    if _ODD.search(text) is None:
-        return _TAG.sub(r"\1", text)
+    if not _is_odd(text):
+        if "case " not in text:
+            return text
+        if _ODD_TAG.search(text) is None:
+            return _TAG.sub("", text)
     lines = [line.rstrip() for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
     kept: list[str] = []
     at_goal_start = True

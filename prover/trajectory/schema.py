@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 
 SCHEMA_VERSION = "trajectory/1"
@@ -247,11 +248,17 @@ def parts_folder(output: Path) -> Path:
 
 
 def to_table(records: Iterable[Record], schema: pa.Schema) -> pa.Table:
-    """Records, whose fields are named as the schema's columns, as a table."""
+    """Records, whose fields are named as the schema's columns, as a table.
+
+    Through polars: given Python values, pyarrow imports pandas where it is installed, which takes longer than a search
+    needs for all of its rows.
+    """
     rows = list(map(attrgetter(*schema.names), records))
-    columns = zip(*rows, strict=True) if rows else ((),) * len(schema)
-    arrays = [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=schema)
+    if not rows:
+        return schema.empty_table()
+    columns = dict(zip(schema.names, zip(*rows, strict=True), strict=True))
+    frame = pl.DataFrame(columns, schema=pl.DataFrame(schema.empty_table()).schema)
+    return frame.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema)
 
 
 __all__ = [
