@@ -54,7 +54,7 @@ class SearchConfig:
     """A theorem ends as crashed after this many expansions in a row in which Lean answered nothing at all, or fewer
     where nothing else is left to expand."""
 
-    cohorts: int = setting(2, unit="count", ge=1)
+    cohorts: int = setting(3, unit="count", ge=1)
     """Waves in flight: while Lean works on one, the model works on another. Speed only."""
 
     wave_size: int = setting(64, unit="theorems", ge=1)

@@ -25,7 +25,7 @@ from prover.search.searcher import Searcher, SearchProgress, SearchReport
 from prover.theorems import Theorem
 from prover.trajectory.labels import count_rules, label_search
 from prover.trajectory.reader import read_summaries
-from prover.trajectory.schema import SUMMARY_SCHEMA, TheoremRows, parts_folder
+from prover.trajectory.schema import SUMMARY_SCHEMA, TheoremRows, no_rows, parts_folder
 from prover.trajectory.summary import summarize_frame
 from prover.trajectory.writer import TrajectoryWriter
 
@@ -237,6 +237,6 @@ def _latest(summaries: pl.DataFrame, kept: set[str]) -> pl.DataFrame:
 
 
 def _no_summaries() -> pl.DataFrame:
-    frame = pl.from_arrow(SUMMARY_SCHEMA.empty_table())
+    frame = pl.from_arrow(no_rows(SUMMARY_SCHEMA))
     assert isinstance(frame, pl.DataFrame)
     return frame

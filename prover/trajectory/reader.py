@@ -19,6 +19,7 @@ from prover.trajectory.schema import (
     LABELS,
     NODE_SCHEMA,
     SUMMARY_SCHEMA,
+    no_rows,
     sibling_path,
 )
 
@@ -103,7 +104,7 @@ def read_summaries(paths: Paths) -> pl.DataFrame:
 def _read_companions(paths: Paths, kind: str, schema: pa.Schema) -> pl.DataFrame:
     files = [sibling_path(file, kind) for file in find_files(paths)]
     tables = [_cast(_open(file), schema, file) for file in files if file.exists()]
-    return _to_polars(pa.concat_tables([schema.empty_table(), *tables]))
+    return _to_polars(pa.concat_tables([no_rows(schema), *tables]))
 
 
 def _read_nodes(file: Path, wanted: Sequence[str]) -> pl.DataFrame:

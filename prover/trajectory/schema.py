@@ -247,6 +247,11 @@ def parts_folder(output: Path) -> Path:
     return output.with_suffix(".parts")
 
 
+def no_rows(schema: pa.Schema) -> pa.Table:
+    """A table without rows. Not `schema.empty_table()`: that imports pandas, see `to_table`."""
+    return pa.Table.from_batches([], schema=schema)
+
+
 def to_table(records: Iterable[Record], schema: pa.Schema) -> pa.Table:
     """Records, whose fields are named as the schema's columns, as a table.
 
@@ -255,9 +260,9 @@ def to_table(records: Iterable[Record], schema: pa.Schema) -> pa.Table:
     """
     rows = list(map(attrgetter(*schema.names), records))
     if not rows:
-        return schema.empty_table()
+        return no_rows(schema)
     columns = dict(zip(schema.names, zip(*rows, strict=True), strict=True))
-    frame = pl.DataFrame(columns, schema=pl.DataFrame(schema.empty_table()).schema)
+    frame = pl.DataFrame(columns, schema=pl.DataFrame(no_rows(schema)).schema)
     return frame.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema)
 
 
@@ -273,6 +278,7 @@ __all__ = [
     "SummaryRecord",
     "TheoremRows",
     "TrajectoryRecord",
+    "no_rows",
     "parts_folder",
     "sibling_path",
     "to_table",

@@ -108,7 +108,8 @@ def test_only_open_theorems_are_held_and_all_are_searched():
         nonlocal most
         most = max(most, progress.active)
 
-    report = search(theorems(50), world, HashPolicy(), SearchConfig(mode="policy-mean", wave_size=5), on_progress=watch)
+    config = SearchConfig(mode="policy-mean", cohorts=2, wave_size=5)
+    report = search(theorems(50), world, HashPolicy(), config, on_progress=watch)
     assert most == 10
     assert [result.theorem.name for result in report.results] == [f"t{i}" for i in range(50)]
     assert report.progress.done == 50

@@ -66,6 +66,21 @@ def test_the_first_twelve_columns_are_the_interchange_format():
     ]
 
 
+def test_no_search_waits_for_pandas(tmp_path):
+    """pyarrow and polars import it for some calls, which takes longer than the files of a search."""
+    code = f"""
+        import sys
+        from pathlib import Path
+        sys.path.insert(0, {str(Path(__file__).parents[2] / "helpers")!r})
+        from search_fakes import HashPolicy, HashWorld, theorems
+        from prover.search import SearchConfig, search_to_files
+        search_to_files(theorems(3), {str(tmp_path / "x.parquet")!r}, HashWorld(), HashPolicy(), SearchConfig())
+        print("pandas" in sys.modules)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 def test_the_three_files_agree(tmp_path):
     figures = write(tmp_path / "x.parquet", iteration=3)
     assert pq.read_schema(tmp_path / "x.parquet").equals(NODE_SCHEMA)
