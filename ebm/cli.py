@@ -32,6 +32,7 @@ from prover.cli_output import INTERRUPTED, TROUBLE, UsageProblem
 from prover.cli_policy import ApiKeyEnv, Device, Dtype, Encoder, LlmPath, MaxEncodingTokens, PolicyOptions, Template
 from prover.policy import DEFAULT_POOLING
 from prover.policy.settings import PolicySettings
+from prover.settings import settings_of_file
 from prover.storage import data_folder, on_disk, published
 from prover.storage.outputs import Output
 
@@ -280,13 +281,7 @@ def _settings(config: Path | None, options: Mapping[str, object], resume_from: P
 
         values = resume_from_checkpoint(resume_from).config.to_dict()
     if config is not None:
-        try:
-            given = json.loads(config.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{config} is not a JSON file: {error}") from error
-        if not isinstance(given, dict):
-            raise ValueError(f"{config} must hold an object of training settings, got {type(given).__name__}")
-        values |= given
+        values |= settings_of_file(config)
     values |= {name: value for name, value in options.items() if value is not None}
     return EBMTrainingConfig.from_dict(values)
 

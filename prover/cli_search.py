@@ -1,6 +1,5 @@
 """`prover search`: theorems searched, here or on a cluster, and their trajectories written."""
 
-import json
 import shlex
 import signal
 import sys
@@ -33,6 +32,7 @@ from prover.cli_policy import (
 from prover.cli_progress import SearchProgressView
 from prover.scale.config import EngineSettings
 from prover.search.config import SearchConfig
+from prover.settings import settings_of_file
 from prover.storage import data_folder, published
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def search(
     from prover.search import search as search_here
     from prover.trajectory.writer import probe_output
 
-    values: dict[str, object] = {} if config is None else settings_of_file(config)
+    values = {} if config is None else settings_in(config)
     values |= given(
         max_expansions=budget,
         n_candidates=candidates,
@@ -220,15 +220,12 @@ def _end(figures: "SearchFigures", stopping: "Stopping") -> None:
         raise typer.Exit(TROUBLE)
 
 
-def settings_of_file(file: Path) -> dict[str, object]:
+def settings_in(file: Path) -> dict[str, object]:
     """Search settings by name, from a JSON file. Raises `UsageProblem` for a file that holds none."""
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageProblem(f"{file}: not a JSON file that can be read: {error}") from error
-    if not isinstance(values, dict):
-        raise UsageProblem(f"{file}: expected an object of search settings, got {type(values).__name__}")
-    return values
+        return settings_of_file(file)
+    except ValueError as error:
+        raise UsageProblem(str(error)) from error
 
 
 def fill_wave(values: Mapping[str, object], kind: str) -> Mapping[str, object]:

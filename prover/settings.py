@@ -7,6 +7,7 @@ made from `settings_of`.
 
 import ast
 import difflib
+import json
 import re
 import sys
 import types
@@ -189,6 +190,17 @@ def checked(config: object) -> None:
     faults = faults_of(config)
     if faults:
         raise ValueError("; ".join(f"{type(config).__name__}.{fault}" for fault in faults))
+
+
+def settings_of_file(file: Path) -> dict[str, object]:
+    """Settings by name, from a JSON file. Raises ValueError, which names the file, for one that holds none."""
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{file}: not a JSON file that can be read: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{file}: expected an object of settings, got {type(values).__name__}")
+    return values
 
 
 def nearest(name: str, valid: Collection[str], *, cutoff: float = 0.5) -> str:

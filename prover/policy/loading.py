@@ -174,7 +174,9 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
     place = tokenizer_folder(folder)
     try:
         return cast(Any, AutoTokenizer).from_pretrained(place, local_files_only=True, trust_remote_code=False)
-    except _TROUBLE as error:
+    except Exception as error:
+        if not isinstance(error, _TROUBLE) and type(error) is not Exception:  # tokenizers raises the bare class
+            raise
         if "trust_remote_code" in str(error):
             raise PolicyLoadError(
                 f"{place}: its tokenizer is Python code in the folder, which is never run here; use a version of the "

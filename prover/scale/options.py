@@ -1,12 +1,12 @@
 """From options of a command to a Ray cluster."""
 
-import json
 from pathlib import Path
 
 from prover.cli_policy import PolicyOptions
 from prover.scale.cluster import RayCluster
 from prover.scale.config import RayConfig
 from prover.scale.specs import EnvironmentSpec, PolicySpec
+from prover.settings import settings_of_file
 
 
 def cluster_of(
@@ -26,11 +26,9 @@ def cluster_of(
     values: dict[str, object] = {}
     if config is not None:
         try:
-            values = json.loads(config.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ValueError(f"--ray-config {config}: not a JSON file that can be read: {error}") from error
-        if not isinstance(values, dict):
-            raise ValueError(f"--ray-config {config}: expected an object of settings, got {type(values).__name__}")
+            values = settings_of_file(config)
+        except ValueError as error:
+            raise ValueError(f"--ray-config {error}") from error
     if address is not None:
         values["address"] = address
     where = policy.where

@@ -9,7 +9,6 @@ published as a file is fetched as that, and the next publication puts its rows i
 """
 
 import fcntl
-import json
 import logging
 import shutil
 import sqlite3
@@ -296,12 +295,21 @@ class Mirror:
 
 
 def url_of(folder: Path) -> str | None:
-    """The store that a local folder mirrors; None for a folder that is on a disk alone, or a copy of a mirror."""
+    """The store that a local folder mirrors; None for a folder that is on a disk alone, or a copy of a mirror.
+
+    Raises StorageError for a damaged record: work in the folder would stay on this machine, or go to another store.
+    """
+    path = folder / RECORD
     try:
-        found = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
         return str(found["url"]) if found["folder"] == str(folder.absolute()) else None
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StorageError(
+            f"{path} is damaged ({' '.join(str(error).split())[:200]}): it says which store this folder is a copy of. "
+            "Remove it, and give the address of the store as the data folder; it is then written anew"
+        ) from error
 
 
 def _old(entry: Entry) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TextIO
 from prover.json_types import JsonObject
 from prover.sqlite_faults import SqliteFault, fault_of
 from prover.storage.data import data_url
+from prover.storage.store import StorageError
 from prover_assets.operate.addresses import link_to_last_ports
 from prover_assets.operate.closing import close_abandoned, close_left_open, close_mlflow
 from prover_assets.operate.preflight import SettingsError, config_of, require_known, require_valid
@@ -79,7 +80,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         require_valid(run_config)
         data.prepare()
         moved_from = "" if data_url(data.root) else relocate(data.mlflow)
-    except (PresetError, SettingsError, DataFolderError) as error:
+    except (PresetError, SettingsError, DataFolderError, StorageError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     if options.tune_policy is None:

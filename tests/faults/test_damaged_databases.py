@@ -9,25 +9,15 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from faults import cuts, flips, try_damage
+from faults import SIZES, damaged_copies, try_damage
 
 from prover_assets.operate.run_iteration import records_in_words
 from prover_assets.store.layout import DataFolderError
 from prover_assets.tracking.database import TrackingError, described
 from prover_assets.tracking.mlflow import Store
 
-N = 12
-"""Flips and cuts each in the fast suite; the slow one tries 200 and 50."""
-
-
-def sizes(*, slow: int) -> list[object]:
-    return [N, pytest.param(slow, marks=pytest.mark.slow)]
-
-
-def copies(data: bytes, n: int, seed: int) -> list[bytes]:
-    """Flipped copies (half of them in the first page, which holds the header and the tables' names) and cut ones."""
-    head = [copy + data[4096:] for copy in flips(data[:4096], seed=seed, n=n // 2)]
-    return [*head, *flips(data, seed=seed + 1, n=n - n // 2), *cuts(data, n=min(n, 50))]
+HEADER_PAGE = 4096
+"""Bytes of the first page, which holds the header and the tables' names."""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +31,7 @@ def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "mlflow.db"
 
 
-@pytest.mark.parametrize("n", sizes(slow=200))
+@pytest.mark.parametrize("n", SIZES)
 def test_the_tracking_database(mlflow_database: Path, tmp_path: Path, n: int) -> None:
     path = tmp_path / "mlflow.db"
     path.write_bytes(mlflow_database.read_bytes())
@@ -51,7 +41,7 @@ def test_the_tracking_database(mlflow_database: Path, tmp_path: Path, n: int) ->
         return len(store.client.search_runs([store.experiment_id]))
 
     assert read() == 1
-    tried = try_damage(path, iter(copies(path.read_bytes(), n, 21)), read, TrackingError)
+    tried = try_damage(path, damaged_copies(path.read_bytes(), seed=21, n=n, head=HEADER_PAGE), read, TrackingError)
     assert all(str(path) in words and "\n" not in words for words in tried.refusals), tried.refusals
     assert len(tried.refusals) >= 3
 
@@ -94,7 +84,7 @@ def dagster_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-@pytest.mark.parametrize("n", sizes(slow=200))
+@pytest.mark.parametrize("n", SIZES)
 def test_the_records_of_dagster(dagster_home: Path, n: int, capsys: pytest.CaptureFixture[str]) -> None:
     path = dagster_home / "history" / "runs.db"
 
@@ -105,7 +95,7 @@ def test_the_records_of_dagster(dagster_home: Path, n: int, capsys: pytest.Captu
             return [run.run_id for run in instance.get_runs()]
 
     assert read() == ["a" * 32]
-    tried = try_damage(path, iter(copies(path.read_bytes(), n, 23)), read, DataFolderError)
+    tried = try_damage(path, damaged_copies(path.read_bytes(), seed=23, n=n, head=HEADER_PAGE), read, DataFolderError)
     assert all(str(dagster_home) in words and "\n" not in words for words in tried.refusals), tried.refusals
     assert len(tried.refusals) >= 3
     assert "Traceback" not in capsys.readouterr().err

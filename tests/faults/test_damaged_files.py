@@ -18,7 +18,12 @@ from ebm.checkpoint import (
 )
 from ebm.embeddings import EmbeddingCache, EmbeddingError
 from ebm.model.energy_head import EnergyHead, EnergyHeadConfig
+from prover.files import write_json_atomic
 from prover.search.guidance import MixingCalibration
+from prover.settings import settings_of_file
+from prover.storage.commit import COMMIT, Commit, Entry, read_commit
+from prover.storage.mirror import RECORD, url_of
+from prover.storage.store import StorageError, Store
 from prover_assets.operate.presets import PresetError, load_run_config
 from prover_assets.store.files import DamagedFile, read_json, write_json
 
@@ -112,6 +117,29 @@ def test_embeddings(tmp_path: Path, ending: str) -> None:
     assert len(tried.refusals) > 200 if ending != ".sums" else tried.refusals
 
 
+def test_the_record_of_a_local_copy(tmp_path: Path) -> None:
+    """Of another address, or of none, work in the folder would go to another store, or stay on this machine."""
+    path, url = tmp_path / RECORD, "s3://provers/data"
+    path.parent.mkdir(parents=True)
+    write_json_atomic(path, {"url": url, "folder": str(tmp_path), "commit": "c1", "files": {"a": [3, 1, "d" * 64]}})
+    tried = try_damage(path, both(path.read_bytes(), 12), lambda: url_of(tmp_path), StorageError)
+    assert set(tried.read) <= {url}
+    assert len(tried.refusals) > 200
+    assert all(words.startswith(f"{path} is damaged") and "Remove it" in words for words in tried.refusals)
+
+
+def test_the_commit_of_a_store(tmp_path: Path) -> None:
+    files = {f"iterations/iter_000/f{i}": Entry(1000 + i, f"{i:064x}") for i in range(5)}
+    store, commit = Store(tmp_path.as_uri()), Commit(files, "c1")
+    path = tmp_path / COMMIT
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(commit.to_bytes())
+    tried = try_damage(path, both(path.read_bytes(), 13), lambda: read_commit(store, COMMIT), StorageError)
+    assert all(found == commit for found in tried.read)
+    assert len(tried.refusals) > 200
+    assert all(COMMIT in words for words in tried.refusals)
+
+
 def test_embeddings_of_before_checksums_load(tmp_path: Path) -> None:
     with EmbeddingCache(tmp_path, FINGERPRINT, 2) as cache:
         cache.add(["a"], np.ones((1, 2), dtype=np.float32))
@@ -172,3 +200,16 @@ def test_a_damaged_run_configuration_is_refused_by_name_or_still_one(tmp_path: P
     assert all(words.startswith(str(path)) and "\n" not in words for words in tried.refusals), tried.refusals
     assert all(isinstance(found, dict) and found for found in tried.read)
     assert len(tried.refusals) > 50
+
+
+def test_a_damaged_file_of_settings_is_refused_by_name_or_still_one(tmp_path: Path) -> None:
+    """Of `prover search --config`, `--ray-config` and `ebm train --config`: JSON that people write."""
+    path = tmp_path / "settings.json"
+    path.write_text('{"max_expansions": 64, "mode": "calibrated", "probe_tactics": ["intro h"]}\n', encoding="utf-8")
+    tried = try_damage(path, both(path.read_bytes(), 14), lambda: settings_of_file(path), ValueError)
+    assert all(words.startswith(str(path)) for words in tried.refusals), tried.refusals
+    assert all(isinstance(found, dict) and found for found in tried.read)
+    assert len(tried.refusals) > 50
+    path.write_text("[" * 100_000, encoding="utf-8")
+    with pytest.raises(ValueError, match=str(path)):
+        settings_of_file(path)

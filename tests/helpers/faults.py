@@ -13,6 +13,8 @@ import pytest
 
 FLIPS, CUTS = 200, 50
 """Random single-bit flips and cuts that each kind of file is tried with."""
+SIZES = [12, pytest.param(FLIPS, marks=pytest.mark.slow)]
+"""Flips that a file whose reading takes long is tried with: few in the fast tests, all in the slow ones."""
 
 
 @dataclass
@@ -38,6 +40,15 @@ def cuts(data: bytes, *, n: int = CUTS) -> Iterator[bytes]:
     """The file truncated at `n` places, the empty file first."""
     for i in range(n):
         yield data[: i * len(data) // n]
+
+
+def damaged_copies(data: bytes, *, seed: int, n: int, head: int = 0) -> Iterator[bytes]:
+    """`n` flipped copies and as many cut ones, 50 at most. Half of the flips are in the first `head` bytes, if any."""
+    in_head = n // 2 if head else 0
+    for copy in flips(data[:head], seed=seed, n=in_head):
+        yield copy + data[head:]
+    yield from flips(data, seed=seed + 1, n=n - in_head)
+    yield from cuts(data, n=min(n, CUTS))
 
 
 def try_damage(

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from faults import FLIPS, cuts, flips, try_damage
 
-from prover.parquet import DIGEST_KEY, ParquetDamaged, check, read_columns, read_table, write_sealed
+from prover.parquet import DIGEST_KEY, ParquetDamaged, RowGroups, check, read_columns, read_table, write_sealed
 from prover.trajectory import TrajectoryError, read_trajectories
 from prover.trajectory.schema import NODE_SCHEMA
 
@@ -82,6 +83,24 @@ def test_no_flipped_bit_is_read(sealed: Path, tmp_path: Path) -> None:
     # Those that are read had the key of the digest itself flipped: the rows are still what they were.
     assert all(before.equals(read) for read in tried.read if isinstance(read, pl.DataFrame))
     assert len(tried.refusals) > 0.98 * FLIPS
+
+
+@pytest.mark.parametrize("reader", ["table", "row group"])
+def test_pages_have_checksums_of_their_own(tmp_path: Path, reader: str) -> None:
+    """They find what changes after the digest was compared, and what readers that know no digest are given."""
+    path = tmp_path / "t.parquet"
+    whole = pa.table({"value": np.random.default_rng(0).normal(size=4000)})
+    write_sealed(path, [whole], whole.schema)
+    data, column = path.read_bytes(), pq.read_metadata(path).row_group(0).column(0)
+    start = column.dictionary_page_offset or column.data_page_offset
+    first, last = start + 200, start + column.total_compressed_size - 200  # past the page's header, which has no sum
+    copies = (data[:first] + changed + data[last:] for changed in flips(data[first:last], seed=7))
+    if reader == "table":
+        tried = try_damage(path, copies, lambda: read_table(path, sealed=True), ParquetDamaged)
+    else:
+        groups = RowGroups(path)
+        tried = try_damage(path, copies, lambda: groups.read(0), ParquetDamaged)
+    assert tried.read == []
 
 
 def test_no_cut_file_is_read(sealed: Path, tmp_path: Path) -> None:

@@ -131,9 +131,13 @@ def test_make_run_closes_and_goes_on(make_next_run) -> None:
     data = DataFolder(make_run.project.data)
     data.iteration(0).report_file.unlink()  # one step is to do
     dead = open_run(make_run.project, tags_of_this(data.lock_file(WHAT_IS_HELD)))
+    ended = open_run(make_run.project, {}, key="iter_001")
+    make_run.project.instance.report_run_failed(make_run.project.instance.get_run_by_id(ended))
     assert make_run() == 0
     assert make_run.project.instance.get_run_by_id(dead).status == dg.DagsterRunStatus.FAILURE
-    assert "RUNNING" not in statuses(make_run.project).values()
+    found = statuses(make_run.project)
+    assert found[ended] == "FAILED", "left open in MLflow although its Dagster run has ended"
+    assert "RUNNING" not in found.values()
 
 
 def test_a_second_make_run_is_refused(make_run, capsys: pytest.CaptureFixture[str]) -> None:
