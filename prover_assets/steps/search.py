@@ -1,12 +1,14 @@
 """Searches: of the training theorems, and of the held-out ones with and without an energy model."""
 
+import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, astuple, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from prover.json_types import JsonObject
 from prover.search.config import SearchConfig
@@ -27,8 +29,11 @@ from prover_assets.store.verdict import require_passed
 if TYPE_CHECKING:
     from prover.search import Searcher, SearchProgress
     from prover.search.curriculum import RoundPlan
+    from prover.search.figures import SearchFigures
     from prover.theorems import Theorem
 
+
+logger = logging.getLogger(__name__)
 
 TRACED_THEOREMS = 6
 """Of a search, whose calls are kept with its manifest, for a trace in MLflow."""
@@ -126,7 +131,8 @@ def run_search(
         )
         write_json(files.manifest, asdict(manifest))
         began = time.monotonic()
-        figures = search_to_files(
+        search = partial(
+            search_to_files,
             theorems,
             files.nodes,
             environment,
@@ -135,13 +141,13 @@ def run_search(
             scorer=None if checkpoint is None else place.open_scorer(checkpoint, data.root),
             memo=place.memo,
             iteration=iteration,
-            resume=resume,
             ebm_id=ebm_id,
             on_progress=lambda progress: update(progress.done, progress.theorems, note(progress)),
             searcher=place.searcher if plan is None else budgeted(place.searcher, plan),
             traced=TRACED_THEOREMS,
         )
-        counts, lost = place.memo_counts(), lost_to_crashes(files)
+        figures, lost = _with_a_second_try(search, files, resume=resume)
+        counts = place.memo_counts()
         finished = {
             **asdict(manifest),
             "complete": not lost,
@@ -153,6 +159,25 @@ def run_search(
         }
         write_json(files.manifest, finished)
         return Manifest(**finished)
+
+
+def _with_a_second_try(
+    search: "Callable[..., SearchFigures]", files: SearchFiles, *, resume: bool
+) -> "tuple[SearchFigures, str]":
+    """Figures of a search, and `lost_to_crashes`. Whatever ended Lean may be over: what it lost is tried once more.
+
+    Figures of a single call, as of the traced theorems, are those of the first.
+    """
+    from prover.trajectory.summary import SummaryFigures
+
+    figures, lost = search(resume=resume), lost_to_crashes(files)
+    if not lost:
+        return figures, ""
+    logger.warning("the search %s %s: they are searched once more", files.nodes, lost)
+    again = search(resume=True)
+    whole = {name: value for name, value in again.items() if name in SummaryFigures.__annotations__}
+    whole["seconds"] = figures["seconds"] + again["seconds"]
+    return cast("SearchFigures", {**figures, **whole}), lost_to_crashes(files)
 
 
 def is_unreported(last_written: Path) -> bool:

@@ -63,6 +63,30 @@ def test_a_baseline_lost_to_crashes_is_incomplete_and_the_next_run_makes_it_agai
 
 
 @pytest.mark.long
+def test_what_a_lean_that_died_for_once_has_lost_is_searched_once_more(project, monkeypatch):
+    """As when its process was killed: the run goes on by itself, and comes to what it would have come to."""
+    world = world_of(project)
+    plain, died = world._root, list[str]()
+
+    def root(theorem: Theorem) -> ProofState | Failure:
+        if theorem.name in ("test1", "test4") and theorem.name not in died:
+            died.append(theorem.name)
+            return Crashed("the process was killed", 1.0)
+        return plain(theorem)
+
+    monkeypatch.setattr(world, "_root", staticmethod(root))
+    assert project.run("theorems", "baseline_trajectories").success
+    manifest = read_json(data_of(project).baseline.manifest)
+    assert died == ["test1", "test4"]
+    assert manifest["complete"]
+    assert (manifest["figures"]["theorems"], manifest["figures"]["searched"]) == (12, 12)
+    summary = read(data_of(project).baseline.summary)
+    assert summary.height == summary["theorem_name"].n_unique() == 12
+    assert "crashed" not in summary["ended"].to_list()
+    assert "crashed" not in manifest["figures"]["ended"]
+
+
+@pytest.mark.long
 def test_one_crash_in_many_is_counted_and_the_search_is_complete(project, monkeypatch):
     project.config = {"trajectories": {"n_theorems": 40}}
     crashing(project, monkeypatch, "train3")
