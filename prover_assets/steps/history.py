@@ -17,10 +17,12 @@ def iterations_until(data: DataFolder, iteration: IterationFolder, latest: int =
 
 
 def iterations_before(data: DataFolder, iteration: IterationFolder) -> list[IterationFolder]:
-    """The earlier iterations that have trajectories. Raises DamagedFile for those whose file cannot be read."""
+    """The earlier iterations that have trajectories. Raises DamagedFile for those whose files cannot be read."""
     found = [
         other for other in data.iterations() if other.number < iteration.number and other.trajectories.nodes.exists()
     ]
     for other in found:
         require_parquet(other.trajectories.nodes)
+        if other.trajectories.summary.exists():  # the curriculum reads it, and takes one that is missing for empty
+            require_parquet(other.trajectories.summary)
     return found

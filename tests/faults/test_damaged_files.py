@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from faults import cuts, flips, try_damage
+from search_fakes import HashPolicy, HashScorer, HashWorld, theorems
 
 from ebm.champion import ChampionError, promote, read_champion
 from ebm.checkpoint import (
@@ -19,13 +20,16 @@ from ebm.checkpoint import (
 from ebm.embeddings import EmbeddingCache, EmbeddingError
 from ebm.model.energy_head import EnergyHead, EnergyHeadConfig
 from prover.files import write_json_atomic
+from prover.search import SearchConfig, search_to_files
 from prover.search.guidance import MixingCalibration
 from prover.settings import settings_of_file
 from prover.storage.commit import COMMIT, Commit, Entry, read_commit
 from prover.storage.mirror import RECORD, url_of
 from prover.storage.store import StorageError, Store
 from prover_assets.operate.presets import PresetError, load_run_config
+from prover_assets.steps.history import iterations_before
 from prover_assets.store.files import DamagedFile, read_json, write_json
+from prover_assets.store.layout import DataFolder
 
 FINGERPRINT = "ab" * 32
 
@@ -115,6 +119,20 @@ def test_embeddings(tmp_path: Path, ending: str) -> None:
     tried = try_damage(path, both(path.read_bytes(), 4), read, EmbeddingError)
     assert all(cache.folder.name in words and "encoded again" in words for words in tried.refusals)
     assert len(tried.refusals) > 200 if ending != ".sums" else tried.refusals
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".summary.parquet"])
+def test_searches_of_earlier_iterations(tmp_path: Path, ending: str) -> None:
+    """What is learnt from, and what the curriculum chooses theorems by."""
+    data = DataFolder(tmp_path)
+    earlier, now = data.iteration("iter_000"), data.iteration("iter_001")
+    config = SearchConfig(n_candidates=5, max_expansions=16)
+    search_to_files(theorems(6), earlier.trajectories.nodes, HashWorld(), HashPolicy(), config, scorer=HashScorer())
+    path = earlier.trajectories.nodes.with_suffix(ending)
+    assert [other.key for other in iterations_before(data, now)] == ["iter_000"]
+    tried = try_damage(path, both(path.read_bytes(), 15), lambda: iterations_before(data, now), DamagedFile)
+    assert len(tried.refusals) > 240, "but for bits of the digest's own name"
+    assert all(words.startswith(str(path)) and "trajectories of iter_000" in words for words in tried.refusals)
 
 
 def test_the_record_of_a_local_copy(tmp_path: Path) -> None:
