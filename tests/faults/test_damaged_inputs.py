@@ -56,6 +56,19 @@ def test_theorem_sets(tmp_path: Path, name: str) -> None:
     assert not cut.read or name.endswith(".jsonl")
 
 
+@pytest.mark.parametrize("name", ["set.json", "set.jsonl", "set.jsonl.gz"])
+def test_a_theorem_set_that_is_not_utf8_is_said_to_be_that(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    write_theorems(path)
+    compressed = name.endswith(".gz")
+    text = gzip.decompress(path.read_bytes()) if compressed else path.read_bytes()
+    changed = text.replace(b"(p q : Prop)", b"(\xff q : Prop)", 1)
+    path.write_bytes(gzip.compress(changed) if compressed else changed)
+    with pytest.raises(TheoremFileError, match="UTF-8") as raised:
+        TheoremSet.load(path)
+    assert name in str(raised.value)
+
+
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize(
     "name",

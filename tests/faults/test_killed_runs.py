@@ -5,12 +5,15 @@ policy. A few kills in the slow tests, as many as PROVER_KILLS says in `make soa
 moments instead of writes.
 """
 
+import contextlib
 import functools
 import os
 import random
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from killed_project import ENDED, SEARCHES, Project
 
@@ -114,3 +117,39 @@ def test_a_run_whose_lean_is_killed_goes_on_by_itself(
     for name in SEARCHES:
         assert [row["theorem_name"] for row in found[name]] == [row["theorem_name"] for row in wanted[name]]
     require_whole(project, monkeypatch)
+
+
+@pytest.mark.skipif(KILLS < 2 * PER_RUN, reason="a minute of two cores: in `make soak`")
+def test_a_run_of_the_ui_whose_worker_is_killed_ends_and_make_run_goes_on(
+    tmp_path: Path, undisturbed_in: Callable[[str], Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process of a step is killed while it searches. Dagster closes its run, and the next start MLflow's."""
+    project = Project.written(tmp_path / "project", "lean")
+    launched, log = project.launch(), project.root / "launched.log"
+    workers: list[psutil.Process] = []
+    while not workers:  # of trajectories, on which nearly all else depends
+        assert launched.poll() is None, log.read_text("utf-8")
+        time.sleep(0.05)
+        if " - trajectories - STEP_START" in log.read_text("utf-8"):
+            workers = searching_workers(launched.pid)
+    workers[0].kill()
+    assert launched.wait(timeout=600) != 0
+    assert " - trajectories - STEP_FAILURE" in log.read_text("utf-8")
+    assert project.processes() == []
+    project.age_temporary_files()
+    done = project.make_run()
+    assert done.returncode == 0, done.stderr
+    assert project.outcome() == undisturbed_in("lean").outcome()
+    require_whole(project, monkeypatch)
+    assert project.processes() == project.temporary_files() == []
+
+
+def searching_workers(pid: int) -> list[psutil.Process]:
+    """Descendants of a process that have a warm host of Lean."""
+    found = []
+    for child in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            parent = child.parent()
+            if parent is not None and any(argument.endswith("embedded_host.py") for argument in child.cmdline()):
+                found.append(parent)
+    return found

@@ -114,15 +114,37 @@ class Project:
 
     def make_run(self, *points: str, victim: str = "main") -> subprocess.CompletedProcess[str]:
         """`make run`, with `victim` killed at the points (STEP:N, see killed_run.py)."""
-        environment = {
+        (self.root / "writes").write_bytes(b"")
+        return subprocess.run(
+            [sys.executable, str(SCRIPT), str(self.root), self.world, victim, *points], env=self.environment,
+            capture_output=True, text=True, timeout=2400, check=False,
+        )  # fmt: skip
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """The first iteration as Dagster's UI would run it, each step in a worker process of its own.
+
+        What they say is in launched.log.
+        """
+        config = self.root / "launched.yaml"
+        given = yaml.safe_load((self.root / "config.yaml").read_text(encoding="utf-8"))
+        config.write_text(yaml.safe_dump({**given, "execution": {"config": {"kind": "spawn"}}}), encoding="utf-8")
+        with dg.DagsterInstance.from_config(str(self.root / "dagster")) as instance:
+            instance.add_dynamic_partitions("iteration", ["iter_000"])
+        tags = json.dumps({"dagster/partition": "iter_000"})
+        with (self.root / "launched.log").open("wb") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "dagster", "job", "execute", "-m", "prover_assets.definitions", "-j",
+                 "first_iteration", "-c", str(config), "--tags", tags],
+                env=self.environment, stdout=log, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables of a process that works on the project."""
+        return {
             **os.environ, "PROVER_DATA": str(self.data.root), "DAGSTER_HOME": str(self.root / "dagster"),
             "TMPDIR": str(self.root / "tmp"), "OMP_NUM_THREADS": "1", "DO_NOT_TRACK": "1",
         }  # fmt: skip
-        (self.root / "writes").write_bytes(b"")
-        return subprocess.run(
-            [sys.executable, str(SCRIPT), str(self.root), self.world, victim, *points], env=environment,
-            capture_output=True, text=True, timeout=2400, check=False,
-        )  # fmt: skip
 
     def writes(self) -> Counter[str]:
         """Writes of the last start by step, in the order of the steps; `STEP VICTIM` counts kills of such a victim."""
