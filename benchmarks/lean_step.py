@@ -5,7 +5,9 @@ Measured in one run, on the same states and candidates:
 - the same with one `example` per candidate and its error text, and the ratio;
 - tactics per second for waves of 10, 50, 100 and 200 theorems (median of the repetitions), and their spread;
 - the least time of a wave (one tactic), and the peak resident memory of a process;
-- tactics per second with one process per core.
+- tactics per second with one process per core;
+- what a wave of 100 theorems costs per candidate, in parts: Lean's start, the theorems with the tactics before, the
+  candidates, the printing of the states that they lead to. Measured by leaving one part after another out of the file.
 
 Other work on the machine slows all of this down: the load average is printed beside the figures, and so are the rates
 by processor time of the Lean processes (`cpu`), which other work does not change.
@@ -14,6 +16,7 @@ by processor time of the Lean processes (`cpu`), which other work does not chang
 import argparse
 import json
 import os
+import re
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -40,15 +43,18 @@ CANDIDATES = (
 
 
 class MeasuredRunner(EmbeddedRunner):
-    """Remembers the peak resident memory of its processes, and adds up their processor seconds."""
+    """Remembers its last file and the peak resident memory of its processes, and adds up their processor seconds."""
 
     max_rss_kib = 0
     cpu_s = 0.0
+    text = ""
+    """The last file."""
 
     def run(self, text: str, *, wall_s: float, fresh: bool = False) -> RunResult:
         result = super().run(text, wall_s=wall_s, fresh=fresh)
         self.max_rss_kib = max(self.max_rss_kib, result.max_rss_kib)
         self.cpu_s += result.cpu_s
+        self.text = text
         return result
 
 
@@ -98,6 +104,26 @@ def one_example_each(environment: LeanScript, requests: Sequence[StepRequest]) -
     assert result.ended == "exited", result.detail
 
 
+def parts(runner: MeasuredRunner, text: str, n_candidates: int, repetitions: int) -> dict[str, float]:
+    """Processor milliseconds per candidate of the parts of a wave's file."""
+    silent = text.replace("\n    trace_state", "\n    skip")
+    untried = re.sub(r"  first\n.*?  \| all_goals", "  all_goals", text, flags=re.DOTALL)
+    empty = text.partition("\ntheorem ")[0]
+
+    def cost(file: str) -> float:
+        _, processor = seconds(lambda: runner.run(file, wall_s=600), repetitions, runner)
+        return 1000 * processor / n_candidates
+
+    whole, printed_nothing, tried_nothing, started = map(cost, (text, silent, untried, empty))
+    found = {
+        "start": started,
+        "theorems and the tactics before": tried_nothing - started,
+        "candidates": printed_nothing - tried_nothing,
+        "printing": whole - printed_nothing,
+    }
+    return {name: round(value, 3) for name, value in found.items()}
+
+
 def measure(*, n_candidates: int, depth: int, repetitions: int) -> dict[str, object]:
     figures: dict[str, object] = {
         "candidates": n_candidates,
@@ -116,6 +142,7 @@ def measure(*, n_candidates: int, depth: int, repetitions: int) -> dict[str, obj
         requests = requests_of(states[:100], n_candidates)
         ours = seconds(lambda: environment.step(requests), repetitions, runner)
         peak_rss_kib = runner.max_rss_kib
+        figures["cpu_ms_per_candidate"] = parts(runner, runner.text, 100 * n_candidates, repetitions)
         plain = seconds(lambda: one_example_each(environment, requests), repetitions, runner)
         single = requests_of(states[:1], 1)
         figures |= {
