@@ -34,7 +34,7 @@ _MAPPED_AT_ONCE_BYTES = 2 * 2**20
 """What the kernel may map where one page is touched: a file's pages are kept in blocks of up to this size."""
 
 
-_MOST_MAPPED = 256
+_MOST_MAPPED = 2048
 """Parts that are mapped at a time. Each map holds a file open."""
 
 
