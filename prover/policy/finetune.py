@@ -199,7 +199,7 @@ def fine_tune(
     loss_after, held_out_after = (mean_loss(tuned, some, pad_id, config.batch_size) for some in (examples, held_out))
 
     destination.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=destination.parent, prefix=f".{destination.name}.") as scratch:
+    with tempfile.TemporaryDirectory(dir=destination.parent, prefix=f".{destination.name}.", suffix=".tmp") as scratch:
         folder = Path(scratch) / "policy"
         tuned.config.prover_template = before.template.name
         tuned.config.prover_name = name or destination.name

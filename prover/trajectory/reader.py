@@ -64,7 +64,8 @@ def find_files(paths: Paths) -> list[Path]:
 
 def _is_node_file(file: Path, root: Path) -> bool:
     companion = file.suffixes[-2:-1] and file.suffixes[-2] in (".attempts", ".summary")
-    in_parts = any(part.endswith(".parts") for part in file.relative_to(root).parts[:-1])
+    folders = file.relative_to(root).parts[:-1]
+    in_parts = any(part.endswith(".parts") or part.startswith(".") for part in folders)  # "." is of temporary files
     return file.suffix == ".parquet" and not companion and not in_parts and not _is_of_something_else(file)
 
 

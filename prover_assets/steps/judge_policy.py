@@ -105,7 +105,8 @@ def judge(
     searched: dict[str, PolicySource] = {BEFORE: now.resource, AFTER: policy.at(iteration.tuned_policy)}
     if rechecked and before is not None:
         searched[EARLIER] = before.resource
-    with tempfile.TemporaryDirectory(dir=data.root, prefix=".policy-validation-") as folder:
+    # Named so that `remove_leftovers` takes it away if this process is killed.
+    with tempfile.TemporaryDirectory(dir=iteration.root, prefix=".policy-validation-", suffix=".tmp") as folder:
         files = {name: Path(folder) / f"{name}.parquet" for name in searched}
         settings = {**manifest.settings, "max_expansions": budget, "mode": POLICY_MEAN}
         _search_all(searched, files, theorems, settings, data, iteration, lean, update)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -113,7 +114,12 @@ def file_digest(path: Path) -> str:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove unfinished files that killed processes have left. For who holds the lock on what lies in the folder."""
-    for path in folder.rglob(".*.tmp"):
-        if path.is_file():
+    """Remove unfinished files, and folders of temporary files, that killed processes have left.
+
+    For who holds the lock on what lies in the folder.
+    """
+    for path in list(folder.rglob(".*.tmp")):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             path.unlink(missing_ok=True)

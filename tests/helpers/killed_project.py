@@ -182,11 +182,7 @@ class Project:
     def left_behind(self) -> list[str]:
         """Files that only a run in progress has, and locks that are held."""
         endings = (".tmp", ".parts", ".partial", ".unfinished")
-        found = [
-            str(path)
-            for path in self.data.root.rglob("*")
-            if path.name.endswith(endings) or ".tmp-" in path.name or path.name.startswith(".policy-validation-")
-        ]
+        found = [str(path) for path in self.data.root.rglob("*") if path.name.endswith(endings) or ".tmp-" in path.name]
         for path in self.data.root.rglob("*.lock"):
             with path.open("rb") as handle:
                 try:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -397,6 +398,9 @@ def test_files_folders_and_globs_are_found_once(tmp_path):
     assert set(find_files(tmp_path)) == both
     assert set(find_files([tmp_path / "own.parquet", tmp_path, str(tmp_path / "**" / "*.parquet")])) == both
     assert len(find_files([tmp_path, tmp_path])) == 2
+    (tmp_path / ".validation.tmp").mkdir()  # of a step at work
+    shutil.copy(file, tmp_path / ".validation.tmp" / "before.parquet")
+    assert set(find_files(tmp_path)) == both
     (tmp_path / "ebm").mkdir()
     pq.write_table(pa.table({"step": [1], "loss": [0.5]}), tmp_path / "ebm" / "metrics.parquet")
     assert set(find_files([tmp_path, str(tmp_path / "**" / "*.parquet")])) == both, "a checkpoint beside them is none"

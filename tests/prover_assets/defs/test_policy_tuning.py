@@ -166,6 +166,25 @@ def test_a_policy_that_searches_better_is_adopted_and_the_page_says_why(made, tu
     assert event.tags["dagster/data_version"].endswith(record.policy)
 
 
+def test_what_a_killed_validation_leaves_is_removed_when_its_step_starts_again(made, tuning, monkeypatch):
+    """A process that is killed removes nothing: a copy of its folder of temporary files stands for that."""
+    left: list[Path] = []
+
+    def killed(policies: object, files: dict[str, Path], *_: object) -> None:
+        folder = next(iter(files.values())).parent
+        left.append(folder.with_name(folder.name.replace(".tmp", "-killed.tmp")))
+        left[0].mkdir()
+        (left[0] / "before.parquet").write_bytes(b"rows")
+        raise ValueError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("prover_assets.steps.judge_policy._search_all", killed)
+        assert not made.run(TUNING_ASSET, partition="iter_000", raises=False).success
+    assert left[0].exists()
+    assert made.run(TUNING_ASSET, partition="iter_000").success
+    assert [path for path in data_of(made).root.rglob(".*") if "validation" in path.name] == []
+
+
 def test_the_curves_are_those_of_an_mlflow_child_run(iterated):
     from mlflow import MlflowClient
 
