@@ -4,6 +4,8 @@ import logging
 import os
 import re
 import signal
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from prover.environments.isolation.sandbox import ProcessLimits
 from prover.environments.script import endings, host_process, process
 from prover.environments.script.embedded import LeanUnavailable
+from prover.environments.script.host_process import HostReply
 from prover.environments.script.process import EmbeddedRunner, describe_end
 
 PROBE = "#check Prop\n"
@@ -63,6 +66,31 @@ def test_a_host_that_dies_in_work_and_whose_replacement_is_killed_too_costs_noth
     runner.close()
     assert any(message["data"] == "Prop : Type" for message in result.messages)
     assert not list(killed_starts.iterdir())
+
+
+def test_what_a_host_printed_before_it_died_is_not_printed_twice() -> None:
+    """Else each tactic of the wave has two states, and counts as crashed."""
+    runner = EmbeddedRunner(1, ProcessLimits())
+    assert runner.run(runner.preamble + PROBE, wall_s=30).ended == "exited"
+    (host,) = runner._all
+    killed = threading.Event()
+    asked = host.run
+
+    def killed_while_it_works(arguments: list[str], folder: Path, wall_s: float, stdout: int, stderr: int) -> HostReply:
+        def kill() -> None:
+            while not os.fstat(stdout).st_size:
+                time.sleep(0.001)
+            os.kill(host._process.pid, signal.SIGKILL)
+            killed.set()
+
+        threading.Thread(target=kill).start()
+        return asked(arguments, folder, wall_s, stdout, stderr)
+
+    host.run = killed_while_it_works  # type: ignore[method-assign]
+    result = runner.run(runner.preamble + 1000 * PROBE, wall_s=60)
+    runner.close()
+    assert killed.is_set()
+    assert len(result.messages) == 1000
 
 
 def test_the_out_of_memory_killer_is_told_from_another(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

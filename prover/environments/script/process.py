@@ -279,33 +279,39 @@ class EmbeddedRunner:
         kept: the compiled module is added to it, where Lean made one.
         """
         host = pool.get()
-        load = [f"--incr-load={snapshot}"] if snapshot else []
+        arguments = [*OPTIONS, *([f"--incr-load={snapshot}"] if snapshot else [])]
         try:
-            with (
-                wave_folder(self._scratch, text) as (file, work),
-                tempfile.TemporaryFile() as stdout,
-                tempfile.TemporaryFile() as stderr,
-            ):
-                compiled = work / "Wave.olean"
-                if kept is not None:
-                    load = [*load, f"--root={file.parent}", "-o", str(compiled)]
-                for attempt in (1, 2):
-                    if host is None:
-                        host = self._start()
-                    try:
-                        reply = host.run([*OPTIONS, *load, str(file)], work, wall_s, stdout.fileno(), stderr.fileno())
-                        break
-                    except HostDied as error:
-                        self._discard(host)
-                        host = None
-                        if attempt == 2:
-                            return RunResult([], "died", str(error), 0.0, 0)
-                if kept is not None and compiled.is_file() and not compiled.is_symlink():
-                    with compiled.open("rb") as made:
-                        kept.append(read_back(made))
-                return self._result(reply, read_back(stdout), read_back(stderr))
+            for last in (False, True):
+                if host is None:
+                    host = self._start()
+                try:
+                    return self._once(host, arguments, text, wall_s, kept)
+                except HostDied as error:
+                    self._discard(host)
+                    host = None
+                    if last:
+                        return RunResult([], "died", str(error), 0.0, 0)
+            raise AssertionError("the last try returns")
         finally:
             pool.put(host)
+
+    def _once(
+        self, host: EmbeddedHost, arguments: list[str], text: str, wall_s: float, kept: list[bytes] | None
+    ) -> RunResult:
+        """Elaborate `text` in a host, as `_run_from`; nothing of an earlier try is in its files. Raises HostDied."""
+        with (
+            wave_folder(self._scratch, text) as (file, work),
+            tempfile.TemporaryFile() as stdout,
+            tempfile.TemporaryFile() as stderr,
+        ):
+            compiled = work / "Wave.olean"
+            if kept is not None:
+                arguments = [*arguments, f"--root={file.parent}", "-o", str(compiled)]
+            reply = host.run([*arguments, str(file)], work, wall_s, stdout.fileno(), stderr.fileno())
+            if kept is not None and compiled.is_file() and not compiled.is_symlink():
+                with compiled.open("rb") as made:
+                    kept.append(read_back(made))
+            return self._result(reply, read_back(stdout), read_back(stderr))
 
     def _snapshot_of(self, module: str) -> Path | None:
         """The saved state of a file that imports `module` of the prelude, made when first needed."""
